@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Builds, runs and tests ngx_http_claude_module. Everything that it writes is
+# in build/ and node_modules/; what the machine lacks it installs with apt.
+
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# shellcheck source=scripts/common.sh
+. "$here/scripts/common.sh"
+# shellcheck source=scripts/install.sh
+. "$here/scripts/install.sh"
+# shellcheck source=scripts/nginx.sh
+. "$here/scripts/nginx.sh"
+# shellcheck source=scripts/serve.sh
+. "$here/scripts/serve.sh"
+# shellcheck source=scripts/test.sh
+. "$here/scripts/test.sh"
+
+
+usage() {
+    cat <<'END'
+usage: ./build.sh [command]
+
+  build          build/ngx_http_claude_module.so for the nginx that is
+                 installed (the default)
+  run            build, and start nginx on 127.0.0.1:8000 with the claude on
+                 PATH, or npm's, and its login
+  demo           the same with a stub in place of the model: no account needed
+  test [file…]   every suite, or the files alone
+  asan           build/asan/nginx: nginx and the module with ASan and UBSan
+  clean          remove build/
+
+environment
+  NGINX=path       another nginx than the one on PATH
+  NGINX_SRC=path   its source tree, when it is not Debian's nginx with nginx-dev
+  PORT=n           for run and demo, instead of 8000
+  API_KEY=key      for run and demo, instead of a random one
+  SANITIZE=1       for test with files: on build/asan/nginx
+  FUZZ_SECONDS=n   for test: how long each fuzz target runs (20)
+END
+}
+
+
+command_clean() {
+    rm -rf "$BUILD"
+    say "removed build/"
+}
+
+
+main() {
+    local verb=${1:-build}
+
+    shift $(($# > 0))
+
+    case "$verb" in
+    build)          build_module ;;
+    run)            command_run ;;
+    demo)           command_demo ;;
+    test)           command_test "$@" ;;
+    asan)           build_asan ;;
+    clean)          command_clean ;;
+    help|-h|--help) usage ;;
+    *)              usage >&2; exit 2 ;;
+    esac
+}
+
+
+main "$@"

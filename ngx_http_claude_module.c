@@ -1,0 +1,1302 @@
+
+/*
+ * ngx_http_claude_module: the Claude CLI as an OpenAI-compatible API.
+ *
+ * This file is the table of contents: the directives, the configuration and
+ * its checks, and the hooks into nginx.  What happens to a request is in
+ * src/, one file a room; DESIGN and README say which.
+ */
+
+
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_models.h"
+#include "ngx_http_claude_status.h"
+#include "ngx_http_claude_variables.h"
+
+#include <pwd.h>
+
+
+/* endpoints of a location */
+#define CLAUDE_OPENAI  1
+#define CLAUDE_HEALTH  2
+#define CLAUDE_STATUS  3
+
+/* connections that one turn takes: its client, three pipes */
+#define CLAUDE_TURN_CONNECTIONS  4
+
+
+static ngx_int_t ngx_http_claude_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_claude_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_claude_default_directory(ngx_conf_t *cf,
+    ngx_http_claude_main_conf_t *mcf);
+static void *ngx_http_claude_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_claude_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_int_t ngx_http_claude_profiles(ngx_cycle_t *cycle,
+    ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
+static void ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid,
+    gid_t *gid);
+static void ngx_http_claude_check_connections(ngx_cycle_t *cycle,
+    ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
+static ngx_int_t ngx_http_claude_init_process(ngx_cycle_t *cycle);
+static void ngx_http_claude_exit_process(ngx_cycle_t *cycle);
+
+static ngx_int_t ngx_http_claude_openai_handler(ngx_http_request_t *r);
+static ngx_str_t ngx_http_claude_rest(ngx_http_request_t *r);
+
+static char *ngx_http_claude_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_queue(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_env(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_env_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_args(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_directory(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_claude_budget(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_conf_num_bounds_t  ngx_http_claude_positive = {
+    ngx_conf_check_num_bounds, 1, 1000000
+};
+
+
+static ngx_command_t  ngx_http_claude_commands[] = {
+
+    { ngx_string("claude_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_max_concurrent"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, max_concurrent),
+      &ngx_http_claude_positive },
+
+    { ngx_string("claude_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_claude_queue,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_max_processes"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, max_processes),
+      &ngx_http_claude_positive },
+
+    { ngx_string("claude_max_line"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, max_line),
+      NULL },
+
+    { ngx_string("claude_openai"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_claude_endpoint,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      CLAUDE_OPENAI,
+      NULL },
+
+    { ngx_string("claude_health"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_claude_endpoint,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      CLAUDE_HEALTH,
+      NULL },
+
+    { ngx_string("claude_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_claude_endpoint,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      CLAUDE_STATUS,
+      NULL },
+
+    { ngx_string("claude_api_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_claude_auth_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_api_key_file"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_auth_key_file,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_auth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, auth),
+      NULL },
+
+    { ngx_string("claude_binary"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, binary),
+      NULL },
+
+    { ngx_string("claude_env"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_claude_env,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_env_file"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_env_file,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_args"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_claude_args,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_working_directory"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_directory,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, directory),
+      NULL },
+
+    { ngx_string("claude_default_model"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, default_model),
+      NULL },
+
+    { ngx_string("claude_fallback_model"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, fallback_model),
+      NULL },
+
+    { ngx_string("claude_model_map"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_http_claude_models_map,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_system_prompt"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, system_prompt),
+      NULL },
+
+    { ngx_string("claude_max_budget_usd"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_budget,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, max_budget),
+      NULL },
+
+    { ngx_string("claude_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, timeout),
+      NULL },
+
+    { ngx_string("claude_heartbeat"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, heartbeat),
+      NULL },
+
+    { ngx_string("claude_sampling"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, sampling),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_claude_module_ctx = {
+    ngx_http_claude_preconfiguration,      /* preconfiguration */
+    ngx_http_claude_postconfiguration,     /* postconfiguration */
+
+    ngx_http_claude_create_main_conf,      /* create main configuration */
+    ngx_http_claude_init_main_conf,        /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_claude_create_loc_conf,       /* create location configuration */
+    ngx_http_claude_merge_loc_conf         /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_claude_module = {
+    NGX_MODULE_V1,
+    &ngx_http_claude_module_ctx,           /* module context */
+    ngx_http_claude_commands,              /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_claude_init_process,          /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_claude_exit_process,          /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_claude_openai_handler(ngx_http_request_t *r)
+{
+    ngx_int_t               rc;
+    ngx_str_t               rest, id;
+    ngx_http_claude_ctx_t  *ctx;
+
+    /* a subrequest would bring another request's key, body and connection */
+
+    if (r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "claude: a subrequest cannot be answered");
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_claude_auth(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rest = ngx_http_claude_rest(r);
+
+    if (rest.len == sizeof("chat/completions") - 1
+        && ngx_memcmp(rest.data, "chat/completions", rest.len) == 0)
+    {
+        return ngx_http_claude_chat_handler(r);
+    }
+
+    if (rest.len >= sizeof("models") - 1
+        && ngx_memcmp(rest.data, "models", sizeof("models") - 1) == 0)
+    {
+        id.data = rest.data + sizeof("models") - 1;
+        id.len = rest.len - (sizeof("models") - 1);
+
+        if (id.len == 0) {
+            return ngx_http_claude_models_handler(r, &id);
+        }
+
+        if (id.len > 1 && id.data[0] == '/') {
+            id.data++;
+            id.len--;
+
+            return ngx_http_claude_models_handler(r, &id);
+        }
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    return ngx_http_claude_error(ctx, NGX_HTTP_NOT_FOUND, "unknown_url", NULL,
+                                 "Unknown request URL: %V %V.",
+                                 &r->method_name, &r->uri);
+}
+
+
+/*
+ * What follows the prefix of the location; under a regular expression, what
+ * the endpoints are known by.
+ */
+
+static ngx_str_t
+ngx_http_claude_rest(ngx_http_request_t *r)
+{
+    u_char                    *p, *last;
+    size_t                     prefix;
+    ngx_str_t                  rest;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    p = r->uri.data;
+    last = p + r->uri.len;
+    prefix = clcf->name.len;
+
+#if (NGX_PCRE)
+    if (clcf->regex) {
+        prefix = 0;
+        rest.data = ngx_strlcasestrn(p, last, (u_char *) "/chat/completions",
+                                     sizeof("/chat/completions") - 2);
+        if (rest.data == NULL) {
+            rest.data = ngx_strlcasestrn(p, last, (u_char *) "/models",
+                                         sizeof("/models") - 2);
+        }
+
+        if (rest.data) {
+            p = rest.data;
+        }
+    }
+#endif
+
+    if (!clcf->exact_match && !clcf->noname && prefix <= r->uri.len) {
+        p += prefix;
+
+    } else if (clcf->exact_match) {
+
+        /* location = /v1/models: the endpoint is the end of the name */
+
+        rest.data = ngx_strlcasestrn(p, last, (u_char *) "/models",
+                                     sizeof("/models") - 2);
+        p = rest.data ? rest.data
+                      : last - ngx_min(r->uri.len,
+                                       sizeof("chat/completions") - 1);
+    }
+
+    while (p < last && *p == '/') {
+        p++;
+    }
+
+    rest.data = p;
+    rest.len = last - p;
+
+    return rest;
+}
+
+
+static ngx_int_t
+ngx_http_claude_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_claude_variables_add(cf);
+}
+
+
+static ngx_int_t
+ngx_http_claude_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt          *h;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_claude_module);
+
+    if (mcf->locations.nelts && mcf->zone == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_openai, claude_health and claude_status need a "
+                      "zone: write \"claude_zone claude:10m;\" in the http "
+                      "block");
+        return NGX_ERROR;
+    }
+
+    if (mcf->zone == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_claude_default_directory(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_claude_auth_access;
+
+    ngx_http_claude_error_init();
+
+    return NGX_OK;
+}
+
+
+/*
+ * The empty private directory that CLIs run in: beside nginx's own temporary
+ * ones, and made by the same means, so that it belongs to the workers' user.
+ */
+
+static ngx_int_t
+ngx_http_claude_default_directory(ngx_conf_t *cf,
+    ngx_http_claude_main_conf_t *mcf)
+{
+    u_char                       *p;
+    ngx_str_t                     beside, name;
+    ngx_uint_t                    i;
+    ngx_http_claude_loc_conf_t  **lcf;
+
+    lcf = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts; i++) {
+        if (lcf[i]->openai && lcf[i]->directory.len == 0) {
+            break;
+        }
+    }
+
+    if (i == mcf->locations.nelts) {
+        return NGX_OK;
+    }
+
+    ngx_str_set(&beside, NGX_HTTP_CLIENT_TEMP_PATH);
+
+    for (p = beside.data + beside.len; p > beside.data && p[-1] != '/'; p--) {
+        /* void */
+    }
+
+    name.len = p - beside.data + sizeof("claude") - 1;
+    name.data = ngx_pnalloc(cf->pool, name.len + 1);
+    if (name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(name.data, beside.data, p - beside.data);
+    ngx_memcpy(p, "claude", sizeof("claude"));
+
+    mcf->directory = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
+    if (mcf->directory == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->directory->name = name;
+
+    if (ngx_conf_full_name(cf->cycle, &mcf->directory->name, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_add_path(cf, &mcf->directory);
+}
+
+
+static void *
+ngx_http_claude_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_claude_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mcf->locations, cf->pool, 4,
+                       sizeof(ngx_http_claude_loc_conf_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    mcf->max_concurrent = NGX_CONF_UNSET_UINT;
+    mcf->queue = NGX_CONF_UNSET_UINT;
+    mcf->queue_timeout = NGX_CONF_UNSET_MSEC;
+    mcf->max_processes = NGX_CONF_UNSET_UINT;
+    mcf->max_line = NGX_CONF_UNSET_SIZE;
+
+    return mcf;
+}
+
+
+static char *
+ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    size_t  size;
+
+    ngx_conf_init_uint_value(mcf->max_concurrent, 10);
+    ngx_conf_init_uint_value(mcf->queue, 100);
+    ngx_conf_init_msec_value(mcf->queue_timeout, 30000);
+    ngx_conf_init_uint_value(mcf->max_processes, 2 * mcf->max_concurrent);
+    ngx_conf_init_size_value(mcf->max_line, 16 * 1024 * 1024);
+
+    if (mcf->zone == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (mcf->max_processes < mcf->max_concurrent) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_max_processes %ui is less than "
+                      "claude_max_concurrent %ui: each turn needs a process",
+                      mcf->max_processes, mcf->max_concurrent);
+        return NGX_CONF_ERROR;
+    }
+
+    size = mcf->shm_zone->shm.size;
+
+    if (mcf->max_concurrent + mcf->queue > ngx_http_claude_zone_turn_rows(size)
+        || mcf->max_processes > ngx_http_claude_zone_process_rows(size))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_zone \"%V\" has room for %ui turns and %ui "
+                      "processes, which is less than claude_max_concurrent, "
+                      "claude_queue and claude_max_processes allow: make it "
+                      "larger", &mcf->shm_zone->shm.name,
+                      ngx_http_claude_zone_turn_rows(size),
+                      ngx_http_claude_zone_process_rows(size));
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->zone->shm_zone = mcf->shm_zone;
+    mcf->zone->max_running = mcf->max_concurrent;
+    mcf->zone->max_waiting = mcf->queue;
+    mcf->zone->max_processes = mcf->max_processes;
+
+    mcf->engine.zone = mcf->zone;
+    mcf->engine.queue_timeout = mcf->queue_timeout;
+    mcf->engine.max_line = mcf->max_line;
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_claude_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     lcf->openai = 0;
+     *     lcf->endpoint = 0;
+     *     lcf->binary = { 0, NULL };
+     *     lcf->directory = { 0, NULL };
+     *     lcf->fallback_model = { 0, NULL };
+     *     lcf->max_budget = { 0, NULL };
+     *     lcf->profile = NULL;
+     */
+
+    lcf->auth = NGX_CONF_UNSET;
+    lcf->keys = NGX_CONF_UNSET_PTR;
+    lcf->env = NGX_CONF_UNSET_PTR;
+    lcf->args = NGX_CONF_UNSET_PTR;
+    lcf->models = NGX_CONF_UNSET_PTR;
+    lcf->default_model = NGX_CONF_UNSET_PTR;
+    lcf->system_prompt = NGX_CONF_UNSET_PTR;
+    lcf->timeout = NGX_CONF_UNSET_MSEC;
+    lcf->heartbeat = NGX_CONF_UNSET_MSEC;
+    lcf->sampling = NGX_CONF_UNSET;
+
+    return lcf;
+}
+
+
+/* a constant as a complex value */
+
+static ngx_http_complex_value_t *
+ngx_http_claude_constant(ngx_conf_t *cf, const char *text)
+{
+    ngx_http_complex_value_t  *cv;
+
+    cv = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
+
+    if (cv) {
+        cv->value.data = (u_char *) text;
+        cv->value.len = ngx_strlen(text);
+    }
+
+    return cv;
+}
+
+
+static char *
+ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_claude_loc_conf_t *prev = parent;
+    ngx_http_claude_loc_conf_t *conf = child;
+
+    ngx_http_claude_loc_conf_t   **location;
+    ngx_http_claude_main_conf_t   *mcf;
+
+    ngx_conf_merge_value(conf->auth, prev->auth, 1);
+    ngx_conf_merge_ptr_value(conf->keys, prev->keys, NULL);
+    ngx_conf_merge_str_value(conf->binary, prev->binary, "");
+    ngx_conf_merge_ptr_value(conf->env, prev->env, NULL);
+    ngx_conf_merge_ptr_value(conf->args, prev->args, NULL);
+    ngx_conf_merge_str_value(conf->directory, prev->directory, "");
+    ngx_conf_merge_str_value(conf->fallback_model, prev->fallback_model, "");
+    ngx_conf_merge_str_value(conf->max_budget, prev->max_budget, "");
+    ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 600000);
+    ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 15000);
+    ngx_conf_merge_value(conf->sampling, prev->sampling, 0);
+
+    if (prev->models == NGX_CONF_UNSET_PTR
+        && conf->models == NGX_CONF_UNSET_PTR
+        && ngx_http_claude_models_default(cf, prev) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_merge_ptr_value(conf->models, prev->models, NULL);
+
+    if (prev->default_model == NGX_CONF_UNSET_PTR) {
+        prev->default_model = ngx_http_claude_constant(cf, "sonnet");
+    }
+
+    if (prev->system_prompt == NGX_CONF_UNSET_PTR) {
+        prev->system_prompt =
+            ngx_http_claude_constant(cf, "You are a helpful assistant.");
+    }
+
+    if (prev->default_model == NULL || prev->system_prompt == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_merge_ptr_value(conf->default_model, prev->default_model, NULL);
+    ngx_conf_merge_ptr_value(conf->system_prompt, prev->system_prompt, NULL);
+
+    if (conf->heartbeat == 0 || conf->timeout == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_heartbeat and claude_timeout must be more "
+                      "than 0");
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->endpoint) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->endpoint != CLAUDE_HEALTH && conf->auth && conf->keys == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "%s has no API key: write \"claude_api_key KEY "
+                      "name=NAME;\" or \"claude_api_key_file PATH;\", or, if "
+                      "everyone may use it, \"claude_auth off;\"",
+                      conf->openai ? "claude_openai" : "claude_status");
+        return NGX_CONF_ERROR;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_claude_module);
+
+    location = ngx_array_push(&mcf->locations);
+    if (location == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *location = conf;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Runs after the whole configuration was read, under nginx -t as well, and
+ * before anything of it takes effect: the place for checks that need `user`,
+ * which may stand anywhere.
+ */
+
+static ngx_int_t
+ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_cycle_t                  *cycle;
+    ngx_http_claude_zone_t       *zone, *old;
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = shm_zone->data;
+    old = data ? ((ngx_http_claude_main_conf_t *) data)->zone : NULL;
+    zone = mcf->zone;
+    cycle = mcf->cycle;
+
+    if (ngx_http_claude_profiles(cycle, mcf, shm_zone->shm.log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_claude_check_connections(cycle, mcf, shm_zone->shm.log);
+
+    return ngx_http_claude_zone_init(zone, shm_zone, old);
+}
+
+
+/* a launch profile for each location, one for those with equal ones */
+
+static ngx_int_t
+ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
+    ngx_log_t *log)
+{
+    uid_t                         uid;
+    gid_t                         gid;
+    ngx_uint_t                    i, j;
+    ngx_http_claude_launch_t      launch;
+    ngx_http_claude_profile_t    *profile;
+    ngx_http_claude_loc_conf_t  **lcf;
+
+    ngx_http_claude_workers_user(cycle, &uid, &gid);
+
+    lcf = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts; i++) {
+
+        if (!lcf[i]->openai) {
+            continue;
+        }
+
+        ngx_memzero(&launch, sizeof(ngx_http_claude_launch_t));
+
+        launch.binary = lcf[i]->binary;
+        launch.directory = lcf[i]->directory.len ? lcf[i]->directory
+                                                 : mcf->directory->name;
+        launch.env = lcf[i]->env;
+        launch.args = lcf[i]->args;
+        launch.fallback_model = lcf[i]->fallback_model;
+        launch.max_budget = lcf[i]->max_budget;
+
+        profile = ngx_http_claude_profile_create(cycle->pool, &launch, uid,
+                                                 gid, log);
+        if (profile == NULL) {
+            return NGX_ERROR;
+        }
+
+        for (j = 0; j < i; j++) {
+            if (lcf[j]->profile
+                && ngx_memcmp(lcf[j]->profile->hash, profile->hash,
+                              sizeof(profile->hash))
+                   == 0)
+            {
+                profile = lcf[j]->profile;
+                break;
+            }
+        }
+
+        lcf[i]->profile = profile;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid, gid_t *gid)
+{
+    struct passwd    *pw;
+    ngx_core_conf_t  *ccf;
+
+    *uid = geteuid();
+    *gid = getegid();
+
+    if (*uid != 0) {
+        return;
+    }
+
+    /* core's init_conf has put the default user in, if there was none */
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    pw = getpwuid(ccf->user);
+
+    *uid = ccf->user;
+    *gid = (ccf->group != (ngx_gid_t) NGX_CONF_UNSET_UINT)
+           ? ccf->group : (pw ? pw->pw_gid : 0);
+}
+
+
+/* limits of nginx that are less than what the turns may take: a warning */
+
+static void
+ngx_http_claude_check_connections(ngx_cycle_t *cycle,
+    ngx_http_claude_main_conf_t *mcf, ngx_log_t *log)
+{
+    ngx_uint_t         need, files;
+    struct rlimit      rlmt;
+    ngx_core_conf_t   *ccf;
+    ngx_event_conf_t  *ecf;
+
+    /* one worker may get all turns; waiting ones have their clients */
+
+    need = CLAUDE_TURN_CONNECTIONS * mcf->max_concurrent + mcf->queue + 8;
+
+    ecf = ngx_event_get_conf(cycle->conf_ctx, ngx_event_core_module);
+
+    if (ecf->connections < need) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "claude: %ui worker_connections are less than the %ui "
+                      "that %ui concurrent and %ui waiting turns may need in "
+                      "one worker", ecf->connections, need,
+                      mcf->max_concurrent, mcf->queue);
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    if (ccf->rlimit_nofile != NGX_CONF_UNSET) {
+        files = ccf->rlimit_nofile;
+
+    } else if (getrlimit(RLIMIT_NOFILE, &rlmt) == 0) {
+        files = rlmt.rlim_cur;
+
+    } else {
+        return;
+    }
+
+    /* and the lifeline of each process */
+
+    need += mcf->max_processes;
+
+    if (files < need) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "claude: %ui open files are less than the %ui that "
+                      "the turns may need in one worker, see "
+                      "worker_rlimit_nofile", files, need);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_claude_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_claude_main_conf_t  *mcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_claude_module);
+
+    if (mcf == NULL || mcf->zone == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_http_claude_engine_init(cycle, &mcf->engine);
+}
+
+
+static void
+ngx_http_claude_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_claude_engine_exit(cycle);
+}
+
+
+static char *
+ngx_http_claude_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    u_char     *p;
+    ssize_t     size;
+    ngx_str_t  *value, name, s;
+
+    if (mcf->zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    p = (u_char *) ngx_strlchr(value[1].data, value[1].data + value[1].len,
+                               ':');
+
+    if (p == NULL || p == value[1].data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\", write \"claude:10m\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = value[1].data;
+    name.len = p - name.data;
+
+    s.data = p + 1;
+    s.len = value[1].data + value[1].len - s.data;
+
+    size = ngx_parse_size(&s);
+
+    if (size == NGX_ERROR || size < (ssize_t) (32 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size of zone \"%V\", write at least %uzk",
+                           &value[1], 32 * ngx_pagesize / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_claude_zone_t));
+    if (mcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->shm_zone = ngx_shared_memory_add(cf, &name, size,
+                                          &ngx_http_claude_module);
+    if (mcf->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->cycle = cf->cycle;
+    mcf->shm_zone->init = ngx_http_claude_init_zone;
+    mcf->shm_zone->data = mcf;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_claude_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value, s;
+
+    if (mcf->queue != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n > 1000000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of waiting turns \"%V\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->queue = n;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    s.data = value[2].data + 8;
+    s.len = value[2].len - 8;
+
+    if (value[2].len <= 8 || ngx_strncmp(value[2].data, "timeout=", 8) != 0
+        || (n = ngx_parse_time(&s, 0)) == NGX_ERROR || n == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", write \"timeout=30s\"",
+                           &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->queue_timeout = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (lcf->endpoint) {
+        return "conflicts with another claude endpoint of this location";
+    }
+
+    lcf->endpoint = cmd->offset;
+    lcf->openai = (cmd->offset == CLAUDE_OPENAI);
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    switch (lcf->endpoint) {
+
+    case CLAUDE_OPENAI:
+        clcf->handler = ngx_http_claude_openai_handler;
+        break;
+
+    case CLAUDE_HEALTH:
+        clcf->handler = ngx_http_claude_health_handler;
+        break;
+
+    case CLAUDE_STATUS:
+        clcf->handler = ngx_http_claude_status_handler;
+        break;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* a name: letters, digits and underscores, no digit first */
+
+static ngx_uint_t
+ngx_http_claude_env_name(u_char *p, size_t len)
+{
+    size_t  i;
+
+    if (len == 0 || (p[0] >= '0' && p[0] <= '9')) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z')
+              || (p[i] >= '0' && p[i] <= '9') || p[i] == '_'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* entry: NAME=value, or NAME for what nginx itself was started with */
+
+static ngx_int_t
+ngx_http_claude_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
+    u_char *p, size_t len)
+{
+    char       *inherited;
+    u_char     *eq, *s;
+    size_t      name, size;
+    ngx_str_t  *entry;
+
+    eq = ngx_strlchr(p, p + len, '=');
+    name = eq ? (size_t) (eq - p) : len;
+
+    if (!ngx_http_claude_env_name(p, name)) {
+        return NGX_DECLINED;
+    }
+
+    if (lcf->env == NGX_CONF_UNSET_PTR) {
+        lcf->env = ngx_array_create(cf->pool, 8, sizeof(ngx_str_t));
+        if (lcf->env == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    inherited = NULL;
+    size = len + 1;
+
+    s = ngx_pnalloc(cf->pool, size);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(s, p, size);
+
+    if (eq == NULL) {
+        inherited = getenv((char *) s);
+
+        if (inherited == NULL) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "nginx has no \"%s\" in its environment for "
+                               "the CLI", s);
+            return NGX_OK;
+        }
+
+        size = len + sizeof("=") + ngx_strlen(inherited);
+
+        s = ngx_pnalloc(cf->pool, size);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(s, "%*s=%s%Z", len, p, inherited);
+    }
+
+    entry = ngx_array_push(lcf->env);
+    if (entry == NULL) {
+        return NGX_ERROR;
+    }
+
+    entry->data = s;
+    entry->len = ngx_strlen(s);
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_claude_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *value;
+    ngx_uint_t  i;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rc = ngx_http_claude_env_add(cf, conf, value[i].data, value[i].len);
+
+        if (rc == NGX_DECLINED) {
+
+            /* what stands there may be a secret */
+
+            return "has an invalid name of a variable, write NAME or "
+                   "NAME=value";
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* NAME=value a line, # for comments; read by the master, maybe as root */
+
+static char *
+ngx_http_claude_env_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char      *p, *last, *end, *stop;
+    ngx_int_t    rc;
+    ngx_str_t   *value, file, text;
+    ngx_uint_t   line;
+
+    value = cf->args->elts;
+    file = value[1];
+
+    if (ngx_http_claude_conf_file(cf, &file, &text) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    last = text.data + text.len;
+
+    for (p = text.data, line = 1; p < last; p = end + 1, line++) {
+
+        end = ngx_strlchr(p, last, LF);
+        if (end == NULL) {
+            end = last;
+        }
+
+        while (p < end && *p == ' ') {
+            p++;
+        }
+
+        for (stop = end;
+             stop > p && (stop[-1] == CR || stop[-1] == ' ');
+             stop--)
+        {
+            /* void */
+        }
+
+        if (p == stop || *p == '#') {
+            continue;
+        }
+
+        rc = ngx_http_claude_env_add(cf, conf, p, stop - p);
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "%V:%ui is not NAME=value", &file, line);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ngx_explicit_memzero(text.data, text.len);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_claude_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value, *arg;
+    ngx_uint_t   i;
+
+    if (lcf->args != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->args = ngx_array_create(cf->pool, cf->args->nelts,
+                                 sizeof(ngx_str_t));
+    if (lcf->args == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        arg = ngx_array_push(lcf->args);
+        if (arg == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *arg = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_claude_directory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->directory.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "must be the path of a directory";
+    }
+
+    lcf->directory = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &lcf->directory, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_claude_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    char       *end;
+    double      budget;
+    ngx_str_t  *value;
+
+    if (lcf->max_budget.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    budget = strtod((char *) value[1].data, &end);
+
+    if (value[1].len == 0 || *end != '\0' || !(budget > 0 && budget < 1e9)) {
+        return "must be a number of US dollars, such as 0.50";
+    }
+
+    lcf->max_budget = value[1];
+
+    return NGX_CONF_OK;
+}

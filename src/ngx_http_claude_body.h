@@ -1,0 +1,34 @@
+
+/*
+ * The body of a request: read by nginx, into memory or a file, and then made
+ * a JSON tree in slices, one for each turn of the event loop, so that a large
+ * body stalls nobody.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_BODY_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_BODY_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_json.h"
+
+
+/*
+ * The whole body was read: the tree, or NULL when it is refused, with the
+ * error set.  Finalizes the request, now or later.
+ */
+typedef void (*ngx_http_claude_body_pt)(ngx_http_claude_ctx_t *ctx,
+    ngx_http_claude_json_t *body);
+
+
+/* what a content handler returns: NGX_DONE, or a status */
+ngx_int_t ngx_http_claude_body_read(ngx_http_claude_ctx_t *ctx,
+    ngx_http_claude_body_pt handler);
+
+
+#endif /* _NGX_HTTP_CLAUDE_BODY_H_INCLUDED_ */

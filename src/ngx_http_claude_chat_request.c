@@ -1,0 +1,719 @@
+
+/*
+ * The dialect of chat completions, reading: a request's body to a turn.
+ *
+ * What is not known is ignored.  What is known and cannot be honoured is
+ * refused by name, when to leave it out would change the answer's meaning;
+ * what is but a hint is accepted.  What the CLI would repair silently (blank
+ * texts, a conversation that does not begin and end with the user) is refused
+ * here, since the model would answer something that nobody asked.
+ */
+
+
+#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_models.h"
+#include "ngx_http_claude_session.h"
+
+
+#define REQUEST_STOPS    4
+#define REQUEST_TOKENS   10000000
+
+
+/* where in the body a message stands, for errors: messages[3].content[0] */
+typedef struct {
+    ngx_http_claude_chat_t   *chat;
+    ngx_uint_t                message;
+    ngx_int_t                 part;         /* -1: the content itself */
+    ngx_str_t                 system;       /* texts of system messages */
+} request_place_t;
+
+
+static ngx_int_t request_model(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_messages(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_message(request_place_t *place,
+    ngx_http_claude_json_t *message);
+static ngx_int_t request_text(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_str_t *text);
+static ngx_int_t request_part(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_http_claude_json_t *part);
+static ngx_int_t request_system(request_place_t *place);
+static ngx_int_t request_conversation(ngx_http_claude_chat_t *chat);
+static ngx_int_t request_stream(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_limits(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_stop(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_unsupported(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+static ngx_int_t request_place_error(request_place_t *place,
+    const char *field, const char *message);
+static ngx_http_claude_json_t *request_field(ngx_http_claude_json_t *body,
+    const char *name);
+static ngx_uint_t request_is(ngx_http_claude_json_t *node, const char *text);
+static ngx_uint_t request_blank(ngx_str_t *text);
+
+
+#define request_error(chat, param, ...)                                       \
+    ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
+                          __VA_ARGS__)
+
+
+ngx_int_t
+ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body)
+{
+    ngx_int_t  rc;
+
+    if (body->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return request_error(chat, NULL, "The request body must be an object "
+                             "with \"model\" and \"messages\".");
+    }
+
+    if ((rc = request_model(chat, body)) != NGX_OK
+        || (rc = request_stream(chat, body)) != NGX_OK
+        || (rc = request_unsupported(chat, body)) != NGX_OK
+        || (rc = request_limits(chat, body)) != NGX_OK
+        || (rc = request_stop(chat, body)) != NGX_OK
+        || (rc = request_sampling(chat, body)) != NGX_OK
+        || (rc = request_messages(chat, body)) != NGX_OK)
+    {
+        return rc;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_model(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_str_t                    model;
+    ngx_http_request_t          *r;
+    ngx_http_claude_ctx_t       *ctx;
+    ngx_http_claude_json_t      *node;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    ctx = chat->ctx;
+    r = ctx->request;
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+    node = request_field(body, "model");
+
+    if (node == NULL) {
+        if (ngx_http_complex_value(r, lcf->default_model, &chat->model)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+    } else if (node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return request_error(chat, "model", "'model' must be a string.");
+
+    } else {
+        chat->model = node->value;
+    }
+
+    if (ngx_http_claude_models_find(lcf, &chat->model, &model) != NGX_OK) {
+        ctx->error.final = 1;
+        return ngx_http_claude_error(ctx, NGX_HTTP_NOT_FOUND,
+                   "model_not_found", "model", "The model '%V' does not exist "
+                   "or you do not have access to it.", &chat->model);
+    }
+
+    chat->turn.model = model;
+    ctx->model = model;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_int_t                rc;
+    request_place_t          place;
+    ngx_http_claude_json_t  *messages, *message;
+
+    messages = request_field(body, "messages");
+
+    if (messages == NULL) {
+        return request_error(chat, "messages",
+                             "'messages' is missing: it must be an array with "
+                             "at least one message.");
+    }
+
+    if (messages->type != NGX_HTTP_CLAUDE_JSON_ARRAY
+        || messages->first == NULL)
+    {
+        return request_error(chat, "messages",
+                             "'messages' must be an array with at least one "
+                             "message.");
+    }
+
+    ngx_memzero(&place, sizeof(request_place_t));
+    place.chat = chat;
+
+    for (message = messages->first; message; message = message->next) {
+        place.part = -1;
+
+        rc = request_message(&place, message);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        place.message++;
+    }
+
+    rc = request_system(&place);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return request_conversation(chat);
+}
+
+
+static ngx_int_t
+request_message(request_place_t *place, ngx_http_claude_json_t *message)
+{
+    ngx_int_t                rc;
+    ngx_uint_t               system;
+    ngx_http_claude_role_e   role;
+    ngx_http_claude_json_t  *node, *content, *part;
+
+    if (message->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return request_place_error(place, "", "must be an object with "
+                                   "\"role\" and \"content\"");
+    }
+
+    node = request_field(message, "role");
+
+    if (node == NULL || node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return request_place_error(place, ".role", "is missing: it must be "
+                                   "a string");
+    }
+
+    system = request_is(node, "system") || request_is(node, "developer");
+    role = NGX_HTTP_CLAUDE_USER;
+
+    if (request_is(node, "assistant")) {
+        role = NGX_HTTP_CLAUDE_ASSISTANT;
+
+        node = request_field(message, "tool_calls");
+
+        if ((node && node->first) || request_field(message, "function_call")) {
+            return request_place_error(place, ".tool_calls",
+                                       "is not supported yet");
+        }
+
+    } else if (request_is(node, "tool") || request_is(node, "function")) {
+        return request_place_error(place, ".role",
+                                   "names a kind of message that is not "
+                                   "supported yet");
+
+    } else if (!system && !request_is(node, "user")) {
+        return request_place_error(place, ".role", "must be one of system, "
+                                   "developer, user and assistant");
+    }
+
+    content = request_field(message, "content");
+
+    if (content == NULL) {
+        return request_place_error(place, ".content", "is missing");
+    }
+
+    if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        return request_text(place, system, role, &content->value);
+    }
+
+    if (content->type != NGX_HTTP_CLAUDE_JSON_ARRAY || content->first == NULL)
+    {
+        return request_place_error(place, ".content", "must be a string or "
+                                   "an array of parts");
+    }
+
+    place->part = 0;
+
+    for (part = content->first; part; part = part->next) {
+
+        rc = request_part(place, system, role, part);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        place->part++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_part(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_http_claude_json_t *part)
+{
+    ngx_http_claude_json_t  *type, *text;
+
+    if (part->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return request_place_error(place, "", "must be an object");
+    }
+
+    type = request_field(part, "type");
+
+    if (type == NULL || type->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return request_place_error(place, ".type", "is missing: it must be "
+                                   "a string");
+    }
+
+    if (request_is(type, "text")) {
+        text = request_field(part, "text");
+
+    } else if (request_is(type, "refusal")
+               && role == NGX_HTTP_CLAUDE_ASSISTANT)
+    {
+        /* what the model said when it refused is what it said */
+
+        text = request_field(part, "refusal");
+
+    } else {
+        return request_place_error(place, ".type", "names a kind of content "
+                                   "that is not supported here");
+    }
+
+    if (text == NULL || text->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return request_place_error(place, ".text", "must be a string");
+    }
+
+    return request_text(place, system, role, &text->value);
+}
+
+
+static ngx_int_t
+request_text(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_str_t *text)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t   *all;
+
+    if (!system) {
+
+        if (request_blank(text)) {
+            return request_place_error(place, (place->part == -1) ? ".content"
+                                                                  : ".text",
+                                       "is blank: it must have some text");
+        }
+
+        return ngx_http_claude_turn_add(&place->chat->turn, role, text)
+               == NGX_OK ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (request_blank(text)) {
+        return NGX_OK;
+    }
+
+    all = &place->system;
+
+    if (all->len == 0) {
+        *all = *text;
+        return NGX_OK;
+    }
+
+    len = all->len + 2 + text->len;
+
+    p = ngx_pnalloc(place->chat->turn.pool, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memcpy(p, all->data, all->len);
+    ngx_memcpy(p + all->len, "\n\n", 2);
+    ngx_memcpy(p + all->len + 2, text->data, text->len);
+
+    all->data = p;
+    all->len = len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_system(request_place_t *place)
+{
+    ngx_http_request_t          *r;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    r = place->chat->ctx->request;
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+
+    if (place->system.len) {
+        place->chat->turn.system = place->system;
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(r, lcf->system_prompt,
+                               &place->chat->turn.system)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* the CLI takes no empty one, and would say that it is Claude Code */
+
+    if (request_blank(&place->chat->turn.system)) {
+        ngx_str_set(&place->chat->turn.system, "You are a helpful assistant.");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_conversation(ngx_http_claude_chat_t *chat)
+{
+    ngx_uint_t                  n;
+    ngx_http_claude_message_t  *message;
+
+    message = chat->turn.messages.elts;
+    n = chat->turn.messages.nelts;
+
+    if (n == 0) {
+        return request_error(chat, "messages", "'messages' must have a "
+                             "message of the user.");
+    }
+
+    if (message[0].role != NGX_HTTP_CLAUDE_USER) {
+        return request_error(chat, "messages", "The first message after the "
+                             "system's must be the user's.");
+    }
+
+    if (message[n - 1].role != NGX_HTTP_CLAUDE_USER) {
+        return request_error(chat, "messages", "The last message must be the "
+                             "user's: the models do not continue a message "
+                             "of their own.");
+    }
+
+    return ngx_http_claude_session(chat->ctx, chat->turn.tenant, n > 1);
+}
+
+
+static ngx_int_t
+request_stream(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_http_claude_json_t  *node, *options;
+
+    node = request_field(body, "stream");
+
+    if (node && node->type != NGX_HTTP_CLAUDE_JSON_TRUE
+        && node->type != NGX_HTTP_CLAUDE_JSON_FALSE)
+    {
+        return request_error(chat, "stream", "'stream' must be a boolean.");
+    }
+
+    chat->streamed = (node && node->type == NGX_HTTP_CLAUDE_JSON_TRUE);
+
+    options = request_field(body, "stream_options");
+
+    if (options == NULL) {
+        return NGX_OK;
+    }
+
+    if (options->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return request_error(chat, "stream_options",
+                             "'stream_options' must be an object.");
+    }
+
+    node = request_field(options, "include_usage");
+
+    if (node && node->type != NGX_HTTP_CLAUDE_JSON_TRUE
+        && node->type != NGX_HTTP_CLAUDE_JSON_FALSE)
+    {
+        return request_error(chat, "stream_options.include_usage",
+                             "'stream_options.include_usage' must be a "
+                             "boolean.");
+    }
+
+    chat->include_usage = (node && node->type == NGX_HTTP_CLAUDE_JSON_TRUE);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_limits(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_json_t  *node;
+
+    /* of the two the newer name wins */
+
+    static const char  *names[] = { "max_tokens", "max_completion_tokens" };
+
+    for (i = 0; i < 2; i++) {
+        node = request_field(body, names[i]);
+
+        if (node
+            && ngx_http_claude_json_integer(node, 1, REQUEST_TOKENS,
+                                            &chat->turn.max_tokens)
+               != NGX_OK)
+        {
+            return request_error(chat, names[i], "'%s' must be an integer of "
+                                 "at least 1.", names[i]);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_str_t               *stop;
+    ngx_http_claude_json_t  *node, one;
+
+    node = request_field(body, "stop");
+
+    if (node == NULL) {
+        return NGX_OK;
+    }
+
+    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        one = *node;
+        one.next = NULL;
+        node = &one;
+
+    } else if (node->type == NGX_HTTP_CLAUDE_JSON_ARRAY) {
+        node = node->first;
+
+    } else {
+        return request_error(chat, "stop", "'stop' must be a string or an "
+                             "array of up to 4 strings.");
+    }
+
+    for ( /* void */ ; node; node = node->next) {
+
+        if (node->type != NGX_HTTP_CLAUDE_JSON_STRING
+            || chat->turn.stops.nelts == REQUEST_STOPS)
+        {
+            return request_error(chat, "stop", "'stop' must be a string or an "
+                                 "array of up to 4 strings.");
+        }
+
+        if (request_blank(&node->value)) {
+            return request_error(chat, "stop", "'stop' has a sequence of only "
+                                 "white space, which the model's provider "
+                                 "does not take.");
+        }
+
+        stop = ngx_array_push(&chat->turn.stops);
+        if (stop == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        *stop = node->value;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_sampling(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    double                       value;
+    ngx_http_claude_json_t      *node;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(chat->ctx->request,
+                                       ngx_http_claude_module);
+
+    node = request_field(body, "temperature");
+
+    if (node) {
+        if (ngx_http_claude_json_double(node, 0, 2, &value) != NGX_OK) {
+            return request_error(chat, "temperature",
+                                 "'temperature' must be a number from 0 "
+                                 "to 2.");
+        }
+
+        if (lcf->sampling) {
+
+            if (value > 1) {
+                return request_error(chat, "temperature",
+                                     "The models take a 'temperature' from "
+                                     "0 to 1.");
+            }
+
+            chat->turn.temperature = node->value;
+        }
+    }
+
+    node = request_field(body, "top_p");
+
+    if (node) {
+        if (ngx_http_claude_json_double(node, 0, 1, &value) != NGX_OK) {
+            return request_error(chat, "top_p",
+                                 "'top_p' must be a number from 0 to 1.");
+        }
+
+        if (lcf->sampling) {
+            chat->turn.top_p = node->value;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* what would change the answer's meaning, and cannot be done */
+
+static ngx_int_t
+request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_int_t                n;
+    ngx_uint_t               i;
+    ngx_http_claude_json_t  *node;
+
+    /* neutral when they are empty, false or 0 */
+
+    static const char  *names[] = {
+        "tools", "functions", "logprobs", "top_logprobs", "logit_bias",
+        "audio", "web_search_options", NULL
+    };
+
+    for (i = 0; names[i]; i++) {
+        node = request_field(body, names[i]);
+
+        if (node && node->type != NGX_HTTP_CLAUDE_JSON_FALSE
+            && (node->first
+                || (node->type != NGX_HTTP_CLAUDE_JSON_ARRAY
+                    && node->type != NGX_HTTP_CLAUDE_JSON_OBJECT))
+            && ngx_http_claude_json_integer(node, 0, 0, &n) != NGX_OK)
+        {
+            return request_error(chat, names[i],
+                                 "'%s' is not supported.", names[i]);
+        }
+    }
+
+    node = request_field(body, "n");
+
+    if (node && ngx_http_claude_json_integer(node, 1, 1, &n) != NGX_OK) {
+        return request_error(chat, "n", "'n' must be 1.");
+    }
+
+    node = request_field(body, "modalities");
+
+    if (node) {
+
+        if (node->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
+            return request_error(chat, "modalities",
+                                 "'modalities' must be an array.");
+        }
+
+        for (node = node->first; node; node = node->next) {
+            if (!request_is(node, "text")) {
+                return request_error(chat, "modalities", "The only modality "
+                                     "that is supported is \"text\".");
+            }
+        }
+    }
+
+    node = request_field(body, "response_format");
+
+    if (node) {
+        node = request_field(node, "type");
+
+        if (node == NULL || !request_is(node, "text")) {
+            return request_error(chat, "response_format", "The only "
+                                 "'response_format' that is supported is "
+                                 "{\"type\":\"text\"}.");
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_place_error(request_place_t *place, const char *field,
+    const char *message)
+{
+    u_char  param[sizeof("messages[].content[].type") + 2 * NGX_INT_T_LEN
+                  + 16];
+
+    if (place->part == -1) {
+        (void) ngx_sprintf(param, "messages[%ui]%s%Z", place->message, field);
+
+    } else {
+        (void) ngx_sprintf(param, "messages[%ui].content[%i]%s%Z",
+                           place->message, place->part, field);
+    }
+
+    return request_error(place->chat, (char *) param, "'%s' %s.", param,
+                         message);
+}
+
+
+/* a member, null being the same as none */
+
+static ngx_http_claude_json_t *
+request_field(ngx_http_claude_json_t *body, const char *name)
+{
+    ngx_http_claude_json_t  *node;
+
+    node = ngx_http_claude_json_member(body, name);
+
+    return (node && node->type != NGX_HTTP_CLAUDE_JSON_NULL) ? node : NULL;
+}
+
+
+static ngx_uint_t
+request_is(ngx_http_claude_json_t *node, const char *text)
+{
+    return node->type == NGX_HTTP_CLAUDE_JSON_STRING
+           && node->value.len == ngx_strlen(text)
+           && ngx_memcmp(node->value.data, text, node->value.len) == 0;
+}
+
+
+/* white space as ECMAScript's trim() has it, which the CLI judges by */
+
+static ngx_uint_t
+request_blank(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint32_t   ch;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+
+        if (*p < 0x80) {
+            if (*p > ' ' || (*p < ' ' && (*p < '\t' || *p > '\r'))) {
+                return 0;
+            }
+
+            p++;
+            continue;
+        }
+
+        ch = ngx_utf8_decode(&p, last - p);
+
+        if (!(ch == 0xa0 || ch == 0x1680 || (ch >= 0x2000 && ch <= 0x200a)
+              || ch == 0x2028 || ch == 0x2029 || ch == 0x202f || ch == 0x205f
+              || ch == 0x3000 || ch == 0xfeff))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

@@ -1,0 +1,572 @@
+
+/*
+ * The CLI's protocol, reading: yajl's events are matched against the paths of
+ * the few fields that matter and end up in one flat struct a line.
+ *
+ * One yajl handle reads the whole life of a process, and one buffer holds the
+ * kept strings of the line at hand, so a delta costs no allocation.  What is
+ * not known is skipped: the CLI says more with every release.
+ */
+
+
+#include "ngx_http_claude_cli.h"
+
+#include <yajl/yajl_parse.h>
+
+
+/* the CLI's own nesting is under ten; tool schemas and inputs may be deep */
+#define CLI_DEPTH         256
+
+/* a buffer that one long line needed is not kept for the next */
+#define CLI_TEXT_KEEP     65536
+
+/* diagnostic strings are cut here; the text of a delta is not */
+#define CLI_STRING_LIMIT  2048
+
+#define CLI_NODE_ROOT      0
+#define CLI_NODE_NONE     -1
+
+/* what a field's value is for */
+#define CLI_VALUE_NONE     0
+#define CLI_VALUE_STRING   1
+#define CLI_VALUE_NUMBER   2
+#define CLI_VALUE_ERROR    3                   /* is_error */
+
+
+typedef struct {
+    int8_t                            parent;
+    uint8_t                           value;
+    uint8_t                           slot;
+    ngx_str_t                         name;
+} cli_node_t;
+
+
+struct ngx_http_claude_cli_reader_s {
+    yajl_handle                       yajl;
+    ngx_http_claude_cli_line_pt       handler;
+    void                             *data;
+
+    ngx_http_claude_cli_line_t        line;
+    u_char                           *text;      /* strings of the line */
+    size_t                            text_size;
+    size_t                            text_len;
+
+    ngx_uint_t                        depth;
+    int8_t                            node[CLI_DEPTH];
+    int8_t                            member;    /* node of the last key */
+
+    uint64_t                          read;      /* bytes of earlier calls */
+    uint64_t                          ended;     /* where the last line did */
+};
+
+
+enum {
+    N_ROOT = 0, N_EVENT, N_DELTA, N_BLOCK, N_EMESSAGE, N_EMUSAGE, N_EUSAGE,
+    N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RESPONSE, N_RESPONSE2,
+    N_LEAVES
+};
+
+#define branch(parent, name)                                                  \
+    { parent, CLI_VALUE_NONE, 0, ngx_string(name) }
+
+#define string(parent, name, slot)                                            \
+    { parent, CLI_VALUE_STRING, NGX_HTTP_CLAUDE_CLI_S_ ## slot,               \
+      ngx_string(name) }
+
+#define number(parent, name, slot)                                            \
+    { parent, CLI_VALUE_NUMBER, NGX_HTTP_CLAUDE_CLI_N_ ## slot,               \
+      ngx_string(name) }
+
+
+/* the branches stand in the order of the enum above */
+
+static const cli_node_t  cli_nodes[] = {
+    branch(CLI_NODE_NONE, ""),
+    branch(N_ROOT, "event"),
+    branch(N_EVENT, "delta"),
+    branch(N_EVENT, "content_block"),
+    branch(N_EVENT, "message"),
+    branch(N_EMESSAGE, "usage"),
+    branch(N_EVENT, "usage"),
+    branch(N_EMUSAGE, "output_tokens_details"),
+    branch(N_EUSAGE, "output_tokens_details"),
+    branch(N_ROOT, "message"),
+    branch(N_ROOT, "request"),
+    branch(N_ROOT, "response"),
+    branch(N_RESPONSE, "response"),
+
+    string(N_ROOT, "type", TYPE),
+    string(N_ROOT, "subtype", SUBTYPE),
+    string(N_ROOT, "parent_tool_use_id", PARENT),
+    string(N_ROOT, "request_id", REQUEST_ID),
+    string(N_ROOT, "error", ERROR),
+    string(N_ROOT, "claude_code_version", VERSION),
+    string(N_ROOT, "terminal_reason", TERMINAL),
+    string(N_ROOT, "result", RESULT),
+    number(N_ROOT, "api_error_status", STATUS),
+    number(N_ROOT, "num_turns", TURNS),
+    number(N_ROOT, "total_cost_usd", COST),
+    number(N_ROOT, "error_status", RETRY_STATUS),
+    number(N_ROOT, "retry_delay_ms", RETRY_DELAY),
+    { N_ROOT, CLI_VALUE_ERROR, 0, ngx_string("is_error") },
+
+    string(N_EVENT, "type", EVENT_TYPE),
+    string(N_DELTA, "type", DELTA_TYPE),
+    string(N_DELTA, "text", TEXT),
+    string(N_DELTA, "thinking", TEXT),
+    string(N_DELTA, "stop_reason", STOP_REASON),
+    string(N_BLOCK, "type", BLOCK_TYPE),
+    string(N_BLOCK, "text", TEXT),
+
+    number(N_EMUSAGE, "input_tokens", INPUT),
+    number(N_EMUSAGE, "cache_read_input_tokens", CACHE_READ),
+    number(N_EMUSAGE, "cache_creation_input_tokens", CACHE_CREATION),
+    number(N_EMUSAGE, "output_tokens", OUTPUT),
+    number(N_EMDETAILS, "thinking_tokens", THINKING),
+
+    number(N_EUSAGE, "input_tokens", INPUT),
+    number(N_EUSAGE, "cache_read_input_tokens", CACHE_READ),
+    number(N_EUSAGE, "cache_creation_input_tokens", CACHE_CREATION),
+    number(N_EUSAGE, "output_tokens", OUTPUT),
+    number(N_EDETAILS, "thinking_tokens", THINKING),
+
+    string(N_MESSAGE, "model", MODEL),
+
+    string(N_REQUEST, "subtype", REQUEST_SUBTYPE),
+
+    string(N_RESPONSE, "request_id", RESPONSE_ID),
+    string(N_RESPONSE, "subtype", RESPONSE_SUBTYPE),
+    string(N_RESPONSE, "error", RESPONSE_ERROR),
+    string(N_RESPONSE, "error_code", RESPONSE_CODE),
+    string(N_RESPONSE2, "version", BINARY_VERSION),
+};
+
+#define CLI_NODES  (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
+
+
+static void cli_reset(ngx_http_claude_cli_reader_t *reader);
+static void cli_kind(ngx_http_claude_cli_line_t *line);
+static int cli_open(ngx_http_claude_cli_reader_t *reader);
+static void cli_cleanup(void *data);
+
+static int cli_on_boolean(void *ctx, int value);
+static int cli_on_number(void *ctx, const char *s, size_t len);
+static int cli_on_string(void *ctx, const unsigned char *s, size_t len);
+static int cli_on_start_map(void *ctx);
+static int cli_on_map_key(void *ctx, const unsigned char *s, size_t len);
+static int cli_on_end(void *ctx);
+static int cli_on_start_array(void *ctx);
+
+
+static yajl_callbacks  cli_callbacks = {
+    NULL,                                  /* null is like not there */
+    cli_on_boolean,
+    NULL,
+    NULL,
+    cli_on_number,
+    cli_on_string,
+    cli_on_start_map,
+    cli_on_map_key,
+    cli_on_end,
+    cli_on_start_array,
+    cli_on_end
+};
+
+
+ngx_http_claude_cli_reader_t *
+ngx_http_claude_cli_reader(ngx_pool_t *pool,
+    ngx_http_claude_cli_line_pt handler, void *data)
+{
+    ngx_pool_cleanup_t            *cln;
+    ngx_http_claude_cli_reader_t  *reader;
+
+    reader = ngx_pcalloc(pool, sizeof(ngx_http_claude_cli_reader_t));
+    if (reader == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    reader->handler = handler;
+    reader->data = data;
+    cli_reset(reader);
+
+    reader->yajl = yajl_alloc(&cli_callbacks, NULL, reader);
+    if (reader->yajl == NULL) {
+        return NULL;
+    }
+
+    cln->handler = cli_cleanup;
+    cln->data = reader;
+
+    /* lines are so many JSON texts, one after the other */
+
+    (void) yajl_config(reader->yajl, yajl_allow_multiple_values, 1);
+
+    return reader;
+}
+
+
+ngx_int_t
+ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader, u_char *p,
+    size_t len)
+{
+    if (yajl_parse(reader->yajl, p, len) != yajl_status_ok) {
+        return NGX_ERROR;
+    }
+
+    reader->read += len;
+
+    /* what follows a line's last brace is its line feed */
+
+    if (reader->depth == 0) {
+        reader->ended = reader->read;
+    }
+
+    return NGX_OK;
+}
+
+
+size_t
+ngx_http_claude_cli_pending(ngx_http_claude_cli_reader_t *reader)
+{
+    return reader->read - reader->ended;
+}
+
+
+ngx_uint_t
+ngx_http_claude_cli_version(ngx_str_t *version)
+{
+    u_char      *p, *last;
+    ngx_uint_t   part, n, value;
+
+    value = 0;
+    part = 0;
+    n = 0;
+
+    last = version->data + version->len;
+
+    for (p = version->data; p < last; p++) {
+
+        if (*p >= '0' && *p <= '9' && n < 1000) {
+            n = n * 10 + (*p - '0');
+            continue;
+        }
+
+        if (*p != '.' || part == 2) {
+            break;
+        }
+
+        value = (value + n) * (part ? 1000 : 100);
+        n = 0;
+        part++;
+    }
+
+    return (part == 2) ? value + n : 0;
+}
+
+
+static void
+cli_reset(ngx_http_claude_cli_reader_t *reader)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(&reader->line, sizeof(ngx_http_claude_cli_line_t));
+
+    for (i = 0; i < NGX_HTTP_CLAUDE_CLI_NUMBERS; i++) {
+        reader->line.number[i] = -1;
+    }
+
+    reader->text_len = 0;
+
+    if (reader->text_size > CLI_TEXT_KEEP) {
+        ngx_free(reader->text);
+        reader->text = NULL;
+        reader->text_size = 0;
+    }
+}
+
+
+#define cli_is(line, slot, text)                                              \
+    ((line)->string[NGX_HTTP_CLAUDE_CLI_S_ ## slot].len == sizeof(text) - 1   \
+     && ngx_memcmp((line)->string[NGX_HTTP_CLAUDE_CLI_S_ ## slot].data,       \
+                   text, sizeof(text) - 1)                                    \
+        == 0)
+
+
+static void
+cli_kind(ngx_http_claude_cli_line_t *line)
+{
+    line->kind = NGX_HTTP_CLAUDE_CLI_OTHER;
+
+    if (cli_is(line, TYPE, "stream_event")) {
+
+        if (cli_is(line, EVENT_TYPE, "content_block_delta")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA;
+
+        } else if (cli_is(line, EVENT_TYPE, "content_block_start")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_BLOCK_START;
+
+        } else if (cli_is(line, EVENT_TYPE, "message_start")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_MESSAGE_START;
+
+        } else if (cli_is(line, EVENT_TYPE, "message_delta")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA;
+
+        } else if (cli_is(line, EVENT_TYPE, "message_stop")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP;
+        }
+
+    } else if (cli_is(line, TYPE, "result")) {
+        line->kind = NGX_HTTP_CLAUDE_CLI_RESULT;
+
+    } else if (cli_is(line, TYPE, "control_response")) {
+        line->kind = NGX_HTTP_CLAUDE_CLI_CONTROL_RESPONSE;
+
+    } else if (cli_is(line, TYPE, "control_request")) {
+        line->kind = NGX_HTTP_CLAUDE_CLI_CONTROL_REQUEST;
+
+    } else if (cli_is(line, TYPE, "assistant")) {
+        line->kind = NGX_HTTP_CLAUDE_CLI_ASSISTANT;
+
+    } else if (cli_is(line, TYPE, "system")) {
+
+        if (cli_is(line, SUBTYPE, "init")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_INIT;
+
+        } else if (cli_is(line, SUBTYPE, "api_retry")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_API_RETRY;
+        }
+    }
+}
+
+
+static int
+cli_open(ngx_http_claude_cli_reader_t *reader)
+{
+    if (reader->depth == CLI_DEPTH) {
+        return 0;
+    }
+
+    reader->node[reader->depth] = reader->depth ? reader->member
+                                                : CLI_NODE_ROOT;
+    reader->depth++;
+
+    return 1;
+}
+
+
+static void
+cli_cleanup(void *data)
+{
+    ngx_http_claude_cli_reader_t  *reader = data;
+
+    yajl_free(reader->yajl);
+
+    if (reader->text) {
+        ngx_free(reader->text);
+    }
+}
+
+
+static int
+cli_on_boolean(void *ctx, int value)
+{
+    ngx_http_claude_cli_reader_t  *reader = ctx;
+
+    if (reader->depth == 0) {
+        return 0;
+    }
+
+    if (reader->member > 0
+        && cli_nodes[reader->member].value == CLI_VALUE_ERROR)
+    {
+        reader->line.is_error = value;
+    }
+
+    return 1;
+}
+
+
+static int
+cli_on_number(void *ctx, const char *s, size_t len)
+{
+    ngx_http_claude_cli_reader_t *reader = ctx;
+
+    char               buf[64];
+    const cli_node_t  *node;
+
+    if (reader->depth == 0) {
+        return 0;
+    }
+
+    if (reader->member <= 0) {
+        return 1;
+    }
+
+    node = &cli_nodes[reader->member];
+
+    if (node->value == CLI_VALUE_NUMBER && len < sizeof(buf)) {
+        ngx_cpystrn((u_char *) buf, (u_char *) s, len + 1);
+        reader->line.number[node->slot] = strtod(buf, NULL);
+    }
+
+    return 1;
+}
+
+
+static int
+cli_on_string(void *ctx, const unsigned char *s, size_t len)
+{
+    ngx_http_claude_cli_reader_t *reader = ctx;
+
+    u_char            *text;
+    size_t             size;
+    ngx_str_t         *string;
+    ngx_uint_t         i;
+    const cli_node_t  *node;
+
+    if (reader->depth == 0) {
+        return 0;
+    }
+
+    if (reader->member <= 0) {
+        return 1;
+    }
+
+    node = &cli_nodes[reader->member];
+
+    if (node->value != CLI_VALUE_STRING) {
+        return 1;
+    }
+
+    string = &reader->line.string[node->slot];
+
+    if (node->slot != NGX_HTTP_CLAUDE_CLI_S_TEXT && len > CLI_STRING_LIMIT) {
+
+        /* not in the midst of a character */
+
+        for (len = CLI_STRING_LIMIT; (s[len] & 0xc0) == 0x80; len--) {
+            /* void */
+        }
+    }
+
+    if (reader->text_size - reader->text_len < len) {
+        size = ngx_max(4096, 2 * (reader->text_len + len));
+
+        text = ngx_alloc(size, ngx_cycle->log);
+        if (text == NULL) {
+            return 0;
+        }
+
+        if (reader->text) {
+
+            for (i = 0; i < NGX_HTTP_CLAUDE_CLI_STRINGS; i++) {
+                if (reader->line.string[i].data) {
+                    reader->line.string[i].data =
+                        text + (reader->line.string[i].data - reader->text);
+                }
+            }
+
+            ngx_memcpy(text, reader->text, reader->text_len);
+            ngx_free(reader->text);
+        }
+
+        reader->text = text;
+        reader->text_size = size;
+    }
+
+    string->data = reader->text + reader->text_len;
+    string->len = len;
+
+    ngx_memcpy(string->data, s, len);
+    reader->text_len += len;
+
+    return 1;
+}
+
+
+static int
+cli_on_start_map(void *ctx)
+{
+    ngx_http_claude_cli_reader_t  *reader = ctx;
+
+    if (!cli_open(reader)) {
+        return 0;
+    }
+
+    reader->member = CLI_NODE_NONE;
+
+    return 1;
+}
+
+
+static int
+cli_on_map_key(void *ctx, const unsigned char *s, size_t len)
+{
+    ngx_http_claude_cli_reader_t *reader = ctx;
+
+    int               i;
+    int8_t            parent;
+
+    parent = reader->node[reader->depth - 1];
+    reader->member = CLI_NODE_NONE;
+
+    if (parent == CLI_NODE_NONE) {
+        return 1;
+    }
+
+    for (i = 1; i < CLI_NODES; i++) {
+        if (cli_nodes[i].parent == parent
+            && cli_nodes[i].name.len == len
+            && ngx_memcmp(cli_nodes[i].name.data, s, len) == 0)
+        {
+            reader->member = i;
+            break;
+        }
+    }
+
+    return 1;
+}
+
+
+static int
+cli_on_start_array(void *ctx)
+{
+    ngx_http_claude_cli_reader_t  *reader = ctx;
+
+    /* a line is an object, and nothing that matters stands in an array */
+
+    if (reader->depth == 0) {
+        return 0;
+    }
+
+    reader->member = CLI_NODE_NONE;
+
+    return cli_open(reader);
+}
+
+
+static int
+cli_on_end(void *ctx)
+{
+    ngx_http_claude_cli_reader_t  *reader = ctx;
+
+    reader->depth--;
+    reader->member = CLI_NODE_NONE;
+
+    if (reader->depth) {
+        return 1;
+    }
+
+    reader->ended = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    cli_kind(&reader->line);
+    reader->handler(reader->data, &reader->line);
+    cli_reset(reader);
+
+    return 1;
+}

@@ -1,0 +1,162 @@
+
+/*
+ * The CLI's protocol: the lines that it writes, read into one flat struct,
+ * and the lines that it takes.
+ *
+ * Source of every line and field: CLI-PROTOCOL.md, measured on 2.1.330.  The
+ * room knows what lines look like and nothing of when they are due: that is
+ * the engine's.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_CLI_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_CLI_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_claude_turn.h"
+
+
+/* the oldest CLI that knows client_composed: 2.1.260 */
+#define NGX_HTTP_CLAUDE_CLI_OLDEST  201260
+
+
+/* what a line is, by its type, subtype and, of stream events, event type */
+typedef enum {
+    NGX_HTTP_CLAUDE_CLI_OTHER = 0,
+    NGX_HTTP_CLAUDE_CLI_INIT,
+    NGX_HTTP_CLAUDE_CLI_API_RETRY,
+    NGX_HTTP_CLAUDE_CLI_MESSAGE_START,
+    NGX_HTTP_CLAUDE_CLI_BLOCK_START,
+    NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA,
+    NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA,
+    NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP,
+    NGX_HTTP_CLAUDE_CLI_ASSISTANT,
+    NGX_HTTP_CLAUDE_CLI_RESULT,
+    NGX_HTTP_CLAUDE_CLI_CONTROL_REQUEST,
+    NGX_HTTP_CLAUDE_CLI_CONTROL_RESPONSE
+} ngx_http_claude_cli_kind_e;
+
+
+/* strings of a line that are kept; longer ones are cut at their limit */
+typedef enum {
+    NGX_HTTP_CLAUDE_CLI_S_TYPE = 0,
+    NGX_HTTP_CLAUDE_CLI_S_SUBTYPE,
+    NGX_HTTP_CLAUDE_CLI_S_VERSION,          /* claude_code_version */
+    NGX_HTTP_CLAUDE_CLI_S_EVENT_TYPE,       /* event.type */
+    NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE,       /* event.content_block.type */
+    NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE,       /* event.delta.type */
+    NGX_HTTP_CLAUDE_CLI_S_STOP_REASON,      /* event.delta.stop_reason */
+    NGX_HTTP_CLAUDE_CLI_S_PARENT,           /* parent_tool_use_id */
+    NGX_HTTP_CLAUDE_CLI_S_ERROR,            /* error of an assistant line */
+    NGX_HTTP_CLAUDE_CLI_S_MODEL,            /* message.model */
+    NGX_HTTP_CLAUDE_CLI_S_TERMINAL,         /* terminal_reason */
+    NGX_HTTP_CLAUDE_CLI_S_RESULT,           /* result */
+    NGX_HTTP_CLAUDE_CLI_S_REQUEST_ID,       /* request_id */
+    NGX_HTTP_CLAUDE_CLI_S_REQUEST_SUBTYPE,  /* request.subtype */
+    NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ID,      /* response.request_id */
+    NGX_HTTP_CLAUDE_CLI_S_RESPONSE_SUBTYPE, /* response.subtype */
+    NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR,   /* response.error */
+    NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE,    /* response.error_code */
+    NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION,   /* response.response.version */
+    NGX_HTTP_CLAUDE_CLI_S_TEXT,             /* event.delta.text, .thinking,
+                                               event.content_block.text */
+    NGX_HTTP_CLAUDE_CLI_STRINGS
+} ngx_http_claude_cli_string_e;
+
+
+/* numbers of a line; -1 where the line has none, or null */
+typedef enum {
+    NGX_HTTP_CLAUDE_CLI_N_INPUT = 0,        /* usage of message_start and */
+    NGX_HTTP_CLAUDE_CLI_N_CACHE_READ,       /* message_delta */
+    NGX_HTTP_CLAUDE_CLI_N_CACHE_CREATION,
+    NGX_HTTP_CLAUDE_CLI_N_OUTPUT,
+    NGX_HTTP_CLAUDE_CLI_N_THINKING,
+    NGX_HTTP_CLAUDE_CLI_N_STATUS,           /* api_error_status */
+    NGX_HTTP_CLAUDE_CLI_N_TURNS,            /* num_turns */
+    NGX_HTTP_CLAUDE_CLI_N_COST,             /* total_cost_usd */
+    NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS,     /* error_status */
+    NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY,      /* retry_delay_ms */
+    NGX_HTTP_CLAUDE_CLI_NUMBERS
+} ngx_http_claude_cli_number_e;
+
+
+typedef struct {
+    ngx_http_claude_cli_kind_e        kind;
+    ngx_str_t                         string[NGX_HTTP_CLAUDE_CLI_STRINGS];
+    double                            number[NGX_HTTP_CLAUDE_CLI_NUMBERS];
+    unsigned                          is_error:1;    /* of a result */
+} ngx_http_claude_cli_line_t;
+
+
+typedef struct ngx_http_claude_cli_reader_s  ngx_http_claude_cli_reader_t;
+
+/* one whole line was read; it is valid during the call */
+typedef void (*ngx_http_claude_cli_line_pt)(void *data,
+    ngx_http_claude_cli_line_t *line);
+
+
+/*
+ * A reader for all that one CLI writes in its life.  NULL: no memory.  Ends
+ * with the pool.
+ */
+ngx_http_claude_cli_reader_t *ngx_http_claude_cli_reader(ngx_pool_t *pool,
+    ngx_http_claude_cli_line_pt handler, void *data);
+
+/*
+ * Reads what came from the CLI, in pieces of any size.  NGX_ERROR: it is not
+ * JSON, the CLI cannot be understood any more.
+ */
+ngx_int_t ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader,
+    u_char *p, size_t len);
+
+/* bytes of the line that has begun but is not complete */
+size_t ngx_http_claude_cli_pending(ngx_http_claude_cli_reader_t *reader);
+
+/* "2.1.330" gives 201330; 0: not a version */
+ngx_uint_t ngx_http_claude_cli_version(ngx_str_t *version);
+
+/*
+ * What words of the CLI mean: the error of an assistant line, a result that
+ * is not an answer, a refused set_model, and a stop reason.  NGX_HTTP_CLAUDE_
+ * FAIL_CLI: nothing that we know.
+ */
+ngx_http_claude_fail_e ngx_http_claude_cli_error(ngx_str_t *word);
+ngx_http_claude_fail_e ngx_http_claude_cli_result_error(
+    ngx_http_claude_cli_line_t *line);
+ngx_http_claude_fail_e ngx_http_claude_cli_model_error(ngx_str_t *error,
+    ngx_str_t *code);
+ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
+
+
+/*
+ * Lines that the CLI takes, put into the queue of the process.  They refer to
+ * the strings of the turn, which have to live until the queue is empty.  All
+ * return NGX_OK, or NGX_ERROR without memory.  id: of the control request,
+ * unique in the life of the process; n: number of the line, for its uuid.
+ */
+ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);
+ngx_int_t ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_http_claude_turn_t *turn);
+ngx_int_t ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
+    ngx_str_t *request_id);
+ngx_int_t ngx_http_claude_cli_message(ngx_http_claude_process_t *process,
+    ngx_http_claude_message_t *message, ngx_uint_t n, ngx_uint_t query);
+
+#define NGX_HTTP_CLAUDE_UUID_LEN  36
+
+/* the uuid of line n: the nonce of the process and the number */
+u_char *ngx_http_claude_cli_uuid(u_char *p, ngx_http_claude_process_t *process,
+    ngx_uint_t n);
+
+
+#endif /* _NGX_HTTP_CLAUDE_CLI_H_INCLUDED_ */

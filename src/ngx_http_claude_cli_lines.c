@@ -1,0 +1,341 @@
+
+/*
+ * The CLI's protocol, writing: one function a line that the CLI takes.  Text
+ * of clients goes in by reference and is escaped as the pipe drains.
+ */
+
+
+#include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_json.h"
+#include "ngx_http_claude_process.h"
+
+
+#define put(text)                                                             \
+    if (ngx_http_claude_process_text(process, text) != NGX_OK) {              \
+        return NGX_ERROR;                                                     \
+    }
+
+#define escape(s)                                                             \
+    if (ngx_http_claude_process_escape(process, (s)->data, (s)->len)          \
+        != NGX_OK)                                                            \
+    {                                                                         \
+        return NGX_ERROR;                                                     \
+    }
+
+
+static ngx_int_t cli_control(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+static ngx_int_t cli_extra_body(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
+static u_char *cli_copy(u_char *p, const char *text);
+
+
+ngx_int_t
+ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"initialize\"}}\n");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"get_binary_version\"}}\n");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_str_t *model, ngx_str_t *system)
+{
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"set_model\",\"model\":");
+    escape(model);
+    put(",\"system_prompt\":");
+    escape(system);
+    put("}}\n");
+
+    return NGX_OK;
+}
+
+
+/*
+ * All knobs, at every turn: what was set once stays set in the CLI until
+ * something else is.  An empty value takes a knob back.
+ */
+
+ngx_int_t
+ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_http_claude_turn_t *turn)
+{
+    u_char  buf[NGX_INT_T_LEN], *p;
+
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"apply_flag_settings\",\"settings\":{\"env\":"
+        "{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"");
+
+    if (turn->max_tokens) {
+        p = ngx_sprintf(buf, "%i", turn->max_tokens);
+
+        if (ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    put("\",\"CLAUDE_CODE_EXTRA_BODY\":");
+
+    if (cli_extra_body(process, turn) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("}}}}\n");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"interrupt\"}}\n");
+
+    return NGX_OK;
+}
+
+
+/* the CLI asks for something that we never offered */
+
+ngx_int_t
+ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
+    ngx_str_t *request_id)
+{
+    size_t   max;
+    u_char  *buf, *p;
+
+    /* the id is valid during the call only */
+
+    max = ngx_http_claude_json_escaped_max(request_id->len);
+
+    buf = ngx_alloc(max, process->log);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_http_claude_json_escape(buf, request_id->data, request_id->len);
+
+    if (ngx_http_claude_process_text(process,
+                                     "{\"type\":\"control_response\","
+                                     "\"response\":{\"subtype\":\"error\","
+                                     "\"request_id\":")
+        != NGX_OK
+        || ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK)
+    {
+        ngx_free(buf);
+        return NGX_ERROR;
+    }
+
+    ngx_free(buf);
+
+    put(",\"error\":\"not supported\"}}\n");
+
+    return NGX_OK;
+}
+
+
+/*
+ * A message of the conversation.  query: the model is to answer it; without,
+ * it is appended to what the CLI holds.  client_composed keeps the CLI from
+ * reading files that the text names and from obeying commands in it.
+ */
+
+ngx_int_t
+ngx_http_claude_cli_message(ngx_http_claude_process_t *process,
+    ngx_http_claude_message_t *message, ngx_uint_t n, ngx_uint_t query)
+{
+    u_char       uuid[NGX_HTTP_CLAUDE_UUID_LEN];
+    ngx_str_t   *text;
+    ngx_uint_t   i;
+
+    text = message->texts.elts;
+
+    if (message->role == NGX_HTTP_CLAUDE_USER) {
+        put("{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":");
+    } else {
+        put("{\"type\":\"assistant\",\"message\":"
+            "{\"role\":\"assistant\",\"content\":");
+    }
+
+    if (message->role == NGX_HTTP_CLAUDE_USER && message->texts.nelts == 1) {
+        escape(&text[0]);
+
+    } else {
+
+        for (i = 0; i < message->texts.nelts; i++) {
+
+            if (i == 0) {
+                put("[{\"type\":\"text\",\"text\":");
+            } else {
+                put("},{\"type\":\"text\",\"text\":");
+            }
+
+            escape(&text[i]);
+        }
+
+        put("}]");
+    }
+
+    put("},\"parent_tool_use_id\":null,\"session_id\":\"\",\"uuid\":\"");
+
+    ngx_http_claude_cli_uuid(uuid, process, n);
+
+    if (ngx_http_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (message->role == NGX_HTTP_CLAUDE_ASSISTANT) {
+        put("\"}\n");
+
+    } else if (query) {
+        put("\",\"client_composed\":true}\n");
+
+    } else {
+        put("\",\"client_composed\":true,\"shouldQuery\":false}\n");
+    }
+
+    return NGX_OK;
+}
+
+
+u_char *
+ngx_http_claude_cli_uuid(u_char *p, ngx_http_claude_process_t *process,
+    ngx_uint_t n)
+{
+    u_char  *nonce;
+
+    nonce = process->nonce;
+
+    /* a version 4, variant 1 UUID; 12 digits of it are the number */
+
+    return ngx_sprintf(p, "%02xd%02xd%02xd%02xd-%02xd%02xd-4%02xd%xd-"
+                       "8%xd%02xd-%012xL",
+                       nonce[0], nonce[1], nonce[2], nonce[3], nonce[4],
+                       nonce[5], nonce[6], nonce[7] & 0xf, nonce[7] >> 4,
+                       nonce[8], (uint64_t) n);
+}
+
+
+static ngx_int_t
+cli_control(ngx_http_claude_process_t *process, ngx_uint_t id)
+{
+    u_char  buf[NGX_INT_T_LEN], *p;
+
+    put("{\"type\":\"control_request\",\"request_id\":\"");
+
+    p = ngx_sprintf(buf, "%ui", id);
+
+    if (ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\",\"request\":");
+
+    return NGX_OK;
+}
+
+
+/*
+ * What is merged into the upstream body: a short list of fields, each written
+ * here, since the CLI would let this replace anything at all.  It is a string
+ * that holds JSON, and small, so it is made at once.
+ */
+
+static ngx_int_t
+cli_extra_body(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn)
+{
+    u_char      *json, *p;
+    size_t       len;
+    ngx_str_t   *stop;
+    ngx_uint_t   i;
+
+    stop = turn->stops.elts;
+
+    if (turn->stops.nelts == 0 && turn->temperature.len == 0
+        && turn->top_p.len == 0)
+    {
+        put("\"\"");
+        return NGX_OK;
+    }
+
+    len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":}")
+          + turn->temperature.len + turn->top_p.len;
+
+    for (i = 0; i < turn->stops.nelts; i++) {
+        len += ngx_http_claude_json_escaped_max(stop[i].len) + 1;
+    }
+
+    json = ngx_palloc(turn->pool, len);
+    if (json == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = json;
+
+    if (turn->stops.nelts) {
+        p = cli_copy(p, ",\"stop_sequences\":");
+
+        for (i = 0; i < turn->stops.nelts; i++) {
+            *p++ = i ? ',' : '[';
+            p = ngx_http_claude_json_escape(p, stop[i].data, stop[i].len);
+        }
+
+        *p++ = ']';
+    }
+
+    if (turn->temperature.len) {
+        p = cli_copy(p, ",\"temperature\":");
+        p = ngx_cpymem(p, turn->temperature.data, turn->temperature.len);
+    }
+
+    if (turn->top_p.len) {
+        p = cli_copy(p, ",\"top_p\":");
+        p = ngx_cpymem(p, turn->top_p.data, turn->top_p.len);
+    }
+
+    *p++ = '}';
+    json[0] = '{';
+
+    return ngx_http_claude_process_escape(process, json, p - json);
+}
+
+
+static u_char *
+cli_copy(u_char *p, const char *text)
+{
+    return ngx_cpymem(p, text, ngx_strlen(text));
+}

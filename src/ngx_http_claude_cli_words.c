@@ -1,0 +1,191 @@
+
+/*
+ * The CLI's protocol, meaning: its words for errors and stops in the terms of
+ * a turn.  Source: the tables of CLI-PROTOCOL.md, and what 2.1.330 answers to
+ * a set_model that upstream refuses.
+ */
+
+
+#include "ngx_http_claude_cli.h"
+
+
+typedef struct {
+    ngx_str_t                word;
+    ngx_uint_t               value;
+} ngx_http_claude_word_t;
+
+
+static ngx_uint_t cli_word(const ngx_http_claude_word_t *words,
+    ngx_str_t *word);
+static ngx_uint_t cli_has(ngx_str_t *s, const char *what);
+static ngx_http_claude_fail_e cli_status(ngx_http_claude_cli_line_t *line,
+    ngx_uint_t status);
+
+
+/* the last entry of each list is what other words mean */
+
+static const ngx_http_claude_word_t  cli_errors[] = {
+    { ngx_string("authentication_failed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
+    { ngx_string("oauth_org_not_allowed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
+    { ngx_string("model_not_found"), NGX_HTTP_CLAUDE_FAIL_MODEL },
+    { ngx_string("rate_limit"), NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT },
+    { ngx_string("invalid_request"), NGX_HTTP_CLAUDE_FAIL_REQUEST },
+    { ngx_string("server_error"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
+    { ngx_string("overloaded"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
+    { ngx_string("billing_error"), NGX_HTTP_CLAUDE_FAIL_BUDGET },
+    { ngx_null_string, NGX_HTTP_CLAUDE_FAIL_CLI }
+};
+
+
+static const ngx_http_claude_word_t  cli_model_codes[] = {
+    { ngx_string("not_found"), NGX_HTTP_CLAUDE_FAIL_MODEL },
+    { ngx_string("invalid_request"), NGX_HTTP_CLAUDE_FAIL_MODEL },
+    { ngx_string("rate_limit"), NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT },
+    { ngx_string("auth_failed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
+    { ngx_string("check_server_error"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
+    { ngx_string("check_failed"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
+    { ngx_null_string, NGX_HTTP_CLAUDE_FAIL_MODEL }
+};
+
+
+static const ngx_http_claude_word_t  cli_stops[] = {
+    { ngx_string("end_turn"), NGX_HTTP_CLAUDE_STOP_END },
+    { ngx_string("stop_sequence"), NGX_HTTP_CLAUDE_STOP_SEQUENCE },
+    { ngx_string("max_tokens"), NGX_HTTP_CLAUDE_STOP_LENGTH },
+    { ngx_string("model_context_window_exceeded"),
+      NGX_HTTP_CLAUDE_STOP_LENGTH },
+    { ngx_string("refusal"), NGX_HTTP_CLAUDE_STOP_REFUSAL },
+    { ngx_string("tool_use"), NGX_HTTP_CLAUDE_STOP_TOOL },
+    { ngx_null_string, NGX_HTTP_CLAUDE_STOP_LENGTH }
+};
+
+
+ngx_http_claude_fail_e
+ngx_http_claude_cli_error(ngx_str_t *word)
+{
+    return cli_word(cli_errors, word);
+}
+
+
+ngx_http_claude_fail_e
+ngx_http_claude_cli_model_error(ngx_str_t *error, ngx_str_t *code)
+{
+    if (cli_has(error, "Not logged in")) {
+        return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
+    }
+
+    return cli_word(cli_model_codes, code);
+}
+
+
+/*
+ * A stop reason that is not known yet is taken for a limit: the one thing
+ * that it does not mean is that the model had nothing more to say.
+ */
+
+ngx_http_claude_stop_e
+ngx_http_claude_cli_stop(ngx_str_t *reason)
+{
+    return cli_word(cli_stops, reason);
+}
+
+
+ngx_http_claude_fail_e
+ngx_http_claude_cli_result_error(ngx_http_claude_cli_line_t *line)
+{
+    double      status;
+    ngx_str_t  *terminal, *result, *subtype;
+
+    subtype = &line->string[NGX_HTTP_CLAUDE_CLI_S_SUBTYPE];
+    terminal = &line->string[NGX_HTTP_CLAUDE_CLI_S_TERMINAL];
+    result = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT];
+    status = line->number[NGX_HTTP_CLAUDE_CLI_N_STATUS];
+
+    if (cli_has(subtype, "error_max_budget_usd")) {
+        return NGX_HTTP_CLAUDE_FAIL_BUDGET;
+    }
+
+    if (cli_has(terminal, "prompt_too_long")
+        || cli_has(terminal, "blocking_limit"))
+    {
+        return NGX_HTTP_CLAUDE_FAIL_CONTEXT;
+    }
+
+    if (status >= 400 && status < 600) {
+        return cli_status(line, (ngx_uint_t) status);
+    }
+
+    if (cli_has(result, "Not logged in")) {
+        return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
+    }
+
+    return NGX_HTTP_CLAUDE_FAIL_CLI;
+}
+
+
+static ngx_http_claude_fail_e
+cli_status(ngx_http_claude_cli_line_t *line, ngx_uint_t status)
+{
+    switch (status) {
+
+    case 401:
+    case 403:
+        return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
+
+    case 402:
+        return NGX_HTTP_CLAUDE_FAIL_BUDGET;
+
+    case 404:
+        return NGX_HTTP_CLAUDE_FAIL_MODEL;
+
+    case 413:
+        return NGX_HTTP_CLAUDE_FAIL_TOO_LARGE;
+
+    case 429:
+        return NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT;
+    }
+
+    if (status >= 500) {
+        return NGX_HTTP_CLAUDE_FAIL_OVERLOADED;
+    }
+
+    if (cli_has(&line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT],
+                "prompt is too long")
+        || cli_has(&line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT],
+                   "Prompt is too long"))
+    {
+        return NGX_HTTP_CLAUDE_FAIL_CONTEXT;
+    }
+
+    return NGX_HTTP_CLAUDE_FAIL_REQUEST;
+}
+
+
+static ngx_uint_t
+cli_word(const ngx_http_claude_word_t *words, ngx_str_t *word)
+{
+    while (words->word.len) {
+
+        if (words->word.len == word->len
+            && ngx_memcmp(words->word.data, word->data, word->len) == 0)
+        {
+            break;
+        }
+
+        words++;
+    }
+
+    return words->value;
+}
+
+
+static ngx_uint_t
+cli_has(ngx_str_t *s, const char *what)
+{
+    size_t  len;
+
+    len = ngx_strlen(what);
+
+    return s->len >= len
+           && memmem(s->data, s->len, what, len) != NULL;
+}

@@ -1,0 +1,83 @@
+
+/*
+ * What the directives set.  The main configuration holds what is one over
+ * all workers, a location's what a request of it needs.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_claude_auth.h"
+#include "ngx_http_claude_engine.h"
+#include "ngx_http_claude_profile.h"
+#include "ngx_http_claude_zone.h"
+
+
+typedef struct {
+    ngx_shm_zone_t                *shm_zone;
+    ngx_http_claude_zone_t        *zone;
+
+    ngx_uint_t                     max_concurrent;
+    ngx_uint_t                     queue;
+    ngx_msec_t                     queue_timeout;
+    ngx_uint_t                     max_processes;
+    size_t                         max_line;
+
+    ngx_cycle_t                   *cycle;         /* of this configuration */
+    ngx_path_t                    *directory;     /* the private default */
+    ngx_array_t                    locations;     /* of loc_conf_t *, those
+                                                     with an endpoint */
+    ngx_http_claude_engine_conf_t  engine;
+} ngx_http_claude_main_conf_t;
+
+
+/* from a client's model name to one that the CLI knows */
+typedef struct {
+    ngx_str_t                      from;
+    ngx_str_t                      to;
+} ngx_http_claude_model_t;
+
+
+typedef struct {
+    ngx_flag_t                     openai;
+    ngx_uint_t                     endpoint;      /* of ours, of any kind */
+
+    ngx_flag_t                     auth;
+    ngx_array_t                   *keys;          /* of ngx_http_claude_key_t */
+
+    ngx_str_t                      binary;
+    ngx_array_t                   *env;           /* of ngx_str_t */
+    ngx_array_t                   *args;
+    ngx_str_t                      directory;
+    ngx_str_t                      fallback_model;
+    ngx_str_t                      max_budget;
+    ngx_http_claude_profile_t     *profile;
+
+    ngx_http_complex_value_t      *default_model;
+    ngx_http_complex_value_t      *system_prompt;
+    ngx_array_t                   *models;        /* of model_t */
+
+    ngx_msec_t                     timeout;
+    ngx_msec_t                     heartbeat;
+    ngx_flag_t                     sampling;
+} ngx_http_claude_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_claude_module;
+
+
+/*
+ * Reads a small file that a directive names, relative to the configuration,
+ * into the temporary pool.  NGX_ERROR: logged.
+ */
+ngx_int_t ngx_http_claude_conf_file(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *text);
+
+
+#endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */

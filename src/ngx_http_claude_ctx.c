@@ -1,0 +1,109 @@
+
+/*
+ * The context of a request: making it and finding it again.
+ */
+
+
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_ctx.h"
+
+
+static void ctx_cleanup(void *data);
+static ngx_int_t ctx_id(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx);
+
+
+ngx_http_claude_ctx_t *
+ngx_http_claude_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (ctx || !(r->internal || r->filter_finalize)) {
+        return ctx;
+    }
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ctx_cleanup) {
+            ctx = cln->data;
+            return (ctx->request == r) ? ctx : NULL;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_claude_ctx_t *
+ngx_http_claude_ctx_make(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_claude_ctx(r);
+
+    if (ctx) {
+        ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
+        return ctx;
+    }
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_claude_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx->request = r;
+
+    if (ctx_id(r, ctx) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ctx_cleanup;
+    cln->data = ctx;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
+
+    return ctx;
+}
+
+
+/* only marks the context among the clean-ups; it owns nothing but memory */
+
+static void
+ctx_cleanup(void *data)
+{
+    ngx_http_claude_ctx_t  *ctx = data;
+
+    ctx->request = NULL;
+}
+
+
+/* the id is nginx's own $request_id, so that one log finds the other */
+
+static ngx_int_t
+ctx_id(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
+{
+    ngx_str_t                   name = ngx_string("request_id");
+    ngx_http_variable_value_t  *vv;
+
+    vv = ngx_http_get_variable(r, &name, ngx_hash_key(name.data, name.len));
+
+    if (vv == NULL || vv->not_found) {
+        return NGX_ERROR;
+    }
+
+    ctx->id.data = ngx_pnalloc(r->pool, sizeof("req_") - 1 + vv->len);
+    if (ctx->id.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->id.len = ngx_sprintf(ctx->id.data, "req_%v", vv) - ctx->id.data;
+
+    return NGX_OK;
+}

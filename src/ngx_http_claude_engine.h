@@ -1,0 +1,56 @@
+
+/*
+ * The engine: takes turns, waits for their place among the turns of all
+ * workers, brings a CLI process to the state a turn needs, asks, and tells
+ * the asker what the model says.  It knows turns, processes and the zone, and
+ * nothing of HTTP.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_ENGINE_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_ENGINE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_claude_turn.h"
+#include "ngx_http_claude_zone.h"
+
+
+typedef struct {
+    ngx_http_claude_zone_t  *zone;
+    ngx_msec_t               queue_timeout;
+    size_t                   max_line;       /* bytes of one CLI line */
+} ngx_http_claude_engine_conf_t;
+
+
+/* once a worker, before its first turn; conf lives as long as the cycle */
+ngx_int_t ngx_http_claude_engine_init(ngx_cycle_t *cycle,
+    ngx_http_claude_engine_conf_t *conf);
+
+/* at the end of a worker: leaves no process, connection or row behind */
+void ngx_http_claude_engine_exit(ngx_cycle_t *cycle);
+
+/*
+ * Begins a turn.  NGX_OK: the handlers will be called, from events; NGX_
+ * DECLINED: it is refused at once, turn->fail and turn->reason say why.
+ */
+ngx_int_t ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn);
+
+/*
+ * The asker leaves: no handler is called any more, nothing refers to the turn
+ * after the call, and the model is made to stop.  Harmless on a turn that is
+ * over or never began.
+ */
+void ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn);
+
+/* back-pressure: no more handlers but for what was read, until resumed */
+void ngx_http_claude_turn_pause(ngx_http_claude_turn_t *turn);
+void ngx_http_claude_turn_resume(ngx_http_claude_turn_t *turn);
+
+/* a rung's name as the logs have it, "-" for none */
+ngx_str_t *ngx_http_claude_rung_name(ngx_http_claude_rung_e rung);
+
+
+#endif /* _NGX_HTTP_CLAUDE_ENGINE_H_INCLUDED_ */

@@ -1,0 +1,888 @@
+
+/*
+ * A CLI process as this worker has it.  See the header for what the room
+ * owns.
+ *
+ * Its pipes are nginx connections with both handlers set, but are read and
+ * written with read() and write(): the recv and send of a connection are for
+ * sockets.  Buffers for reading and escaping are one a worker, so an idle
+ * process or a stream under way costs no buffer at all.
+ */
+
+
+#include "ngx_http_claude_process.h"
+
+#include <sys/wait.h>
+
+#include "ngx_http_claude_json.h"
+
+
+/* what one read takes; a pipe holds as much */
+#define PROCESS_READ_SIZE    65536
+
+/* reads in a row before other events get their turn */
+#define PROCESS_READS        4
+
+/* what is escaped and written at once */
+#define PROCESS_STAGE_SIZE   65536
+
+/* room in which at least one whole character fits escaped, with its quotes */
+#define PROCESS_STAGE_LEAST  32
+
+/* stderr: the longest line logged, and how much of one process is */
+#define PROCESS_ERR_LINE     1024
+#define PROCESS_ERR_LIMIT    16384
+
+
+struct ngx_http_claude_piece_s {
+    ngx_http_claude_piece_t  *next;
+    u_char                   *pos;
+    u_char                   *last;
+    unsigned                  escape:1;
+    unsigned                  opened:1;    /* its first quote is out */
+};
+
+
+static ngx_int_t process_piece(ngx_http_claude_process_t *process, u_char *p,
+    size_t len, ngx_uint_t escape, ngx_uint_t copy);
+static void process_started(ngx_http_claude_spawn_t *spawn,
+    ngx_http_claude_spawned_t *child);
+static void process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err,
+    const char *what);
+static void process_exited(ngx_http_claude_spawn_t *spawn, int status);
+static ngx_connection_t *process_pipe(ngx_http_claude_process_t *process,
+    ngx_fd_t fd);
+static void process_close_pipe(ngx_connection_t **c);
+static void process_close(ngx_http_claude_process_t *process);
+static void process_read_handler(ngx_event_t *rev);
+static ngx_int_t process_read(ngx_http_claude_process_t *process);
+static void process_err_handler(ngx_event_t *rev);
+static void process_err_text(ngx_http_claude_process_t *process, u_char *p,
+    size_t len);
+static void process_err_flush(ngx_http_claude_process_t *process);
+static void process_write_handler(ngx_event_t *wev);
+static void process_empty_handler(ngx_event_t *ev);
+static size_t process_stage(ngx_http_claude_process_t *process, u_char *buf,
+    size_t size);
+static u_char *process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p,
+    size_t room);
+static ngx_int_t process_keep(ngx_http_claude_process_t *process, u_char *p,
+    size_t len);
+static void process_drop_pieces(ngx_http_claude_process_t *process);
+static void process_broken(ngx_http_claude_process_t *process);
+static void process_reason(ngx_http_claude_process_t *process,
+    const char *fmt, ...);
+static void process_line(void *data, ngx_http_claude_cli_line_t *line);
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
+    size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
+    void *data, ngx_log_t *log)
+{
+    ngx_uint_t                  i;
+    ngx_pool_t                 *pool;
+    ngx_http_claude_process_t  *process;
+
+    pool = ngx_create_pool(2048, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    process = ngx_pcalloc(pool, sizeof(ngx_http_claude_process_t));
+    if (process == NULL) {
+        goto failed;
+    }
+
+    process->reader = ngx_http_claude_cli_reader(pool, process_line, process);
+    if (process->reader == NULL) {
+        goto failed;
+    }
+
+    process->pool = pool;
+    process->log = ngx_cycle->log;
+    process->profile = profile;
+    process->handlers = handlers;
+    process->data = data;
+    process->max_line = max_line;
+    process->lifeline = (ngx_fd_t) -1;
+    process->row = -1;
+    process->ticket = -1;
+    process->last_piece = &process->pieces;
+
+    for (i = 0; i < sizeof(process->nonce); i++) {
+        process->nonce[i] = (u_char) (ngx_random() >> 8);
+    }
+
+    process->spawn.binary = profile->binary;
+    process->spawn.directory = profile->directory;
+    process->spawn.argv = profile->argv;
+    process->spawn.envp = profile->envp;
+    process->spawn.data = process;
+    process->spawn.started = process_started;
+    process->spawn.failed = process_failed;
+    process->spawn.exited = process_exited;
+
+    if (ngx_http_claude_spawner_spawn(&process->spawn, log) != NGX_OK) {
+        goto failed;
+    }
+
+    return process;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_claude_process_put(ngx_http_claude_process_t *process, u_char *p,
+    size_t len)
+{
+    return process_piece(process, p, len, 0, 0);
+}
+
+
+ngx_int_t
+ngx_http_claude_process_copy(ngx_http_claude_process_t *process, u_char *p,
+    size_t len)
+{
+    return process_piece(process, p, len, 0, 1);
+}
+
+
+ngx_int_t
+ngx_http_claude_process_escape(ngx_http_claude_process_t *process, u_char *p,
+    size_t len)
+{
+    return process_piece(process, p, len, 1, 0);
+}
+
+
+void
+ngx_http_claude_process_flush(ngx_http_claude_process_t *process)
+{
+    static u_char  stage[1 + PROCESS_STAGE_SIZE];
+
+    u_char            *p;
+    size_t             len;
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = process->in;
+
+    if (c == NULL) {
+        return;
+    }
+
+    while (process->pieces || process->stage_pos < process->stage_last) {
+
+        if (process->stage_pos < process->stage_last) {
+            p = process->stage_pos;
+            len = process->stage_last - p;
+
+        } else {
+            p = stage + 1;
+            len = process_stage(process, p, PROCESS_STAGE_SIZE);
+        }
+
+        n = write(c->fd, p, len);
+
+        if (n == -1) {
+
+            if (ngx_errno != NGX_EINTR && ngx_errno != NGX_EAGAIN) {
+
+                /* it has closed its stdin: its end comes by other ways */
+
+                process_drop_pieces(process);
+                return;
+            }
+
+            if (ngx_errno == NGX_EAGAIN) {
+                c->write->ready = 0;
+            }
+
+            n = 0;
+        }
+
+        if (p == process->stage_pos) {
+            process->stage_pos += n;
+
+        } else if ((size_t) n < len
+                   && process_keep(process, p + n, len - n) != NGX_OK)
+        {
+            process_reason(process, "no memory for its input");
+            process_broken(process);
+            return;
+        }
+
+        if (!c->write->ready) {
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                process_reason(process, "its input cannot be watched");
+                process_broken(process);
+            }
+
+            return;
+        }
+    }
+
+    process_drop_pieces(process);
+}
+
+
+void
+ngx_http_claude_process_pause(ngx_http_claude_process_t *process)
+{
+    process->paused = 1;
+}
+
+
+void
+ngx_http_claude_process_resume(ngx_http_claude_process_t *process)
+{
+    if (!process->paused) {
+        return;
+    }
+
+    process->paused = 0;
+
+    /* edge-triggered: what came meanwhile is announced no second time */
+
+    if (process->out && !process->reading) {
+        ngx_post_event(process->out->read, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_claude_process_end(ngx_http_claude_process_t *process)
+{
+    if (process->ending) {
+        return;
+    }
+
+    process->ending = 1;
+    process_close(process);
+}
+
+
+static ngx_int_t
+process_piece(ngx_http_claude_process_t *process, u_char *p, size_t len,
+    ngx_uint_t escape, ngx_uint_t copy)
+{
+    u_char                   *s;
+    ngx_http_claude_piece_t  *piece;
+
+    if (process->ending || process->is_broken) {
+        return NGX_OK;
+    }
+
+    if (process->pieces_pool == NULL) {
+        process->pieces_pool = ngx_create_pool(2048, process->log);
+        if (process->pieces_pool == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    piece = ngx_palloc(process->pieces_pool, sizeof(ngx_http_claude_piece_t));
+    if (piece == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (copy) {
+        s = ngx_pnalloc(process->pieces_pool, len);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_cpymem(s, p, len) - len;
+    }
+
+    piece->pos = p;
+    piece->last = p + len;
+    piece->escape = escape;
+    piece->opened = 0;
+    piece->next = NULL;
+
+    *process->last_piece = piece;
+    process->last_piece = &piece->next;
+
+    return NGX_OK;
+}
+
+
+static void
+process_started(ngx_http_claude_spawn_t *spawn,
+    ngx_http_claude_spawned_t *child)
+{
+    ngx_http_claude_process_t *process = spawn->data;
+
+    process->pid = child->pid;
+    process->start = child->start;
+    process->lifeline = child->lifeline;
+    process->running = 1;
+
+    process->in = process_pipe(process, child->in);
+    process->out = process_pipe(process, child->out);
+    process->err = process_pipe(process, child->err);
+
+    if (process->ending) {
+        process_close(process);
+        return;
+    }
+
+    if (process->in == NULL || process->out == NULL || process->err == NULL) {
+        process->unavailable = 1;
+        process_reason(process, "worker_connections are not enough");
+        process_broken(process);
+        return;
+    }
+
+    process->in->read->handler = process_empty_handler;
+    process->in->write->handler = process_write_handler;
+    process->in->write->ready = 1;
+
+    process->out->read->handler = process_read_handler;
+    process->out->write->handler = process_empty_handler;
+
+    process->err->read->handler = process_err_handler;
+    process->err->write->handler = process_empty_handler;
+
+    if (ngx_handle_read_event(process->out->read, 0) != NGX_OK
+        || ngx_handle_read_event(process->err->read, 0) != NGX_OK)
+    {
+        process->unavailable = 1;
+        process_reason(process, "its pipes cannot be watched");
+        process_broken(process);
+        return;
+    }
+
+    process->handlers->started(process);
+}
+
+
+static void
+process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err, const char *what)
+{
+    ngx_http_claude_process_t *process = spawn->data;
+
+    process->exited = 1;
+    process->unavailable = 1;
+
+    ngx_log_error(NGX_LOG_ERR, process->log, err,
+                  "claude: \"%s\" could not be started: %s failed",
+                  process->profile->binary, what);
+
+    process_reason(process, "it could not be started");
+    process_broken(process);
+
+    process->handlers->gone(process);
+}
+
+
+static void
+process_exited(ngx_http_claude_spawn_t *spawn, int status)
+{
+    ngx_http_claude_process_t *process = spawn->data;
+
+    process->exited = 1;
+    process->status = status;
+
+    if (!process->ending && !process->is_broken) {
+
+        /* the report may overtake the last of what it wrote */
+
+        process->paused = 0;
+
+        if (process->err) {
+            process_err_handler(process->err->read);
+        }
+
+        while (process->out && !process->ending && !process->is_broken
+               && process_read(process) == NGX_OK)
+        {
+            /* void */
+        }
+    }
+
+    if (!process->ending && !process->is_broken) {
+
+        if (status == -1) {
+            process_reason(process, "its spawner died");
+
+        } else if (WIFSIGNALED(status)) {
+            process_reason(process, "it was killed by signal %d",
+                           WTERMSIG(status));
+        } else {
+            process_reason(process, "it exited with status %d",
+                           WEXITSTATUS(status));
+        }
+
+        process_broken(process);
+    }
+
+    process_close(process);
+
+    process->handlers->gone(process);
+}
+
+
+/* takes the descriptor over, also when it fails */
+
+static ngx_connection_t *
+process_pipe(ngx_http_claude_process_t *process, ngx_fd_t fd)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_get_connection(fd, process->log);
+
+    if (c == NULL) {
+        (void) close(fd);
+        return NULL;
+    }
+
+    c->data = process;
+    c->read->log = process->log;
+    c->write->log = process->log;
+    c->read->handler = process_empty_handler;
+    c->write->handler = process_empty_handler;
+
+    return c;
+}
+
+
+static void
+process_close_pipe(ngx_connection_t **c)
+{
+    if (*c) {
+        ngx_close_connection(*c);
+        *c = NULL;
+    }
+}
+
+
+static void
+process_close(ngx_http_claude_process_t *process)
+{
+    process_err_flush(process);
+
+    process_close_pipe(&process->in);
+    process_close_pipe(&process->out);
+    process_close_pipe(&process->err);
+
+    if (process->lifeline != (ngx_fd_t) -1) {
+        (void) close(process->lifeline);
+        process->lifeline = (ngx_fd_t) -1;
+    }
+
+    process_drop_pieces(process);
+}
+
+
+static void
+process_read_handler(ngx_event_t *rev)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_connection_t           *c;
+    ngx_http_claude_process_t  *process;
+
+    c = rev->data;
+    process = c->data;
+
+    for (i = 0, rc = NGX_OK; i < PROCESS_READS && rc == NGX_OK; i++) {
+
+        if (process->paused) {
+            break;
+        }
+
+        rc = process_read(process);
+    }
+
+    if (process->ending || process->is_broken) {
+        return;
+    }
+
+    process->handlers->quiet(process);
+
+    if (process->ending || process->is_broken) {
+        return;
+    }
+
+    if (rc == NGX_OK && !process->paused) {
+        ngx_post_event(rev, &ngx_posted_next_events);
+    }
+
+    if (process->out && ngx_handle_read_event(rev, 0) != NGX_OK) {
+        process_reason(process, "its output cannot be watched");
+        process_broken(process);
+    }
+}
+
+
+/*
+ * NGX_OK: there may be more; NGX_AGAIN: not now; NGX_DONE: no more, the pipe
+ * is closed on one of the sides.
+ */
+
+static ngx_int_t
+process_read(ngx_http_claude_process_t *process)
+{
+    static u_char  buf[PROCESS_READ_SIZE];
+
+    ssize_t    n;
+    ngx_int_t  rc;
+
+    n = read(process->out->fd, buf, PROCESS_READ_SIZE);
+
+    if (n == -1) {
+
+        if (ngx_errno == NGX_EINTR) {
+            return NGX_OK;
+        }
+
+        if (ngx_errno == NGX_EAGAIN) {
+            process->out->read->ready = 0;
+            return NGX_AGAIN;
+        }
+
+        n = 0;
+    }
+
+    if (n == 0) {
+
+        /* it is about to exit, or has to: the report says with what status */
+
+        process_close_pipe(&process->out);
+
+        if (process->lifeline != (ngx_fd_t) -1) {
+            (void) close(process->lifeline);
+            process->lifeline = (ngx_fd_t) -1;
+        }
+
+        return NGX_DONE;
+    }
+
+    process->reading = 1;
+    rc = ngx_http_claude_cli_read(process->reader, buf, n);
+    process->reading = 0;
+
+    if (process->ending || process->is_broken) {
+        return NGX_DONE;
+    }
+
+    if (rc != NGX_OK) {
+        process_reason(process, "it wrote a line that is not JSON");
+        process_broken(process);
+        return NGX_DONE;
+    }
+
+    if (ngx_http_claude_cli_pending(process->reader) > process->max_line) {
+        process_reason(process, "it wrote a line of more than %uz bytes, "
+                       "see claude_max_line", process->max_line);
+        process_broken(process);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+process_line(void *data, ngx_http_claude_cli_line_t *line)
+{
+    ngx_http_claude_process_t *process = data;
+
+    /* the rest of what was read with the line that ended it */
+
+    if (process->ending || process->is_broken) {
+        return;
+    }
+
+    process->told = 1;
+    process->handlers->line(process, line);
+}
+
+
+static void
+process_err_handler(ngx_event_t *rev)
+{
+    u_char                      buf[4096];
+    ssize_t                     n;
+    ngx_uint_t                  i;
+    ngx_connection_t           *c;
+    ngx_http_claude_process_t  *process;
+
+    c = rev->data;
+    process = c->data;
+
+    for (i = 0; i < PROCESS_READS; i++) {
+
+        n = read(c->fd, buf, sizeof(buf));
+
+        if (n == -1 && ngx_errno == NGX_EAGAIN) {
+            rev->ready = 0;
+
+            if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+                process_close_pipe(&process->err);
+            }
+
+            return;
+        }
+
+        if (n <= 0) {
+            process_err_flush(process);
+            process_close_pipe(&process->err);
+            return;
+        }
+
+        process_err_text(process, buf, n);
+    }
+
+    ngx_post_event(rev, &ngx_posted_next_events);
+}
+
+
+static void
+process_err_text(ngx_http_claude_process_t *process, u_char *p, size_t len)
+{
+    u_char  *last;
+
+    if (process->err_total + len > PROCESS_ERR_LIMIT) {
+
+        if (!process->err_cut) {
+            process->err_cut = 1;
+            process_err_flush(process);
+
+            ngx_log_error(NGX_LOG_WARN, process->log, 0,
+                          "claude: process %P writes more than %d bytes to "
+                          "stderr, the rest is dropped", process->pid,
+                          PROCESS_ERR_LIMIT);
+        }
+
+        return;
+    }
+
+    process->err_total += len;
+
+    if (process->err_line == NULL) {
+        process->err_line = ngx_pnalloc(process->pool, PROCESS_ERR_LINE);
+        if (process->err_line == NULL) {
+            return;
+        }
+    }
+
+    for (last = p + len; p < last; p++) {
+
+        if (*p == LF || process->err_len == PROCESS_ERR_LINE) {
+            process_err_flush(process);
+        }
+
+        if (*p != LF) {
+
+            /* no control characters: the log is read on terminals */
+
+            process->err_line[process->err_len++] =
+                                   (*p < 0x20 || *p == 0x7f) ? '.' : *p;
+        }
+    }
+}
+
+
+static void
+process_err_flush(ngx_http_claude_process_t *process)
+{
+    if (process->err_len == 0) {
+        return;
+    }
+
+    /*
+     * What it says before its first line can only be about its own start;
+     * later there may be text of clients in it, which is for debugging only.
+     */
+
+    if (process->told) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, process->log, 0,
+                       "claude: process %P: %*s", process->pid,
+                       process->err_len, process->err_line);
+    } else {
+        ngx_log_error(NGX_LOG_WARN, process->log, 0, "claude: process %P: %*s",
+                      process->pid, process->err_len, process->err_line);
+    }
+
+    process->err_len = 0;
+}
+
+
+static void
+process_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t           *c;
+    ngx_http_claude_process_t  *process;
+
+    c = wev->data;
+    process = c->data;
+
+    ngx_http_claude_process_flush(process);
+}
+
+
+static void
+process_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "claude: pipe event");
+}
+
+
+/*
+ * Fills the buffer from the queue and returns how much came together.  The
+ * byte before the buffer must be writable.
+ */
+
+static size_t
+process_stage(ngx_http_claude_process_t *process, u_char *buf, size_t size)
+{
+    u_char                   *p, *last;
+    size_t                    len;
+    ngx_http_claude_piece_t  *piece;
+
+    p = buf;
+    last = buf + size;
+
+    while (process->pieces && last - p >= PROCESS_STAGE_LEAST) {
+        piece = process->pieces;
+
+        if (piece->escape) {
+            p = process_escape_slice(piece, p, last - p);
+
+        } else {
+            len = ngx_min(last - p, piece->last - piece->pos);
+            p = ngx_cpymem(p, piece->pos, len);
+            piece->pos += len;
+        }
+
+        if (piece->pos == piece->last) {
+            process->pieces = piece->next;
+        }
+    }
+
+    if (process->pieces == NULL) {
+        process->last_piece = &process->pieces;
+    }
+
+    return p - buf;
+}
+
+
+/*
+ * Escapes as much of a string as surely fits.  yajl escapes whole strings, so
+ * the quotes around a slice are taken off again, but for the very first and
+ * the very last.
+ */
+
+static u_char *
+process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p, size_t room)
+{
+    u_char  *s, before;
+    size_t   len;
+
+    s = piece->pos;
+    len = (room - 2) / 6;
+
+    if (len >= (size_t) (piece->last - s)) {
+        len = piece->last - s;
+
+    } else {
+
+        /* not in the midst of a character */
+
+        while ((s[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+
+    if (!piece->opened) {
+        piece->opened = 1;
+        p = ngx_http_claude_json_escape(p, s, len);
+
+    } else {
+        before = p[-1];
+        s = ngx_http_claude_json_escape(p - 1, s, len);
+        p[-1] = before;
+        p = s;
+    }
+
+    piece->pos += len;
+
+    return (piece->pos == piece->last) ? p : p - 1;
+}
+
+
+/* keeps what the pipe did not take until it does */
+
+static ngx_int_t
+process_keep(ngx_http_claude_process_t *process, u_char *p, size_t len)
+{
+    if (process->stage == NULL) {
+        process->stage = ngx_palloc(process->pieces_pool, PROCESS_STAGE_SIZE);
+        if (process->stage == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    process->stage_pos = process->stage;
+    process->stage_last = ngx_cpymem(process->stage, p, len);
+
+    return NGX_OK;
+}
+
+
+static void
+process_drop_pieces(ngx_http_claude_process_t *process)
+{
+    process->pieces = NULL;
+    process->last_piece = &process->pieces;
+    process->stage = NULL;
+    process->stage_pos = NULL;
+    process->stage_last = NULL;
+
+    if (process->pieces_pool) {
+        ngx_destroy_pool(process->pieces_pool);
+        process->pieces_pool = NULL;
+    }
+}
+
+
+static void
+process_broken(ngx_http_claude_process_t *process)
+{
+    if (process->is_broken || process->ending) {
+        return;
+    }
+
+    process->is_broken = 1;
+    process->handlers->broken(process);
+
+    process_close(process);
+}
+
+
+static void
+process_reason(ngx_http_claude_process_t *process, const char *fmt, ...)
+{
+    u_char   buf[256], *p;
+    va_list  args;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
+    va_end(args);
+
+    process->reason.data = ngx_pnalloc(process->pool, p - buf);
+
+    if (process->reason.data) {
+        process->reason.len = p - buf;
+        ngx_memcpy(process->reason.data, buf, p - buf);
+    }
+}

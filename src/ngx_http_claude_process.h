@@ -1,0 +1,153 @@
+
+/*
+ * A CLI process as this worker has it: its pipes as nginx connections, the
+ * lines waiting to be written to it, the reading of what it writes, and its
+ * end.  It owns descriptors and memory of the process; what a line means and
+ * when one is due is the engine's, which it calls through handlers.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_PROCESS_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_PROCESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_profile.h"
+#include "ngx_http_claude_spawner.h"
+
+
+typedef struct {
+    /* it runs, lines may be put */
+    void  (*started)(ngx_http_claude_process_t *process);
+
+    /* it wrote a line */
+    void  (*line)(ngx_http_claude_process_t *process,
+        ngx_http_claude_cli_line_t *line);
+
+    /* all that had arrived was read */
+    void  (*quiet)(ngx_http_claude_process_t *process);
+
+    /*
+     * It cannot be talked to any more: it never started, exited, or spoke
+     * nonsense; process->reason and process->unavailable say which.  Not
+     * called after ngx_http_claude_process_end().
+     */
+    void  (*broken)(ngx_http_claude_process_t *process);
+
+    /* the last call: it is gone from the system, the memory goes next */
+    void  (*gone)(ngx_http_claude_process_t *process);
+} ngx_http_claude_process_handlers_t;
+
+
+typedef struct ngx_http_claude_piece_s  ngx_http_claude_piece_t;
+
+
+struct ngx_http_claude_process_s {
+    ngx_pool_t                               *pool;
+    ngx_log_t                                *log;
+    const ngx_http_claude_process_handlers_t *handlers;
+    void                                     *data;
+    ngx_http_claude_profile_t                *profile;
+
+    /* the engine's */
+    ngx_queue_t                               queue;
+    ngx_http_claude_turn_t                   *turn;
+    ngx_event_t                               timer;
+    ngx_int_t                                 row;      /* in the zone, -1 */
+    ngx_int_t                                 ticket;   /* of its turn, -1 */
+    ngx_uint_t                                phase;
+    ngx_uint_t                                expected; /* answers due */
+    ngx_uint_t                                lines;    /* uuids given out */
+    ngx_uint_t                                replayed; /* messages sent */
+    double                                    cost;     /* before the turn */
+    ngx_http_claude_fail_e                    error;    /* as it announced */
+    unsigned                                  tool:1;   /* was called */
+    unsigned                                  texted:1; /* the answer began */
+
+    /* what became of it */
+    ngx_pid_t                                 pid;
+    uint64_t                                  start;
+    ngx_str_t                                 reason;
+    int                                       status;   /* wait status */
+    unsigned                                  unavailable:1; /* no start */
+
+    /* the room's own */
+    ngx_http_claude_spawn_t                   spawn;
+    ngx_connection_t                         *in;
+    ngx_connection_t                         *out;
+    ngx_connection_t                         *err;
+    ngx_fd_t                                  lifeline;
+    ngx_http_claude_cli_reader_t             *reader;
+    size_t                                    max_line;
+    u_char                                    nonce[9];
+
+    ngx_pool_t                               *pieces_pool;
+    ngx_http_claude_piece_t                  *pieces;
+    ngx_http_claude_piece_t                 **last_piece;
+    u_char                                   *stage;
+    u_char                                   *stage_pos;
+    u_char                                   *stage_last;
+
+    u_char                                   *err_line;
+    size_t                                    err_len;
+    size_t                                    err_total;
+
+    unsigned                                  running:1;
+    unsigned                                  exited:1;
+    unsigned                                  told:1;      /* client text */
+    unsigned                                  paused:1;
+    unsigned                                  reading:1;   /* in a handler */
+    unsigned                                  ending:1;
+    unsigned                                  is_broken:1;
+    unsigned                                  err_cut:1;
+};
+
+
+/*
+ * Begins a process; started() or broken() comes later, never from inside the
+ * call.  NULL: no memory, or no spawner (logged).
+ */
+ngx_http_claude_process_t *ngx_http_claude_process_create(
+    ngx_http_claude_profile_t *profile, size_t max_line,
+    const ngx_http_claude_process_handlers_t *handlers, void *data,
+    ngx_log_t *log);
+
+/*
+ * Queues text for the CLI's stdin.  put: text that lives until the queue is
+ * empty; copy: copied; escape: a JSON string with its quotes, made as the pipe
+ * drains, so that a large one stalls nobody.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_process_put(ngx_http_claude_process_t *process,
+    u_char *p, size_t len);
+ngx_int_t ngx_http_claude_process_copy(ngx_http_claude_process_t *process,
+    u_char *p, size_t len);
+ngx_int_t ngx_http_claude_process_escape(ngx_http_claude_process_t *process,
+    u_char *p, size_t len);
+
+/* a literal */
+#define ngx_http_claude_process_text(process, text)                           \
+    ngx_http_claude_process_put(process, (u_char *) text, sizeof(text) - 1)
+
+/* writes what is queued, as far as the pipe takes it; the rest by events */
+void ngx_http_claude_process_flush(ngx_http_claude_process_t *process);
+
+/* the queue is empty: nothing refers to a turn's strings */
+#define ngx_http_claude_process_flushed(process)                              \
+    ((process)->pieces == NULL)
+
+/* back-pressure: stops and resumes the reading of stdout */
+void ngx_http_claude_process_pause(ngx_http_claude_process_t *process);
+void ngx_http_claude_process_resume(ngx_http_claude_process_t *process);
+
+/*
+ * Ends it: pipes and lifeline are closed, upon which the spawner sends TERM
+ * and, if need be, KILL.  No handler is called any more but gone().
+ */
+void ngx_http_claude_process_end(ngx_http_claude_process_t *process);
+
+
+#endif /* _NGX_HTTP_CLAUDE_PROCESS_H_INCLUDED_ */

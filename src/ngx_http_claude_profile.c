@@ -1,0 +1,522 @@
+
+/*
+ * Launch profiles.  See the header.
+ */
+
+
+#include "ngx_http_claude_profile.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <ngx_sha1.h>
+
+
+#define PROFILE_PATH                                                          \
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#define PROFILE_GROUPS  256
+
+
+typedef struct {
+    uid_t            uid;
+    gid_t            groups[PROFILE_GROUPS];
+    int              ngroups;
+    char            *name;
+    char            *home;
+} profile_user_t;
+
+
+static ngx_int_t profile_user(ngx_pool_t *pool, profile_user_t *user,
+    uid_t uid, gid_t gid, ngx_log_t *log);
+static char *profile_binary(ngx_pool_t *pool, ngx_str_t *name,
+    profile_user_t *user, ngx_log_t *log);
+static char *profile_find(ngx_pool_t *pool, ngx_log_t *log);
+static ngx_int_t profile_check(char *path, profile_user_t *user,
+    ngx_uint_t directory, const char *directive, ngx_log_t *log);
+static ngx_uint_t profile_may(struct stat *st, profile_user_t *user,
+    mode_t bit);
+static char **profile_args(ngx_pool_t *pool,
+    ngx_http_claude_launch_t *launch);
+static char **profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
+    profile_user_t *user);
+static ngx_int_t profile_env_set(ngx_array_t *env, char *entry);
+static void profile_hash(ngx_http_claude_profile_t *profile);
+static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
+
+
+/*
+ * The lean flags of CLI-PROTOCOL.md: nothing of the CLI's own tools, skills,
+ * settings, servers or prompts.  The real prompt comes with set_model.
+ */
+
+static const char  *profile_flags[] = {
+    "-p",
+    "--input-format", "stream-json",
+    "--output-format", "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--tools", "",
+    "--setting-sources", "",
+    "--strict-mcp-config",
+    "--disable-slash-commands",
+    "--permission-mode", "dontAsk",
+    "--no-session-persistence",
+    "--system-prompt", "-",
+    NULL
+};
+
+
+static const char  *profile_environment[] = {
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX=1",
+    "ENABLE_TOOL_SEARCH=false",
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS=1",
+    "CLAUDE_CODE_DISABLE_ULTRATHINK=1",
+    "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS=1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+    "DISABLE_AUTOUPDATER=1",
+    "DISABLE_COMPACT=1",
+    "MAX_MCP_OUTPUT_TOKENS=100000000",
+
+    /* a refused, empty or broken answer is the client's to know, at once */
+
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY=1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK=1",
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
+    "CLAUDE_CODE_MAX_RETRIES=2",
+    NULL
+};
+
+
+ngx_http_claude_profile_t *
+ngx_http_claude_profile_create(ngx_pool_t *pool,
+    ngx_http_claude_launch_t *launch, uid_t uid, gid_t gid, ngx_log_t *log)
+{
+    profile_user_t              user;
+    ngx_http_claude_profile_t  *profile;
+
+    profile = ngx_pcalloc(pool, sizeof(ngx_http_claude_profile_t));
+    if (profile == NULL) {
+        return NULL;
+    }
+
+    if (profile_user(pool, &user, uid, gid, log) != NGX_OK) {
+        return NULL;
+    }
+
+    profile->binary = profile_binary(pool, &launch->binary, &user, log);
+    if (profile->binary == NULL) {
+        return NULL;
+    }
+
+    profile->directory = profile_copy(pool, &launch->directory);
+    if (profile->directory == NULL
+        || profile_check(profile->directory, &user, 1,
+                         "claude_working_directory", log)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    profile->argv = profile_args(pool, launch);
+    profile->envp = profile_env(pool, launch, &user);
+
+    if (profile->argv == NULL || profile->envp == NULL) {
+        return NULL;
+    }
+
+    profile_hash(profile);
+
+    return profile;
+}
+
+
+static ngx_int_t
+profile_user(ngx_pool_t *pool, profile_user_t *user, uid_t uid, gid_t gid,
+    ngx_log_t *log)
+{
+    ngx_str_t       s;
+    struct passwd  *pw;
+
+    user->uid = uid;
+    user->ngroups = 0;
+    user->home = "/";
+    user->name = "?";
+
+    ngx_set_errno(0);
+    pw = getpwuid(uid);
+
+    if (pw == NULL) {
+        ngx_log_error(NGX_LOG_WARN, log, ngx_errno,
+                      "claude: the workers' user %d has no entry in the "
+                      "password database, HOME of the CLI is \"/\"",
+                      (int) uid);
+
+        user->groups[user->ngroups++] = gid;
+        return NGX_OK;
+    }
+
+    s.data = (u_char *) pw->pw_name;
+    s.len = ngx_strlen(s.data);
+    user->name = profile_copy(pool, &s);
+
+    s.data = (u_char *) pw->pw_dir;
+    s.len = ngx_strlen(s.data);
+    user->home = profile_copy(pool, &s);
+
+    if (user->name == NULL || user->home == NULL) {
+        return NGX_ERROR;
+    }
+
+    user->ngroups = PROFILE_GROUPS;
+
+    if (getgrouplist(user->name, gid, user->groups, &user->ngroups) == -1) {
+        user->ngroups = PROFILE_GROUPS;
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
+    ngx_log_t *log)
+{
+    char       *path, *real;
+    ngx_str_t   s;
+
+    path = name->len ? profile_copy(pool, name) : profile_find(pool, log);
+
+    if (path == NULL) {
+        return NULL;
+    }
+
+    /* npm installs a link; the directories behind it matter as well */
+
+    real = realpath(path, NULL);
+
+    if (real == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_binary \"%s\" cannot be found: install the "
+                      "Claude CLI or write its path", path);
+        return NULL;
+    }
+
+    s.data = (u_char *) real;
+    s.len = ngx_strlen(real);
+    path = profile_copy(pool, &s);
+
+    free(real);
+
+    if (path == NULL
+        || profile_check(path, user, 0, "claude_binary", log) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return path;
+}
+
+
+static char *
+profile_find(ngx_pool_t *pool, ngx_log_t *log)
+{
+    char         path[NGX_MAX_PATH];
+    size_t       len;
+    ngx_str_t    s;
+    const char  *p, *colon;
+
+    for (p = PROFILE_PATH; *p; p = *colon ? colon + 1 : colon) {
+        colon = strchrnul(p, ':');
+        len = colon - p;
+
+        s.data = (u_char *) path;
+        s.len = ngx_snprintf((u_char *) path, sizeof(path), "%*s/claude%Z",
+                             len, p)
+                - s.data - 1;
+
+        if (access(path, F_OK) == 0) {
+            return profile_copy(pool, &s);
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "there is no \"claude\" in " PROFILE_PATH ": install the "
+                  "Claude CLI (npm install -g @anthropic-ai/claude-code) or "
+                  "write \"claude_binary /path/to/claude;\"");
+    return NULL;
+}
+
+
+/*
+ * Whether the workers' user can get to the file through all its directories,
+ * and may execute it (search it, if it is a directory).  The file is never
+ * run here: this is the master, and may be root.
+ */
+
+static ngx_int_t
+profile_check(char *path, profile_user_t *user, ngx_uint_t directory,
+    const char *directive, ngx_log_t *log)
+{
+    char         *p, save;
+    ngx_uint_t    last;
+    struct stat   st;
+
+    p = path;
+
+    do {
+        p = strchrnul(p + 1, '/');
+        last = (*p == '\0');
+
+        save = *p;
+        *p = '\0';
+
+        if (stat(path, &st) == -1) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "%s: \"%s\" cannot be found", directive, path);
+            goto failed;
+        }
+
+        if (last && directory && !S_ISDIR(st.st_mode)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not a directory, write one that "
+                          "exists", directive, path);
+            goto failed;
+        }
+
+        if (last && !directory && !S_ISREG(st.st_mode)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not a file, write the path of the "
+                          "claude executable", directive, path);
+            goto failed;
+        }
+
+        if (!profile_may(&st, user, S_IXOTH)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not %s for user \"%s\", whom the "
+                          "workers run as (see the \"user\" directive): "
+                          "change its mode or write another path",
+                          directive, path,
+                          (last && !directory) ? "executable" : "searchable",
+                          user->name);
+            goto failed;
+        }
+
+        *p = save;
+
+    } while (!last);
+
+    return NGX_OK;
+
+failed:
+
+    *p = save;
+
+    return NGX_ERROR;
+}
+
+
+/* bit: as for others */
+
+static ngx_uint_t
+profile_may(struct stat *st, profile_user_t *user, mode_t bit)
+{
+    int  i;
+
+    if (user->uid == 0) {
+        return S_ISDIR(st->st_mode) || (st->st_mode & 0111);
+    }
+
+    if (st->st_uid == user->uid) {
+        return (st->st_mode & (bit << 6)) != 0;
+    }
+
+    for (i = 0; i < user->ngroups; i++) {
+        if (st->st_gid == user->groups[i]) {
+            return (st->st_mode & (bit << 3)) != 0;
+        }
+    }
+
+    return (st->st_mode & bit) != 0;
+}
+
+
+static char **
+profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch)
+{
+    char         **arg;
+    ngx_str_t     *extra;
+    ngx_uint_t     i;
+    ngx_array_t    args;
+
+    if (ngx_array_init(&args, pool, 32, sizeof(char *)) != NGX_OK) {
+        return NULL;
+    }
+
+#define profile_arg(value)                                                    \
+    arg = ngx_array_push(&args);                                              \
+    if (arg == NULL) {                                                        \
+        return NULL;                                                          \
+    }                                                                         \
+    *arg = (value)
+
+    profile_arg("claude");
+
+    for (i = 0; profile_flags[i]; i++) {
+        profile_arg((char *) profile_flags[i]);
+    }
+
+    if (launch->fallback_model.len) {
+        profile_arg("--fallback-model");
+        profile_arg((char *) launch->fallback_model.data);
+    }
+
+    if (launch->max_budget.len) {
+        profile_arg("--max-budget-usd");
+        profile_arg((char *) launch->max_budget.data);
+    }
+
+    if (launch->args) {
+        extra = launch->args->elts;
+
+        for (i = 0; i < launch->args->nelts; i++) {
+            profile_arg((char *) extra[i].data);
+        }
+    }
+
+    profile_arg(NULL);
+
+    return args.elts;
+}
+
+
+static char **
+profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
+    profile_user_t *user)
+{
+    char         *home, **last;
+    size_t        len;
+    ngx_str_t    *entry;
+    ngx_uint_t    i;
+    ngx_array_t   env;
+
+    if (ngx_array_init(&env, pool, 32, sizeof(char *)) != NGX_OK) {
+        return NULL;
+    }
+
+    len = sizeof("HOME=") + ngx_strlen(user->home);
+
+    home = ngx_pnalloc(pool, len);
+    if (home == NULL) {
+        return NULL;
+    }
+
+    (void) ngx_sprintf((u_char *) home, "HOME=%s%Z", user->home);
+
+    if (profile_env_set(&env, "PATH=" PROFILE_PATH) != NGX_OK
+        || profile_env_set(&env, home) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; profile_environment[i]; i++) {
+        if (profile_env_set(&env, (char *) profile_environment[i]) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    if (launch->env) {
+        entry = launch->env->elts;
+
+        for (i = 0; i < launch->env->nelts; i++) {
+            if (profile_env_set(&env, (char *) entry[i].data) != NGX_OK) {
+                return NULL;
+            }
+        }
+    }
+
+    last = ngx_array_push(&env);
+    if (last == NULL) {
+        return NULL;
+    }
+
+    *last = NULL;
+
+    return env.elts;
+}
+
+
+/* of two entries with one name the last wins */
+
+static ngx_int_t
+profile_env_set(ngx_array_t *env, char *entry)
+{
+    char        **e, *eq;
+    size_t        len;
+    ngx_uint_t    i;
+
+    eq = strchr(entry, '=');
+    len = eq ? (size_t) (eq - entry) + 1 : ngx_strlen(entry);
+
+    e = env->elts;
+
+    for (i = 0; i < env->nelts; i++) {
+        if (ngx_strncmp(e[i], entry, len) == 0) {
+            e[i] = entry;
+            return NGX_OK;
+        }
+    }
+
+    e = ngx_array_push(env);
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    *e = entry;
+
+    return NGX_OK;
+}
+
+
+static void
+profile_hash(ngx_http_claude_profile_t *profile)
+{
+    char        **s;
+    ngx_sha1_t    sha1;
+
+    ngx_sha1_init(&sha1);
+
+    /* the terminating zeroes keep neighbours apart */
+
+    ngx_sha1_update(&sha1, profile->binary, ngx_strlen(profile->binary) + 1);
+    ngx_sha1_update(&sha1, profile->directory,
+                    ngx_strlen(profile->directory) + 1);
+
+    for (s = profile->argv; *s; s++) {
+        ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
+    }
+
+    ngx_sha1_update(&sha1, "", 1);
+
+    for (s = profile->envp; *s; s++) {
+        ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
+    }
+
+    ngx_sha1_final(profile->hash, &sha1);
+}
+
+
+static char *
+profile_copy(ngx_pool_t *pool, ngx_str_t *s)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, s->len + 1);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(p, s->data, s->len);
+    p[s->len] = '\0';
+
+    return (char *) p;
+}

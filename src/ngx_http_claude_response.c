@@ -1,0 +1,71 @@
+
+/*
+ * Short responses of one piece.
+ */
+
+
+#include "ngx_http_claude_response.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_error.h"
+
+
+ngx_int_t
+ngx_http_claude_response_headers(ngx_http_request_t *r)
+{
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->session.len) {
+        return ngx_http_claude_header(r, "X-Session-Id", &ctx->session);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_response(ngx_http_request_t *r, const char *type,
+    ngx_str_t *body)
+{
+    ngx_buf_t    *b;
+    ngx_int_t     rc;
+    ngx_chain_t   out;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = body->len;
+    r->headers_out.content_type.data = (u_char *) type;
+    r->headers_out.content_type.len = ngx_strlen(type);
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    if (ngx_http_claude_response_headers(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = body->len ? 1 : 0;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}

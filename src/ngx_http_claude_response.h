@@ -1,0 +1,24 @@
+
+/*
+ * Short responses of one piece, and the headers that all of ours carry.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_RESPONSE_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_RESPONSE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* adds x-request-id and, if the request has one, X-Session-Id */
+ngx_int_t ngx_http_claude_response_headers(ngx_http_request_t *r);
+
+/* sends a body with status 200; returns what a content handler returns */
+ngx_int_t ngx_http_claude_response(ngx_http_request_t *r, const char *type,
+    ngx_str_t *body);
+
+
+#endif /* _NGX_HTTP_CLAUDE_RESPONSE_H_INCLUDED_ */

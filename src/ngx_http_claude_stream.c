@@ -1,0 +1,394 @@
+
+/*
+ * Output as server-sent events.  See the header.
+ */
+
+
+#include "ngx_http_claude_stream.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_json.h"
+
+
+#define STREAM_BUF_SIZE  4096
+
+/* a string is escaped in slices that surely fit one buffer */
+#define STREAM_SLICE     ((STREAM_BUF_SIZE - 2) / 6)
+
+
+static u_char *stream_room(ngx_http_claude_stream_t *stream, size_t least);
+static void stream_writer(ngx_http_request_t *r);
+static ngx_int_t stream_wait(ngx_http_claude_stream_t *stream);
+static void stream_heartbeat(ngx_event_t *ev);
+static void stream_cleanup(void *data);
+static void stream_drop(ngx_http_claude_stream_t *stream);
+
+
+ngx_int_t
+ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_claude_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(stream->request->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = stream_cleanup;
+    cln->data = stream;
+
+    stream->last = &stream->out;
+    ctx = ngx_http_get_module_ctx(stream->request, ngx_http_claude_module);
+    ctx->stream = stream;
+
+    stream->timer.handler = stream_heartbeat;
+    stream->timer.data = stream;
+    stream->timer.log = stream->request->connection->log;
+
+    ngx_add_timer(&stream->timer, stream->heartbeat);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_claude_stream_write(ngx_http_claude_stream_t *stream,
+    const u_char *p, size_t len)
+{
+    u_char  *to;
+    size_t   n;
+
+    while (len) {
+        to = stream_room(stream, 1);
+        if (to == NULL) {
+            return;
+        }
+
+        n = ngx_min(len, (size_t) (stream->buf->end - to));
+
+        stream->buf->last = ngx_cpymem(to, p, n);
+        p += n;
+        len -= n;
+    }
+}
+
+
+void
+ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
+    const u_char *p, size_t len)
+{
+    u_char  *to, before;
+    size_t   n, rest;
+
+    ngx_http_claude_stream_write(stream, (u_char *) "\"", 1);
+
+    for (rest = len; rest; rest -= n, p += n) {
+
+        n = ngx_min(rest, STREAM_SLICE);
+
+        if (n < rest) {
+
+            /* not in the midst of a character */
+
+            while ((p[n] & 0xc0) == 0x80) {
+                n--;
+            }
+        }
+
+        /* each slice comes with quotes: the first goes, as does the last */
+
+        to = stream_room(stream, ngx_http_claude_json_escaped_max(n));
+        if (to == NULL) {
+            return;
+        }
+
+        if (to == stream->buf->start) {
+            to++;
+            stream->buf->pos++;
+        }
+
+        before = to[-1];
+        stream->buf->last = ngx_http_claude_json_escape(to - 1, p, n) - 1;
+        to[-1] = before;
+    }
+
+    ngx_http_claude_stream_write(stream, (u_char *) "\"", 1);
+}
+
+
+ngx_int_t
+ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = stream->request;
+
+    if (stream->failed) {
+        return NGX_ERROR;
+    }
+
+    if (stream->out == NULL || stream->closed) {
+        return NGX_OK;
+    }
+
+    if (!stream->opened) {
+        stream->opened = 1;
+
+        rc = stream->open(stream);
+
+        if (rc == NGX_ERROR || rc > NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (r->header_only) {
+            stream_drop(stream);
+            return NGX_OK;
+        }
+    }
+
+    stream->buf->flush = 1;
+    stream->buf = NULL;
+
+    rc = ngx_http_output_filter(r, stream->out);
+
+    ngx_chain_update_chains(r->pool, &stream->free, &stream->busy,
+                            &stream->out,
+                            (ngx_buf_tag_t) &ngx_http_claude_module);
+    stream->last = &stream->out;
+
+    if (rc == NGX_ERROR) {
+        stream->failed = 1;
+        return NGX_ERROR;
+    }
+
+    if (!stream->closed) {
+        ngx_add_timer(&stream->timer, stream->heartbeat);
+    }
+
+    return stream_wait(stream);
+}
+
+
+ngx_int_t
+ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
+{
+    if (ngx_http_claude_stream_flush(stream) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    stream->closed = 1;
+
+    if (stream->timer.timer_set) {
+        ngx_del_timer(&stream->timer);
+    }
+
+    if (!stream->opened) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_send_special(stream->request, NGX_HTTP_LAST);
+}
+
+
+/* where to write at least so many bytes; NULL: no memory */
+
+static u_char *
+stream_room(ngx_http_claude_stream_t *stream, size_t least)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    b = stream->buf;
+
+    if (b && (size_t) (b->end - b->last) >= least) {
+        return b->last;
+    }
+
+    if (stream->failed || stream->closed) {
+        return NULL;
+    }
+
+    cl = ngx_chain_get_free_buf(stream->request->pool, &stream->free);
+    if (cl == NULL) {
+        stream->failed = 1;
+        return NULL;
+    }
+
+    b = cl->buf;
+
+    if (b->start == NULL) {
+        b->start = ngx_palloc(stream->request->pool, STREAM_BUF_SIZE);
+        if (b->start == NULL) {
+            stream->failed = 1;
+            return NULL;
+        }
+
+        b->end = b->start + STREAM_BUF_SIZE;
+        b->temporary = 1;
+        b->tag = (ngx_buf_tag_t) &ngx_http_claude_module;
+    }
+
+    b->pos = b->start;
+    b->last = b->start;
+    b->flush = 0;
+
+    cl->next = NULL;
+    *stream->last = cl;
+    stream->last = &cl->next;
+    stream->buf = b;
+
+    return b->last;
+}
+
+
+/* the client can take more, or has taken nothing for send_timeout */
+
+static void
+stream_writer(ngx_http_request_t *r)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_claude_ctx_t     *ctx;
+    ngx_http_claude_stream_t  *stream;
+
+    c = r->connection;
+    wev = c->write;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+    stream = ctx->stream;
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (wev->delayed) {
+
+        /* limit_rate */
+
+        if (ngx_handle_write_event(wev, 0) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    ngx_chain_update_chains(r->pool, &stream->free, &stream->busy,
+                            &stream->out,
+                            (ngx_buf_tag_t) &ngx_http_claude_module);
+    stream->last = &stream->out;
+
+    if (stream_wait(stream) == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+    }
+}
+
+
+/* stops the writer while something is buffered, and lets it go on after */
+
+static ngx_int_t
+stream_wait(ngx_http_claude_stream_t *stream)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = stream->request;
+    c = r->connection;
+    wev = c->write;
+
+    if (stream->busy || r->buffered || c->buffered) {
+
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        if (!wev->delayed) {
+            ngx_add_timer(wev, clcf->send_timeout);
+        }
+
+        r->write_event_handler = stream_writer;
+
+        if (!stream->is_blocked) {
+            stream->is_blocked = 1;
+            stream->blocked(stream);
+        }
+
+        return ngx_handle_write_event(wev, clcf->send_lowat);
+    }
+
+    if (wev->timer_set && !wev->delayed) {
+        ngx_del_timer(wev);
+    }
+
+    if (stream->is_blocked) {
+        stream->is_blocked = 0;
+        r->write_event_handler = ngx_http_request_empty_handler;
+        stream->unblocked(stream);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+stream_heartbeat(ngx_event_t *ev)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_claude_stream_t  *stream;
+
+    stream = ev->data;
+    r = stream->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (stream->is_blocked) {
+
+        /* nobody reads: one more line would only grow what waits */
+
+        ngx_add_timer(ev, stream->heartbeat);
+        return;
+    }
+
+    ngx_http_claude_stream_write(stream, (u_char *) ": heartbeat\n\n",
+                                 sizeof(": heartbeat\n\n") - 1);
+
+    if (ngx_http_claude_stream_flush(stream) == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+stream_cleanup(void *data)
+{
+    ngx_http_claude_stream_t  *stream = data;
+
+    if (stream->timer.timer_set) {
+        ngx_del_timer(&stream->timer);
+    }
+}
+
+
+/* the answer to a HEAD request, of which there should be none */
+
+static void
+stream_drop(ngx_http_claude_stream_t *stream)
+{
+    stream->out = NULL;
+    stream->last = &stream->out;
+    stream->buf = NULL;
+}

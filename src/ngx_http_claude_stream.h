@@ -1,0 +1,64 @@
+
+/*
+ * Output as server-sent events, through nginx's filter chain, with
+ * back-pressure: while the client has not taken what was written, the writer
+ * is told so, and told again when it may go on.  Buffers are reused; a stream
+ * holds no more of them than one read of the CLI's pipe filled.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_STREAM_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_STREAM_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+typedef struct ngx_http_claude_stream_s  ngx_http_claude_stream_t;
+
+struct ngx_http_claude_stream_s {
+    /* set by the writer */
+    ngx_http_request_t    *request;
+    ngx_msec_t             heartbeat;
+    void                  *data;
+    ngx_int_t            (*open)(ngx_http_claude_stream_t *stream);
+                                          /* sends the header: the first
+                                             heartbeat is due, or text */
+    void                 (*blocked)(ngx_http_claude_stream_t *stream);
+    void                 (*unblocked)(ngx_http_claude_stream_t *stream);
+
+    /* the room's own */
+    ngx_chain_t           *out;
+    ngx_chain_t          **last;
+    ngx_buf_t             *buf;           /* the one that is filled */
+    ngx_chain_t           *free;
+    ngx_chain_t           *busy;
+    ngx_event_t            timer;
+    unsigned               opened:1;
+    unsigned               is_blocked:1;
+    unsigned               closed:1;
+    unsigned               failed:1;      /* no memory, or the filters */
+};
+
+
+/* begins the heartbeat; ends with the request.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream);
+
+/* text of an event, copied; nothing is sent before the flush */
+void ngx_http_claude_stream_write(ngx_http_claude_stream_t *stream,
+    const u_char *p, size_t len);
+
+/* the same, as a JSON string with its quotes */
+void ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
+    const u_char *p, size_t len);
+
+/* sends all that was written.  NGX_ERROR: the request is to be finalized */
+ngx_int_t ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream);
+
+/* ends the response; returns what to finalize the request with */
+ngx_int_t ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream);
+
+
+#endif /* _NGX_HTTP_CLAUDE_STREAM_H_INCLUDED_ */

@@ -1,0 +1,70 @@
+
+/*
+ * A turn: what is common to all dialects that build one.  See the header.
+ */
+
+
+#include "ngx_http_claude_turn.h"
+
+
+ngx_int_t
+ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
+    ngx_log_t *log)
+{
+    ngx_memzero(turn, sizeof(ngx_http_claude_turn_t));
+
+    turn->pool = pool;
+    turn->log = log;
+    turn->ticket = -1;
+    turn->ttft = (ngx_msec_t) -1;
+    turn->cost = -1;
+
+    if (ngx_array_init(&turn->messages, pool, 8,
+                       sizeof(ngx_http_claude_message_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_array_init(&turn->stops, pool, 4, sizeof(ngx_str_t));
+}
+
+
+ngx_int_t
+ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_role_e role, ngx_str_t *text)
+{
+    ngx_str_t                  *s;
+    ngx_http_claude_message_t  *message;
+
+    message = turn->messages.elts;
+
+    if (turn->messages.nelts
+        && message[turn->messages.nelts - 1].role == role)
+    {
+        message += turn->messages.nelts - 1;
+
+    } else {
+        message = ngx_array_push(&turn->messages);
+        if (message == NULL) {
+            return NGX_ERROR;
+        }
+
+        message->role = role;
+
+        if (ngx_array_init(&message->texts, turn->pool, 1, sizeof(ngx_str_t))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    s = ngx_array_push(&message->texts);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    *s = *text;
+
+    return NGX_OK;
+}

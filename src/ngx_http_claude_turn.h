@@ -1,0 +1,184 @@
+
+/*
+ * A turn: one question to the model with everything it depends on, and what
+ * comes back.  It is the contract between the dialects, which make turns of
+ * HTTP bodies, and the engine, which has them answered; it knows neither
+ * HTTP nor processes.
+ *
+ * A turn and all its strings live in the pool of the request that asked.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+
+typedef struct ngx_http_claude_turn_s     ngx_http_claude_turn_t;
+typedef struct ngx_http_claude_profile_s  ngx_http_claude_profile_t;
+typedef struct ngx_http_claude_process_s  ngx_http_claude_process_t;
+
+
+/* length of a tenant: the SHA-1 of an API key, zeroes without keys */
+#define NGX_HTTP_CLAUDE_TENANT_LEN  20
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_USER = 0,
+    NGX_HTTP_CLAUDE_ASSISTANT
+} ngx_http_claude_role_e;
+
+
+typedef struct {
+    ngx_http_claude_role_e               role;
+    ngx_array_t                          texts;     /* of ngx_str_t */
+} ngx_http_claude_message_t;
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_STOP_END = 0,
+    NGX_HTTP_CLAUDE_STOP_SEQUENCE,
+    NGX_HTTP_CLAUDE_STOP_LENGTH,
+    NGX_HTTP_CLAUDE_STOP_REFUSAL,
+    NGX_HTTP_CLAUDE_STOP_TOOL
+} ngx_http_claude_stop_e;
+
+
+/* why a turn failed, in the terms of the engine; errors.c gives them HTTP's */
+typedef enum {
+    NGX_HTTP_CLAUDE_FAIL_INTERNAL = 0,
+    NGX_HTTP_CLAUDE_FAIL_QUEUE_FULL,
+    NGX_HTTP_CLAUDE_FAIL_QUEUE_TIMEOUT,
+    NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE,       /* no CLI could be started */
+    NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN,
+    NGX_HTTP_CLAUDE_FAIL_TOO_OLD,
+    NGX_HTTP_CLAUDE_FAIL_CLI,               /* died, or spoke nonsense */
+    NGX_HTTP_CLAUDE_FAIL_TIMEOUT,
+    NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT,
+    NGX_HTTP_CLAUDE_FAIL_OVERLOADED,        /* upstream 5xx, unreachable */
+    NGX_HTTP_CLAUDE_FAIL_MODEL,
+    NGX_HTTP_CLAUDE_FAIL_REQUEST,           /* upstream 400 */
+    NGX_HTTP_CLAUDE_FAIL_TOO_LARGE,         /* upstream 413 */
+    NGX_HTTP_CLAUDE_FAIL_CONTEXT,
+    NGX_HTTP_CLAUDE_FAIL_BUDGET
+} ngx_http_claude_fail_e;
+
+
+/* where the process of a turn came from, fastest first */
+typedef enum {
+    NGX_HTTP_CLAUDE_RUNG_NONE = 0,
+    NGX_HTTP_CLAUDE_RUNG_LIVE,
+    NGX_HTTP_CLAUDE_RUNG_REWOUND,
+    NGX_HTTP_CLAUDE_RUNG_RECYCLED,
+    NGX_HTTP_CLAUDE_RUNG_WARM,
+    NGX_HTTP_CLAUDE_RUNG_COLD,
+    NGX_HTTP_CLAUDE_RUNG_RESUMED,
+    NGX_HTTP_CLAUDE_RUNGS
+} ngx_http_claude_rung_e;
+
+
+typedef struct {
+    uint64_t                             input;
+    uint64_t                             cache_read;
+    uint64_t                             cache_creation;
+    uint64_t                             output;
+    uint64_t                             thinking;  /* part of output */
+} ngx_http_claude_usage_t;
+
+
+/*
+ * What the engine tells the asker, from events of the CLI's pipes.  Exactly
+ * one of failed() and settled() is the last call of a turn, unless the asker
+ * calls ngx_http_claude_turn_abort() first.  The asker may destroy the turn
+ * in a last call, and must not in another.
+ */
+typedef struct {
+    /* the model's first sign of life; once, before any text */
+    void  (*started)(ngx_http_claude_turn_t *turn);
+
+    /* a piece of the answer, UTF-8, valid during the call */
+    void  (*text)(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+
+    /* the same of the model's thinking */
+    void  (*thinking)(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+
+    /* the answer is complete; stop and usage of the turn are set */
+    void  (*finished)(ngx_http_claude_turn_t *turn);
+
+    /* all lines that had arrived together were told: time to write */
+    void  (*flush)(ngx_http_claude_turn_t *turn);
+
+    /* after finished: the process is done as well, the cost is known */
+    void  (*settled)(ngx_http_claude_turn_t *turn);
+
+    /* instead: turn->fail, turn->reason and turn->retry_after say why */
+    void  (*failed)(ngx_http_claude_turn_t *turn);
+} ngx_http_claude_turn_handlers_t;
+
+
+struct ngx_http_claude_turn_s {
+    /* the question, set by the asker */
+
+    const ngx_http_claude_turn_handlers_t  *handlers;
+    void                                *data;
+    ngx_pool_t                          *pool;
+    ngx_log_t                           *log;
+
+    ngx_str_t                            id;         /* of the request */
+    ngx_http_claude_profile_t           *profile;
+    u_char                               tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
+    ngx_str_t                            model;      /* alias or full id */
+    ngx_str_t                            system;     /* never empty */
+    ngx_array_t                          messages;   /* roles alternate, the
+                                                        user's first and last */
+    ngx_int_t                            max_tokens; /* 0: the model's */
+    ngx_array_t                          stops;      /* of ngx_str_t */
+    ngx_str_t                            temperature;   /* JSON number or "" */
+    ngx_str_t                            top_p;
+    ngx_msec_t                           timeout;    /* without any line */
+
+    /* the answer, set by the engine */
+
+    ngx_http_claude_usage_t              usage;
+    ngx_http_claude_stop_e               stop;
+    ngx_http_claude_fail_e               fail;
+    ngx_str_t                            reason;     /* for the client */
+    time_t                               retry_after; /* seconds, 0: unknown */
+    ngx_http_claude_rung_e               rung;
+    ngx_msec_t                           begun;      /* ngx_current_msec */
+    ngx_msec_t                           ttft;       /* msec, -1: no token */
+    double                               cost;       /* US dollars, -1: unknown */
+
+    /* the engine's own */
+
+    ngx_http_claude_process_t           *process;
+    ngx_queue_t                          waiting;    /* in the engine's queue */
+    ngx_event_t                          timer;      /* of the wait */
+    ngx_int_t                            ticket;     /* row in the zone, -1 */
+    unsigned                             queued:1;
+    unsigned                             is_started:1;
+    unsigned                             is_finished:1;
+    unsigned                             over:1;
+};
+
+
+/*
+ * Gets a turn ready: the asker then sets its question.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
+    ngx_pool_t *pool, ngx_log_t *log);
+
+/*
+ * Adds text to the conversation.  The text of neighbours with one role goes
+ * into one message, as the Messages API would have it: the CLI would join
+ * them with a newline that no client wrote.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_role_e role, ngx_str_t *text);
+
+
+#endif /* _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_ */

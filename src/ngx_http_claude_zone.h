@@ -1,0 +1,208 @@
+
+/*
+ * The shared zone: the only thing that workers have in common.
+ *
+ * It holds three tables, of workers, of turns (running and waiting) and of
+ * processes, and counters.  Rows are found by scanning, never linked, so a
+ * worker killed in the midst of a change leaves at worst one half-written
+ * row; sums over rows are kept beside them and made anew by the next holder
+ * of the lock when it finds the dirty mark.  No section spans a system call.
+ * The zone knows nothing of pipes, requests or configuration: the limits are
+ * handed in.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_ZONE_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_claude_turn.h"
+
+
+/* abstract socket address of a worker's mailbox: a NUL and five digits */
+#define NGX_HTTP_CLAUDE_MAILBOX_LEN  16
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_TURN_FREE = 0,
+    NGX_HTTP_CLAUDE_TURN_WAITING,
+    NGX_HTTP_CLAUDE_TURN_GRANTED,           /* its worker does not know yet */
+    NGX_HTTP_CLAUDE_TURN_RUNNING
+} ngx_http_claude_turn_state_e;
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_PROCESS_FREE = 0,
+    NGX_HTTP_CLAUDE_PROCESS_RESERVED,       /* for a granted turn */
+    NGX_HTTP_CLAUDE_PROCESS_STARTING,
+    NGX_HTTP_CLAUDE_PROCESS_IDLE,
+    NGX_HTTP_CLAUDE_PROCESS_BUSY,
+    NGX_HTTP_CLAUDE_PROCESS_ENDING,
+    NGX_HTTP_CLAUDE_PROCESS_STATES
+} ngx_http_claude_process_state_e;
+
+
+typedef struct {
+    ngx_pid_t                        pid;        /* 0: the row is free */
+    uint64_t                         start;      /* clock ticks since boot */
+    uint8_t                          address_len;
+    u_char                           address[NGX_HTTP_CLAUDE_MAILBOX_LEN];
+} ngx_http_claude_zone_worker_t;
+
+
+typedef struct {
+    ngx_http_claude_turn_state_e     state;
+    ngx_pid_t                        owner;      /* worker */
+    uint64_t                         order;      /* of arrival */
+    ngx_int_t                        process;    /* row reserved for it, -1 */
+} ngx_http_claude_zone_turn_t;
+
+
+typedef struct {
+    ngx_http_claude_process_state_e  state;
+    ngx_pid_t                        owner;      /* worker */
+    ngx_pid_t                        pid;        /* 0: not started yet */
+    uint64_t                         start;
+    time_t                           since;      /* of the state */
+    time_t                           created;
+    ngx_uint_t                       turns;
+    ngx_http_claude_rung_e           rung;
+} ngx_http_claude_zone_process_t;
+
+
+/* outcomes of turns, for the status page */
+typedef enum {
+    NGX_HTTP_CLAUDE_OUTCOME_FINISHED = 0,
+    NGX_HTTP_CLAUDE_OUTCOME_FAILED,
+    NGX_HTTP_CLAUDE_OUTCOME_ABORTED,        /* the client left */
+    NGX_HTTP_CLAUDE_OUTCOME_REFUSED,        /* by the queue */
+    NGX_HTTP_CLAUDE_OUTCOMES
+} ngx_http_claude_outcome_e;
+
+
+/* counters are only ever added to, with atomic operations and no lock */
+typedef struct {
+    ngx_atomic_t                     outcomes[NGX_HTTP_CLAUDE_OUTCOMES];
+    ngx_atomic_t                     rungs[NGX_HTTP_CLAUDE_RUNGS];
+    ngx_atomic_t                     spawned;    /* processes started */
+    ngx_atomic_t                     died;       /* that ended unasked */
+    ngx_atomic_t                     prompt_tokens;
+    ngx_atomic_t                     completion_tokens;
+    ngx_atomic_t                     microdollars;
+    ngx_atomic_t                     version;    /* of the CLI, not added to */
+} ngx_http_claude_counters_t;
+
+
+typedef struct ngx_http_claude_zone_shared_s  ngx_http_claude_zone_shared_t;
+
+typedef struct {
+    ngx_shm_zone_t                  *shm_zone;
+    ngx_slab_pool_t                 *shpool;
+    ngx_http_claude_zone_shared_t   *sh;
+    ngx_http_claude_counters_t      *counters;
+
+    /* limits of this configuration, over all workers */
+    ngx_uint_t                       max_running;
+    ngx_uint_t                       max_waiting;
+    ngx_uint_t                       max_processes;
+} ngx_http_claude_zone_t;
+
+
+typedef struct {
+    ngx_uint_t                       running;
+    ngx_uint_t                       waiting;
+    ngx_uint_t                       processes[NGX_HTTP_CLAUDE_PROCESS_STATES];
+} ngx_http_claude_zone_sums_t;
+
+
+#define NGX_HTTP_CLAUDE_ZONE_WAKE  32
+
+/* workers to be woken, since turns of theirs were granted; starts with n 0 */
+typedef struct {
+    ngx_uint_t                       n;
+    ngx_http_claude_zone_worker_t    worker[NGX_HTTP_CLAUDE_ZONE_WAKE];
+} ngx_http_claude_zone_wake_t;
+
+
+/* rows that a zone of so many bytes has, for checking a configuration */
+ngx_uint_t ngx_http_claude_zone_turn_rows(size_t size);
+ngx_uint_t ngx_http_claude_zone_process_rows(size_t size);
+
+/*
+ * Finds or makes the tables in the shared memory; old: the zone of the
+ * configuration before, if it was of the same size, or NULL.
+ */
+ngx_int_t ngx_http_claude_zone_init(ngx_http_claude_zone_t *zone,
+    ngx_shm_zone_t *shm_zone, ngx_http_claude_zone_t *old);
+
+/*
+ * Enters this worker with its mailbox.  NGX_ERROR: no row is free, the log
+ * says so.
+ */
+ngx_int_t ngx_http_claude_zone_enter(ngx_http_claude_zone_t *zone,
+    u_char *address, size_t len, ngx_log_t *log);
+
+/*
+ * Frees the rows of workers that are no more, this one's with `self` set
+ * (at exit).  Makes system calls between short sections.
+ */
+void ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
+    ngx_http_claude_zone_wake_t *wake);
+
+/*
+ * A turn asks for its place.  NGX_OK: it runs, *process is the process row
+ * reserved for it; NGX_AGAIN: it waits its turn; NGX_BUSY: the queue is full;
+ * NGX_ERROR: the table is.  *row names it from now on.
+ */
+ngx_int_t ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
+    ngx_int_t *row, ngx_int_t *process);
+
+/* NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet */
+ngx_int_t ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_int_t *process);
+
+/* the turn is over, in whatever state; the next in order are granted */
+void ngx_http_claude_zone_turn_leave(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_http_claude_zone_wake_t *wake);
+
+/*
+ * Grants what can be granted: for a caller whose wake list came back full,
+ * after it has woken those.
+ */
+void ngx_http_claude_zone_grant(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_wake_t *wake);
+
+/* how many turns wait before a turn that came now */
+ngx_uint_t ngx_http_claude_zone_waiting(ngx_http_claude_zone_t *zone);
+
+/* keeps a process row up to date; pid 0 keeps the pid that is there */
+void ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_http_claude_process_state_e state, ngx_pid_t pid,
+    uint64_t start);
+
+/* the process of the row began a turn on that rung */
+void ngx_http_claude_zone_process_turn(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_http_claude_rung_e rung);
+
+/* the process is gone; turns that waited for a row are granted */
+void ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_http_claude_zone_wake_t *wake);
+
+void ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_sums_t *sums);
+
+/*
+ * Copies up to n rows of processes that are not free, from row *at on, and
+ * moves *at; returns how many.  0: no more.
+ */
+ngx_uint_t ngx_http_claude_zone_processes(ngx_http_claude_zone_t *zone,
+    ngx_uint_t *at, ngx_http_claude_zone_process_t *rows, ngx_uint_t n);
+
+/* start time of a process in clock ticks since boot, 0: there is none */
+uint64_t ngx_http_claude_zone_start_time(ngx_pid_t pid);
+
+
+#endif /* _NGX_HTTP_CLAUDE_ZONE_H_INCLUDED_ */
