@@ -318,12 +318,9 @@ chat_finished(ngx_http_claude_turn_t *turn)
 {
     ngx_http_claude_chat_t *chat = turn->data;
 
+    /* a whole one waits the few milliseconds until its cost is known */
+
     if (!chat->streamed) {
-
-        if (chat_whole(chat) == NGX_ERROR) {
-            chat->stream.failed = 1;
-        }
-
         return;
     }
 
@@ -366,7 +363,7 @@ chat_settled(ngx_http_claude_turn_t *turn)
         rc = ngx_http_claude_stream_close(&chat->stream);
 
     } else {
-        rc = NGX_OK;
+        rc = chat_whole(chat);
     }
 
     chat_finalize(chat, rc);

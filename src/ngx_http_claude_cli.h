@@ -154,7 +154,7 @@ ngx_int_t ngx_http_claude_cli_message(ngx_http_claude_process_t *process,
 
 #define NGX_HTTP_CLAUDE_UUID_LEN  36
 
-/* the uuid of line n: the nonce of the process and the number */
+/* the uuid of line n: the number and the nonce of the process */
 u_char *ngx_http_claude_cli_uuid(u_char *p, ngx_http_claude_process_t *process,
     ngx_uint_t n);
 

@@ -239,13 +239,16 @@ ngx_http_claude_cli_uuid(u_char *p, ngx_http_claude_process_t *process,
 
     nonce = process->nonce;
 
-    /* a version 4, variant 1 UUID; 12 digits of it are the number */
+    /*
+     * A version 4, variant 1 UUID.  The number comes first: the CLI takes
+     * two lines for one when the first 24 characters of their uuids match.
+     */
 
-    return ngx_sprintf(p, "%02xd%02xd%02xd%02xd-%02xd%02xd-4%02xd%xd-"
-                       "8%xd%02xd-%012xL",
-                       nonce[0], nonce[1], nonce[2], nonce[3], nonce[4],
-                       nonce[5], nonce[6], nonce[7] & 0xf, nonce[7] >> 4,
-                       nonce[8], (uint64_t) n);
+    return ngx_sprintf(p, "%08xD-%02xd%02xd-4%02xd%xd-8%xd%02xd-"
+                       "%02xd%02xd%02xd%02xd%02xd%02xd",
+                       (uint32_t) n, nonce[0], nonce[1], nonce[2],
+                       nonce[3] & 0xf, nonce[3] >> 4, nonce[4], nonce[5],
+                       nonce[6], nonce[7], nonce[8], nonce[9], nonce[10]);
 }
 
 

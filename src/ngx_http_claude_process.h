@@ -83,7 +83,7 @@ struct ngx_http_claude_process_s {
     ngx_fd_t                                  lifeline;
     ngx_http_claude_cli_reader_t             *reader;
     size_t                                    max_line;
-    u_char                                    nonce[9];
+    u_char                                    nonce[11];
 
     ngx_pool_t                               *pieces_pool;
     ngx_http_claude_piece_t                  *pieces;
