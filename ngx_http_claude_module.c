@@ -104,6 +104,20 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       offsetof(ngx_http_claude_main_conf_t, max_processes),
       &ngx_http_claude_positive },
 
+    { ngx_string("claude_warm"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, warm),
+      NULL },
+
+    { ngx_string("claude_idle_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, idle_timeout),
+      NULL },
+
     { ngx_string("claude_max_line"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -508,7 +522,10 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&mcf->locations, cf->pool, 4,
                        sizeof(ngx_http_claude_loc_conf_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&mcf->profiles, cf->pool, 4,
+                          sizeof(ngx_http_claude_profile_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -517,6 +534,8 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
     mcf->queue = NGX_CONF_UNSET_UINT;
     mcf->queue_timeout = NGX_CONF_UNSET_MSEC;
     mcf->max_processes = NGX_CONF_UNSET_UINT;
+    mcf->warm = NGX_CONF_UNSET_UINT;
+    mcf->idle_timeout = NGX_CONF_UNSET_MSEC;
     mcf->max_line = NGX_CONF_UNSET_SIZE;
 
     return mcf;
@@ -534,6 +553,8 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_uint_value(mcf->queue, 100);
     ngx_conf_init_msec_value(mcf->queue_timeout, 30000);
     ngx_conf_init_uint_value(mcf->max_processes, 2 * mcf->max_concurrent);
+    ngx_conf_init_uint_value(mcf->warm, 1);
+    ngx_conf_init_msec_value(mcf->idle_timeout, 600000);
     ngx_conf_init_size_value(mcf->max_line, 16 * 1024 * 1024);
 
     if (mcf->zone == NULL) {
@@ -570,7 +591,10 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
 
     mcf->engine.zone = mcf->zone;
     mcf->engine.queue_timeout = mcf->queue_timeout;
-    mcf->engine.max_line = mcf->max_line;
+    mcf->engine.pool.zone = mcf->zone;
+    mcf->engine.pool.idle_timeout = mcf->idle_timeout;
+    mcf->engine.pool.max_line = mcf->max_line;
+    mcf->engine.pool.profiles = &mcf->profiles;
 
     return NGX_CONF_OK;
 }
@@ -748,7 +772,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
     gid_t                         gid;
     ngx_uint_t                    i, j;
     ngx_http_claude_launch_t      launch;
-    ngx_http_claude_profile_t    *profile;
+    ngx_http_claude_profile_t    *profile, **known;
     ngx_http_claude_loc_conf_t  **lcf;
 
     ngx_http_claude_workers_user(cycle, &uid, &gid);
@@ -777,15 +801,25 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
             return NGX_ERROR;
         }
 
-        for (j = 0; j < i; j++) {
-            if (lcf[j]->profile
-                && ngx_memcmp(lcf[j]->profile->hash, profile->hash,
-                              sizeof(profile->hash))
-                   == 0)
+        known = mcf->profiles.elts;
+
+        for (j = 0; j < mcf->profiles.nelts; j++) {
+            if (ngx_memcmp(known[j]->hash, profile->hash,
+                           sizeof(profile->hash))
+                == 0)
             {
-                profile = lcf[j]->profile;
+                profile = known[j];
                 break;
             }
+        }
+
+        if (j == mcf->profiles.nelts) {
+            known = ngx_array_push(&mcf->profiles);
+            if (known == NULL) {
+                return NGX_ERROR;
+            }
+
+            *known = profile;
         }
 
         lcf[i]->profile = profile;
@@ -873,6 +907,8 @@ ngx_http_claude_check_connections(ngx_cycle_t *cycle,
 static ngx_int_t
 ngx_http_claude_init_process(ngx_cycle_t *cycle)
 {
+    ngx_uint_t                    workers;
+    ngx_core_conf_t              *ccf;
     ngx_http_claude_main_conf_t  *mcf;
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
@@ -885,6 +921,14 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
     if (mcf == NULL || mcf->zone == NULL) {
         return NGX_OK;
     }
+
+    /* this worker's share; workers of a generation count from 0 */
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    workers = ngx_max(ccf->worker_processes, 1);
+
+    mcf->engine.pool.warm = mcf->warm / workers
+                            + (ngx_worker < mcf->warm % workers);
 
     return ngx_http_claude_engine_init(cycle, &mcf->engine);
 }

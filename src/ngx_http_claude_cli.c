@@ -31,6 +31,7 @@
 #define CLI_VALUE_STRING   1
 #define CLI_VALUE_NUMBER   2
 #define CLI_VALUE_ERROR    3                   /* is_error */
+#define CLI_VALUE_REWOUND  4                   /* rewound */
 
 
 typedef struct {
@@ -139,6 +140,8 @@ static const cli_node_t  cli_nodes[] = {
     string(N_RESPONSE, "error", RESPONSE_ERROR),
     string(N_RESPONSE, "error_code", RESPONSE_CODE),
     string(N_RESPONSE2, "version", BINARY_VERSION),
+    string(N_RESPONSE2, "targetMessageUuid", TARGET),
+    { N_RESPONSE2, CLI_VALUE_REWOUND, 0, ngx_string("rewound") },
 };
 
 #define CLI_NODES  (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
@@ -381,10 +384,19 @@ cli_on_boolean(void *ctx, int value)
         return 0;
     }
 
-    if (reader->member > 0
-        && cli_nodes[reader->member].value == CLI_VALUE_ERROR)
-    {
+    if (reader->member <= 0) {
+        return 1;
+    }
+
+    switch (cli_nodes[reader->member].value) {
+
+    case CLI_VALUE_ERROR:
         reader->line.is_error = value;
+        break;
+
+    case CLI_VALUE_REWOUND:
+        reader->line.rewound = value;
+        break;
     }
 
     return 1;

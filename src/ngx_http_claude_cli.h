@@ -61,6 +61,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR,   /* response.error */
     NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE,    /* response.error_code */
     NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION,   /* response.response.version */
+    NGX_HTTP_CLAUDE_CLI_S_TARGET,           /* response.response.
+                                               targetMessageUuid */
     NGX_HTTP_CLAUDE_CLI_S_TEXT,             /* event.delta.text, .thinking,
                                                event.content_block.text */
     NGX_HTTP_CLAUDE_CLI_STRINGS
@@ -88,6 +90,7 @@ typedef struct {
     ngx_str_t                         string[NGX_HTTP_CLAUDE_CLI_STRINGS];
     double                            number[NGX_HTTP_CLAUDE_CLI_NUMBERS];
     unsigned                          is_error:1;    /* of a result */
+    unsigned                          rewound:1;     /* response.response */
 } ngx_http_claude_cli_line_t;
 
 
@@ -135,7 +138,8 @@ ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
  * Lines that the CLI takes, put into the queue of the process.  They refer to
  * the strings of the turn, which have to live until the queue is empty.  All
  * return NGX_OK, or NGX_ERROR without memory.  id: of the control request,
- * unique in the life of the process; n: number of the line, for its uuid.
+ * unique in the life of the process; n, target, newest: numbers of lines, which
+ * their uuids are made of; a number must not be used twice.
  */
 ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id);
@@ -147,6 +151,8 @@ ngx_int_t ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_http_claude_turn_t *turn);
 ngx_int_t ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
     ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_uint_t target, ngx_uint_t newest);
 ngx_int_t ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
     ngx_str_t *request_id);
 ngx_int_t ngx_http_claude_cli_message(ngx_http_claude_process_t *process,

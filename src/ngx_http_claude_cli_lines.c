@@ -128,6 +128,40 @@ ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
 }
 
 
+/* cuts the conversation just before the user's line `target` */
+
+ngx_int_t
+ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_uint_t target, ngx_uint_t newest)
+{
+    u_char  uuid[NGX_HTTP_CLAUDE_UUID_LEN];
+
+    if (cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
+
+    ngx_http_claude_cli_uuid(uuid, process, target);
+
+    if (ngx_http_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\",\"last_seen_user_message_uuid\":\"");
+
+    ngx_http_claude_cli_uuid(uuid, process, newest);
+
+    if (ngx_http_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\"}}\n");
+
+    return NGX_OK;
+}
+
+
 /* the CLI asks for something that we never offered */
 
 ngx_int_t

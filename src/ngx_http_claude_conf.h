@@ -27,12 +27,16 @@ typedef struct {
     ngx_uint_t                     queue;
     ngx_msec_t                     queue_timeout;
     ngx_uint_t                     max_processes;
+    ngx_uint_t                     warm;          /* over all workers */
+    ngx_msec_t                     idle_timeout;
     size_t                         max_line;
 
     ngx_cycle_t                   *cycle;         /* of this configuration */
     ngx_path_t                    *directory;     /* the private default */
     ngx_array_t                    locations;     /* of loc_conf_t *, those
                                                      with an endpoint */
+    ngx_array_t                    profiles;      /* of profile_t *, each
+                                                     one once */
     ngx_http_claude_engine_conf_t  engine;
 } ngx_http_claude_main_conf_t;
 

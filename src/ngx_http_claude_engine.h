@@ -14,14 +14,15 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_claude_pool.h"
 #include "ngx_http_claude_turn.h"
 #include "ngx_http_claude_zone.h"
 
 
 typedef struct {
-    ngx_http_claude_zone_t  *zone;
-    ngx_msec_t               queue_timeout;
-    size_t                   max_line;       /* bytes of one CLI line */
+    ngx_http_claude_zone_t      *zone;
+    ngx_msec_t                   queue_timeout;
+    ngx_http_claude_pool_conf_t  pool;
 } ngx_http_claude_engine_conf_t;
 
 

@@ -107,8 +107,14 @@ ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
     process->max_line = max_line;
     process->lifeline = (ngx_fd_t) -1;
     process->row = -1;
-    process->ticket = -1;
     process->last_piece = &process->pieces;
+
+    if (ngx_array_init(&process->held, pool, 8,
+                       sizeof(ngx_http_claude_held_t))
+        != NGX_OK)
+    {
+        goto failed;
+    }
 
     for (i = 0; i < sizeof(process->nonce); i++) {
         process->nonce[i] = (u_char) (ngx_random() >> 8);
@@ -252,6 +258,16 @@ ngx_http_claude_process_resume(ngx_http_claude_process_t *process)
 
     if (process->out && !process->reading) {
         ngx_post_event(process->out->read, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_claude_process_idle(ngx_http_claude_process_t *process,
+    ngx_uint_t idle)
+{
+    if (process->out) {
+        process->out->idle = idle;
     }
 }
 
@@ -491,6 +507,15 @@ process_read_handler(ngx_event_t *rev)
 
     c = rev->data;
     process = c->data;
+
+    if (c->close) {
+
+        /* ngx_close_idle_connections(): the worker shuts down */
+
+        process_reason(process, "the worker shuts down");
+        process_broken(process);
+        return;
+    }
 
     for (i = 0, rc = NGX_OK; i < PROCESS_READS && rc == NGX_OK; i++) {
 

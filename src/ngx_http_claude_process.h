@@ -15,6 +15,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_http_claude_chain.h"
 #include "ngx_http_claude_cli.h"
 #include "ngx_http_claude_profile.h"
 #include "ngx_http_claude_spawner.h"
@@ -46,6 +47,14 @@ typedef struct {
 typedef struct ngx_http_claude_piece_s  ngx_http_claude_piece_t;
 
 
+/* a message that the CLI holds */
+typedef struct {
+    ngx_http_claude_link_t                    link;
+    ngx_uint_t                                line;     /* the user's: its
+                                                           number; else 0 */
+} ngx_http_claude_held_t;
+
+
 struct ngx_http_claude_process_s {
     ngx_pool_t                               *pool;
     ngx_log_t                                *log;
@@ -54,17 +63,32 @@ struct ngx_http_claude_process_s {
     ngx_http_claude_profile_t                *profile;
 
     /* the engine's */
-    ngx_queue_t                               queue;
+    ngx_queue_t                               queue;    /* of all */
+    ngx_queue_t                               idle;     /* of the pool */
     ngx_http_claude_turn_t                   *turn;
     ngx_event_t                               timer;
     ngx_int_t                                 row;      /* in the zone, -1 */
-    ngx_int_t                                 ticket;   /* of its turn, -1 */
     ngx_uint_t                                phase;
     ngx_uint_t                                expected; /* answers due */
+    ngx_uint_t                                requests; /* ids given out */
+    double                                    cost;     /* up to now */
+
+    u_char                                    tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
+    ngx_http_claude_link_t                    root;     /* model, system... */
+    ngx_array_t                               held;     /* of held_t */
     ngx_uint_t                                lines;    /* uuids given out */
-    ngx_uint_t                                replayed; /* messages sent */
-    double                                    cost;     /* before the turn */
+    ngx_uint_t                                newest;   /* line of the user */
+    ngx_uint_t                                target;   /* of the rewind */
+    ngx_http_claude_link_text_t               answer;
     ngx_http_claude_fail_e                    error;    /* as it announced */
+
+    unsigned                                  used:1;   /* has a tenant */
+    unsigned                                  pooled:1; /* idle */
+    unsigned                                  warming:1; /* ahead of need */
+    unsigned                                  cut:1;    /* take the question
+                                                           back */
+    unsigned                                  resulted:1; /* the CLI is done */
+    unsigned                                  doubtful:1; /* end it */
     unsigned                                  tool:1;   /* was called */
     unsigned                                  texted:1; /* the answer began */
 
@@ -142,6 +166,13 @@ void ngx_http_claude_process_flush(ngx_http_claude_process_t *process);
 /* back-pressure: stops and resumes the reading of stdout */
 void ngx_http_claude_process_pause(ngx_http_claude_process_t *process);
 void ngx_http_claude_process_resume(ngx_http_claude_process_t *process);
+
+/*
+ * idle: a graceful shutdown of the worker breaks it at once, and what it
+ * writes is nobody's turn.
+ */
+void ngx_http_claude_process_idle(ngx_http_claude_process_t *process,
+    ngx_uint_t idle);
 
 /*
  * Ends it: pipes and lifeline are closed, upon which the spawner sends TERM

@@ -124,6 +124,7 @@ ngx_http_claude_profile_create(ngx_pool_t *pool,
         return NULL;
     }
 
+    profile->single = (launch->max_budget.len != 0);
     profile_hash(profile);
 
     return profile;

@@ -23,6 +23,9 @@ struct ngx_http_claude_profile_s {
     char           **envp;         /* NULL-terminated */
     u_char           hash[20];     /* SHA-1 of all of it */
 
+    unsigned         single:1;     /* its processes serve one turn: the CLI
+                                      counts a budget over its whole life */
+
     /* a failure that another start would only repeat, per worker */
     ngx_msec_t       failed_until; /* ngx_current_msec */
     ngx_http_claude_fail_e  failed;

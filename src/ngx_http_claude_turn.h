@@ -156,10 +156,13 @@ struct ngx_http_claude_turn_s {
     /* the engine's own */
 
     ngx_http_claude_process_t           *process;
+    void                                *links;      /* of its chain */
     ngx_queue_t                          waiting;    /* in the engine's queue */
     ngx_event_t                          timer;      /* of the wait */
     ngx_int_t                            ticket;     /* row in the zone, -1 */
-    unsigned                             queued:1;
+    unsigned                             queued:1;   /* for its place */
+    unsigned                             rowless:1;  /* for a process */
+    unsigned                             retried:1;  /* in another process */
     unsigned                             is_started:1;
     unsigned                             is_finished:1;
     unsigned                             over:1;

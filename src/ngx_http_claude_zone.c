@@ -13,6 +13,7 @@ struct ngx_http_claude_zone_shared_s {
 
     ngx_uint_t                       running;    /* granted ones as well */
     ngx_uint_t                       waiting;
+    ngx_uint_t                       needing;    /* a row for a process */
     ngx_uint_t                       processes;  /* rows that are not free */
     uint64_t                         order;      /* of the next arrival */
 
@@ -42,11 +43,21 @@ static void zone_unlock(ngx_http_claude_zone_t *zone);
 static void zone_repair(ngx_http_claude_zone_shared_t *sh);
 static ngx_int_t zone_turn_row(ngx_http_claude_zone_shared_t *sh);
 static ngx_int_t zone_process_row(ngx_http_claude_zone_shared_t *sh);
-static void zone_turn_free(ngx_http_claude_zone_shared_t *sh, ngx_uint_t i);
-static void zone_process_clear(ngx_http_claude_zone_shared_t *sh,
-    ngx_uint_t i);
-static ngx_int_t zone_run(ngx_http_claude_zone_t *zone,
-    ngx_http_claude_zone_turn_t *turn, ngx_http_claude_turn_state_e state);
+static void zone_turn_free(ngx_http_claude_zone_t *zone, ngx_uint_t i,
+    ngx_http_claude_zone_wake_t *wake);
+static void zone_turn_unneed(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_turn_t *turn, ngx_http_claude_zone_wake_t *wake);
+static void zone_process_clear(ngx_http_claude_zone_t *zone, ngx_uint_t i,
+    ngx_http_claude_zone_wake_t *wake);
+static void zone_process_state(ngx_http_claude_zone_process_t *process,
+    ngx_http_claude_process_state_e state);
+static ngx_int_t zone_process_reserve(ngx_http_claude_zone_t *zone,
+    ngx_pid_t owner);
+static ngx_uint_t zone_leaving(ngx_http_claude_zone_shared_t *sh);
+static void zone_evict(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_wake_t *wake);
+static void zone_give(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_wake_t *wake);
 static void zone_grant(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
@@ -210,8 +221,7 @@ ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
 
 
 ngx_int_t
-ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row,
-    ngx_int_t *process)
+ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row)
 {
     ngx_int_t                       rc, i;
     ngx_http_claude_zone_turn_t    *turn;
@@ -229,12 +239,12 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row,
         turn = &sh->turns[i];
         turn->owner = ngx_pid;
         turn->process = -1;
+        turn->needs = 0;
         turn->order = sh->order++;
 
-        if (sh->waiting == 0
-            && zone_run(zone, turn, NGX_HTTP_CLAUDE_TURN_RUNNING) == NGX_OK)
-        {
-            *process = turn->process;
+        if (sh->waiting == 0 && sh->running < zone->max_running) {
+            turn->state = NGX_HTTP_CLAUDE_TURN_RUNNING;
+            sh->running++;
             *row = i;
             rc = NGX_OK;
 
@@ -256,8 +266,7 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row,
 
 
 ngx_int_t
-ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row,
-    ngx_int_t *process)
+ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row)
 {
     ngx_int_t                     rc;
     ngx_http_claude_zone_turn_t  *turn;
@@ -269,7 +278,6 @@ ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row,
 
     if (turn->state == NGX_HTTP_CLAUDE_TURN_GRANTED) {
         turn->state = NGX_HTTP_CLAUDE_TURN_RUNNING;
-        *process = turn->process;
         rc = NGX_OK;
     }
 
@@ -285,7 +293,7 @@ ngx_http_claude_zone_turn_leave(ngx_http_claude_zone_t *zone, ngx_int_t row,
 {
     zone_lock(zone);
 
-    zone_turn_free(zone->sh, row);
+    zone_turn_free(zone, row, wake);
     zone_grant(zone, wake);
 
     zone_unlock(zone);
@@ -299,6 +307,7 @@ ngx_http_claude_zone_grant(ngx_http_claude_zone_t *zone,
     zone_lock(zone);
 
     zone_grant(zone, wake);
+    zone_give(zone, wake);
 
     zone_unlock(zone);
 }
@@ -311,15 +320,142 @@ ngx_http_claude_zone_waiting(ngx_http_claude_zone_t *zone)
 }
 
 
+ngx_int_t
+ngx_http_claude_zone_process_take(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process, ngx_http_claude_zone_wake_t *wake)
+{
+    ngx_int_t  rc;
+
+    zone_lock(zone);
+
+    if (zone->sh->needing == 0) {
+        *process = zone_process_reserve(zone, ngx_pid);
+
+    } else {
+        *process = -1;
+    }
+
+    if (*process != -1) {
+        rc = NGX_OK;
+
+    } else {
+        zone->sh->turns[turn].needs = 1;
+        zone->sh->needing++;
+        zone_evict(zone, wake);
+        rc = NGX_AGAIN;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_taken(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process)
+{
+    zone_lock(zone);
+
+    *process = zone->sh->turns[turn].process;
+    zone->sh->turns[turn].process = -1;
+
+    zone_unlock(zone);
+
+    return (*process == -1) ? NGX_AGAIN : NGX_OK;
+}
+
+
+void
+ngx_http_claude_zone_process_untake(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_http_claude_zone_wake_t *wake)
+{
+    zone_lock(zone);
+
+    zone_turn_unneed(zone, &zone->sh->turns[turn], wake);
+
+    zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_spare(ngx_http_claude_zone_t *zone,
+    ngx_int_t *process)
+{
+    zone_lock(zone);
+
+    *process = zone->sh->needing ? -1 : zone_process_reserve(zone, ngx_pid);
+
+    zone_unlock(zone);
+
+    return (*process == -1) ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (process->state == NGX_HTTP_CLAUDE_PROCESS_IDLE) {
+        zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_BUSY);
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+
+    zone_lock(zone);
+
+    if (zone->sh->needing > zone_leaving(zone->sh)) {
+        zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_EVICTED);
+        zone->sh->counters.evicted++;
+        rc = NGX_DECLINED;
+
+    } else {
+        zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_IDLE);
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_uint_t
+ngx_http_claude_zone_process_evicted(ngx_http_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    return zone->sh->process[row].state == NGX_HTTP_CLAUDE_PROCESS_EVICTED;
+}
+
+
 void
 ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone, ngx_int_t row,
     ngx_http_claude_process_state_e state, ngx_pid_t pid, uint64_t start)
 {
-    time_t                           now;
     ngx_http_claude_zone_process_t  *process;
 
     process = &zone->sh->process[row];
-    now = ngx_time();
 
     zone_lock(zone);
 
@@ -328,8 +464,7 @@ ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone, ngx_int_t row,
         process->start = start;
     }
 
-    process->since = now;
-    process->state = state;
+    zone_process_state(process, state);
 
     zone_unlock(zone);
 }
@@ -358,8 +493,7 @@ ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone, ngx_int_t row,
 {
     zone_lock(zone);
 
-    zone_process_clear(zone->sh, row);
-    zone_grant(zone, wake);
+    zone_process_clear(zone, row, wake);
 
     zone_unlock(zone);
 }
@@ -495,6 +629,7 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
 
     sh->running = 0;
     sh->waiting = 0;
+    sh->needing = 0;
     sh->processes = 0;
     sh->turns_high = 0;
     sh->processes_high = 0;
@@ -513,6 +648,7 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
             sh->running++;
         }
 
+        sh->needing += (sh->turns[i].needs != 0);
         sh->turns_high = i + 1;
     }
 
@@ -568,35 +704,28 @@ zone_process_row(ngx_http_claude_zone_shared_t *sh)
 
 
 static void
-zone_turn_free(ngx_http_claude_zone_shared_t *sh, ngx_uint_t i)
+zone_turn_free(ngx_http_claude_zone_t *zone, ngx_uint_t i,
+    ngx_http_claude_zone_wake_t *wake)
 {
-    ngx_http_claude_zone_turn_t  *turn;
+    ngx_http_claude_zone_turn_t    *turn;
+    ngx_http_claude_zone_shared_t  *sh;
 
+    sh = zone->sh;
     turn = &sh->turns[i];
 
-    switch (turn->state) {
-
-    case NGX_HTTP_CLAUDE_TURN_FREE:
+    if (turn->state == NGX_HTTP_CLAUDE_TURN_FREE) {
         return;
+    }
 
-    case NGX_HTTP_CLAUDE_TURN_WAITING:
+    if (turn->state == NGX_HTTP_CLAUDE_TURN_WAITING) {
         sh->waiting--;
-        break;
 
-    case NGX_HTTP_CLAUDE_TURN_GRANTED:
-
-        /* its worker never learned of the process row */
-
-        zone_process_clear(sh, turn->process);
+    } else {
         sh->running--;
-        break;
-
-    case NGX_HTTP_CLAUDE_TURN_RUNNING:
-        sh->running--;
-        break;
     }
 
     turn->state = NGX_HTTP_CLAUDE_TURN_FREE;
+    zone_turn_unneed(zone, turn, wake);
 
     while (sh->turns_high
            && sh->turns[sh->turns_high - 1].state
@@ -607,9 +736,38 @@ zone_turn_free(ngx_http_claude_zone_shared_t *sh, ngx_uint_t i)
 }
 
 
+/* a turn lets go of the row that it waited for, or was given */
+
 static void
-zone_process_clear(ngx_http_claude_zone_shared_t *sh, ngx_uint_t i)
+zone_turn_unneed(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_turn_t *turn, ngx_http_claude_zone_wake_t *wake)
 {
+    ngx_int_t  row;
+
+    if (turn->needs) {
+        turn->needs = 0;
+        zone->sh->needing--;
+    }
+
+    row = turn->process;
+    turn->process = -1;
+
+    if (row != -1) {
+        zone_process_clear(zone, row, wake);
+    }
+}
+
+
+/* frees the row of a process, and gives the place to who waits for one */
+
+static void
+zone_process_clear(ngx_http_claude_zone_t *zone, ngx_uint_t i,
+    ngx_http_claude_zone_wake_t *wake)
+{
+    ngx_http_claude_zone_shared_t  *sh;
+
+    sh = zone->sh;
+
     if (sh->process[i].state == NGX_HTTP_CLAUDE_PROCESS_FREE) {
         return;
     }
@@ -623,51 +781,148 @@ zone_process_clear(ngx_http_claude_zone_shared_t *sh, ngx_uint_t i)
     {
         sh->processes_high--;
     }
+
+    zone_give(zone, wake);
 }
 
 
-/* lets a turn run, with a process row, if the limits allow it */
+static void
+zone_process_state(ngx_http_claude_zone_process_t *process,
+    ngx_http_claude_process_state_e state)
+{
+    process->changed = ngx_current_msec;
+    process->since = ngx_time();
+    process->state = state;
+}
+
+
+/* -1: the limit is reached, or the table is full */
 
 static ngx_int_t
-zone_run(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_turn_t *turn,
-    ngx_http_claude_turn_state_e state)
+zone_process_reserve(ngx_http_claude_zone_t *zone, ngx_pid_t owner)
 {
     ngx_int_t                        i;
-    ngx_http_claude_zone_shared_t   *sh;
     ngx_http_claude_zone_process_t  *process;
+
+    if (zone->sh->processes >= zone->max_processes) {
+        return -1;
+    }
+
+    i = zone_process_row(zone->sh);
+
+    if (i == -1) {
+        return -1;
+    }
+
+    process = &zone->sh->process[i];
+
+    ngx_memzero(process, sizeof(ngx_http_claude_zone_process_t));
+    process->owner = owner;
+    process->created = ngx_time();
+    zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_RESERVED);
+
+    zone->sh->processes++;
+
+    return i;
+}
+
+
+/* processes that are about to leave their rows */
+
+static ngx_uint_t
+zone_leaving(ngx_http_claude_zone_shared_t *sh)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        n += (sh->process[i].state == NGX_HTTP_CLAUDE_PROCESS_EVICTED
+              || sh->process[i].state == NGX_HTTP_CLAUDE_PROCESS_ENDING);
+    }
+
+    return n;
+}
+
+
+/* makes the longest idle process give way, if not enough do already */
+
+static void
+zone_evict(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                       i;
+    ngx_http_claude_zone_shared_t   *sh;
+    ngx_http_claude_zone_process_t  *process, *victim;
+
+    sh = zone->sh;
+    victim = NULL;
+
+    if (sh->needing <= zone_leaving(sh)) {
+        return;
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        process = &sh->process[i];
+
+        if (process->state == NGX_HTTP_CLAUDE_PROCESS_IDLE
+            && (victim == NULL
+                || (ngx_msec_int_t) (process->changed - victim->changed) < 0))
+        {
+            victim = process;
+        }
+    }
+
+    if (victim) {
+        zone_process_state(victim, NGX_HTTP_CLAUDE_PROCESS_EVICTED);
+        sh->counters.evicted++;
+        zone_wake_add(sh, victim->owner, wake);
+    }
+}
+
+
+/* reserves rows for the turns that wait for one, in order of arrival */
+
+static void
+zone_give(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                      i;
+    ngx_http_claude_zone_turn_t    *turn, *first;
+    ngx_http_claude_zone_shared_t  *sh;
 
     sh = zone->sh;
 
-    if (sh->running >= zone->max_running
-        || sh->processes >= zone->max_processes)
-    {
-        return NGX_AGAIN;
+    while (sh->needing && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE) {
+
+        first = NULL;
+
+        for (i = 0; i < sh->turns_high; i++) {
+            turn = &sh->turns[i];
+
+            if (turn->state == NGX_HTTP_CLAUDE_TURN_RUNNING && turn->needs
+                && (first == NULL || turn->order < first->order))
+            {
+                first = turn;
+            }
+        }
+
+        if (first == NULL) {
+            return;
+        }
+
+        first->process = zone_process_reserve(zone, first->owner);
+
+        if (first->process == -1) {
+            return;
+        }
+
+        first->needs = 0;
+        sh->needing--;
+        zone_wake_add(sh, first->owner, wake);
     }
-
-    i = zone_process_row(sh);
-
-    if (i == -1) {
-        return NGX_AGAIN;
-    }
-
-    process = &sh->process[i];
-
-    ngx_memzero(process, sizeof(ngx_http_claude_zone_process_t));
-    process->owner = turn->owner;
-    process->since = ngx_time();
-    process->created = process->since;
-    process->state = NGX_HTTP_CLAUDE_PROCESS_RESERVED;
-    sh->processes++;
-
-    turn->process = i;
-    turn->state = state;
-    sh->running++;
-
-    return NGX_OK;
 }
 
 
-/* lets waiting turns run, in order of arrival, as far as the limits allow */
+/* lets waiting turns run, in order of arrival, as far as the limit allows */
 
 static void
 zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
@@ -678,7 +933,9 @@ zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
 
     sh = zone->sh;
 
-    while (sh->waiting && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE) {
+    while (sh->waiting && sh->running < zone->max_running
+           && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE)
+    {
         first = NULL;
 
         for (i = 0; i < sh->turns_high; i++) {
@@ -691,13 +948,13 @@ zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
             }
         }
 
-        if (first == NULL
-            || zone_run(zone, first, NGX_HTTP_CLAUDE_TURN_GRANTED) != NGX_OK)
-        {
+        if (first == NULL) {
             return;
         }
 
+        first->state = NGX_HTTP_CLAUDE_TURN_GRANTED;
         sh->waiting--;
+        sh->running++;
         zone_wake_add(sh, first->owner, wake);
     }
 }
@@ -737,13 +994,13 @@ zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
 
     for (i = sh->turns_high; i-- > 0; /* void */) {
         if (i < sh->turns_high && sh->turns[i].owner == pid) {
-            zone_turn_free(sh, i);
+            zone_turn_free(zone, i, wake);
         }
     }
 
     for (i = sh->processes_high; i-- > 0; /* void */) {
         if (i < sh->processes_high && sh->process[i].owner == pid) {
-            zone_process_clear(sh, i);
+            zone_process_clear(zone, i, wake);
         }
     }
 

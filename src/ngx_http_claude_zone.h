@@ -40,6 +40,7 @@ typedef enum {
     NGX_HTTP_CLAUDE_PROCESS_STARTING,
     NGX_HTTP_CLAUDE_PROCESS_IDLE,
     NGX_HTTP_CLAUDE_PROCESS_BUSY,
+    NGX_HTTP_CLAUDE_PROCESS_EVICTED,        /* idle: its worker is to end it */
     NGX_HTTP_CLAUDE_PROCESS_ENDING,
     NGX_HTTP_CLAUDE_PROCESS_STATES
 } ngx_http_claude_process_state_e;
@@ -58,6 +59,7 @@ typedef struct {
     ngx_pid_t                        owner;      /* worker */
     uint64_t                         order;      /* of arrival */
     ngx_int_t                        process;    /* row reserved for it, -1 */
+    ngx_uint_t                       needs;      /* waits for such a row */
 } ngx_http_claude_zone_turn_t;
 
 
@@ -66,7 +68,9 @@ typedef struct {
     ngx_pid_t                        owner;      /* worker */
     ngx_pid_t                        pid;        /* 0: not started yet */
     uint64_t                         start;
-    time_t                           since;      /* of the state */
+    ngx_msec_t                       changed;    /* when the state was, by
+                                                    the monotonic clock */
+    time_t                           since;      /* the same for people */
     time_t                           created;
     ngx_uint_t                       turns;
     ngx_http_claude_rung_e           rung;
@@ -89,6 +93,7 @@ typedef struct {
     ngx_atomic_t                     rungs[NGX_HTTP_CLAUDE_RUNGS];
     ngx_atomic_t                     spawned;    /* processes started */
     ngx_atomic_t                     died;       /* that ended unasked */
+    ngx_atomic_t                     evicted;    /* idle ones, for others */
     ngx_atomic_t                     prompt_tokens;
     ngx_atomic_t                     completion_tokens;
     ngx_atomic_t                     microdollars;
@@ -153,16 +158,16 @@ void ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
     ngx_http_claude_zone_wake_t *wake);
 
 /*
- * A turn asks for its place.  NGX_OK: it runs, *process is the process row
- * reserved for it; NGX_AGAIN: it waits its turn; NGX_BUSY: the queue is full;
- * NGX_ERROR: the table is.  *row names it from now on.
+ * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
+ * NGX_BUSY: the queue is full; NGX_ERROR: the table is.  *row names it from
+ * now on.
  */
 ngx_int_t ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
-    ngx_int_t *row, ngx_int_t *process);
+    ngx_int_t *row);
 
 /* NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet */
 ngx_int_t ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone,
-    ngx_int_t row, ngx_int_t *process);
+    ngx_int_t row);
 
 /* the turn is over, in whatever state; the next in order are granted */
 void ngx_http_claude_zone_turn_leave(ngx_http_claude_zone_t *zone,
@@ -178,6 +183,39 @@ void ngx_http_claude_zone_grant(ngx_http_claude_zone_t *zone,
 /* how many turns wait before a turn that came now */
 ngx_uint_t ngx_http_claude_zone_waiting(ngx_http_claude_zone_t *zone);
 
+/*
+ * A running turn asks for the row of a new process.  NGX_OK: *process is
+ * reserved; NGX_AGAIN: the longest idle process gives way to it, wait to be
+ * woken and ask with ngx_http_claude_zone_process_taken().
+ */
+ngx_int_t ngx_http_claude_zone_process_take(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process, ngx_http_claude_zone_wake_t *wake);
+ngx_int_t ngx_http_claude_zone_process_taken(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process);
+
+/* the turn has found a process elsewhere: it asks no more */
+void ngx_http_claude_zone_process_untake(ngx_http_claude_zone_t *zone,
+    ngx_int_t turn, ngx_http_claude_zone_wake_t *wake);
+
+/* a row for a process ahead of need.  NGX_DECLINED: there is none to spare */
+ngx_int_t ngx_http_claude_zone_process_spare(ngx_http_claude_zone_t *zone,
+    ngx_int_t *process);
+
+/* an idle process gets a turn.  NGX_DECLINED: it is to be ended instead */
+ngx_int_t ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
+
+/*
+ * A process is idle.  NGX_DECLINED: a turn waits for its row, it is to be
+ * ended.
+ */
+ngx_int_t ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
+
+/* whether an idle process is to be ended; no lock is taken */
+ngx_uint_t ngx_http_claude_zone_process_evicted(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
+
 /* keeps a process row up to date; pid 0 keeps the pid that is there */
 void ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_http_claude_process_state_e state, ngx_pid_t pid,
@@ -187,7 +225,7 @@ void ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone,
 void ngx_http_claude_zone_process_turn(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_http_claude_rung_e rung);
 
-/* the process is gone; turns that waited for a row are granted */
+/* the process is gone; a turn that waited for a row gets it */
 void ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_http_claude_zone_wake_t *wake);
 

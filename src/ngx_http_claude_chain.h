@@ -1,0 +1,58 @@
+
+/*
+ * The chain of a conversation: one hash for each message, over all up to and
+ * with it, so that two conversations share a beginning just as far as their
+ * chains are equal.
+ *
+ * The first link is over what must be the same before any message is: API
+ * key, launch profile, model and system prompt.  White space around a text
+ * does not count, since clients trim what they send back.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_CHAIN_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_CHAIN_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_sha1.h>
+
+#include "ngx_http_claude_turn.h"
+
+
+#define NGX_HTTP_CLAUDE_LINK_LEN  20
+
+
+typedef struct {
+    u_char       hash[NGX_HTTP_CLAUDE_LINK_LEN];
+} ngx_http_claude_link_t;
+
+
+/* the hash of an answer while its text comes in pieces */
+typedef struct {
+    ngx_sha1_t   all;        /* since the first that is no white space */
+    ngx_sha1_t   trimmed;    /* up to the last that is none */
+    unsigned     begun:1;
+} ngx_http_claude_link_text_t;
+
+
+/*
+ * The links of a turn, from its pool: the root and one for each message, so
+ * links[n] is over the first n messages.  NULL: no memory.
+ */
+ngx_http_claude_link_t *ngx_http_claude_chain(ngx_http_claude_turn_t *turn);
+
+/* the link of an answer that follows the link before */
+void ngx_http_claude_link_begin(ngx_http_claude_link_text_t *text,
+    ngx_http_claude_link_t *before);
+void ngx_http_claude_link_add(ngx_http_claude_link_text_t *text, u_char *p,
+    size_t len);
+void ngx_http_claude_link_end(ngx_http_claude_link_text_t *text,
+    ngx_http_claude_link_t *link);
+
+#define ngx_http_claude_link_same(a, b)                                       \
+    (ngx_memcmp((a)->hash, (b)->hash, NGX_HTTP_CLAUDE_LINK_LEN) == 0)
+
+
+#endif /* _NGX_HTTP_CLAUDE_CHAIN_H_INCLUDED_ */

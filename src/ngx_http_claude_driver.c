@@ -1,0 +1,1409 @@
+
+/*
+ * The driver.  See the header for what it is for.
+ *
+ * The first stop reason decides a turn: after some of them the CLI would go
+ * on by itself, at the user's expense (CLI-PROTOCOL.md, "It is an agent, not
+ * a pipe"), so it is interrupted and the question taken back.  Every answer
+ * to a control request is checked; a process in doubt is ended.
+ */
+
+
+#include "ngx_http_claude_driver.h"
+
+
+/* control requests by what they are for: the low digit of their ids */
+#define DRIVER_INITIALIZE  0
+#define DRIVER_VERSION     1
+#define DRIVER_MODEL       2
+#define DRIVER_SETTINGS    3
+#define DRIVER_REWIND      4
+#define DRIVER_INTERRUPT   5
+#define DRIVER_KINDS       10
+
+/* how long a process may take to start, and to settle after a turn, msec */
+#define DRIVER_START       30000
+#define DRIVER_SETTLE      2000
+
+/* how long a missing login or an old CLI is answered from memory, msec */
+#define DRIVER_REMEMBER    5000
+
+/* the longest wait between the CLI's own retries that is not cut, msec */
+#define DRIVER_PATIENCE    5000
+
+/* what to say when the wait is not known, seconds */
+#define DRIVER_RETRY_AFTER 30
+
+
+typedef enum {
+    DRIVER_GREETING = 0,        /* started, the first answers are due */
+    DRIVER_IDLE,
+    DRIVER_PREPARING,           /* answers to control requests are due */
+    DRIVER_REPLAYING,           /* the result of a message of the history */
+    DRIVER_ASKED,
+    DRIVER_SETTLING,            /* the turn is decided, its result is due */
+    DRIVER_REWINDING            /* the question is being taken back */
+} ngx_http_claude_driver_phase_e;
+
+
+static ngx_uint_t driver_id(ngx_http_claude_process_t *process,
+    ngx_uint_t kind);
+static ngx_int_t driver_prepare(ngx_http_claude_process_t *process,
+    ngx_uint_t keep);
+static ngx_int_t driver_rewind(ngx_http_claude_process_t *process,
+    ngx_uint_t keep);
+static void driver_prepared(ngx_http_claude_process_t *process);
+static void driver_send(ngx_http_claude_process_t *process);
+static ngx_int_t driver_hold(ngx_http_claude_process_t *process,
+    ngx_http_claude_link_t *link, ngx_uint_t line);
+
+static void driver_started(ngx_http_claude_process_t *process);
+static void driver_line(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_quiet(ngx_http_claude_process_t *process);
+static void driver_broken(ngx_http_claude_process_t *process);
+static void driver_gone(ngx_http_claude_process_t *process);
+static void driver_timeout(ngx_event_t *ev);
+
+static void driver_answered(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static ngx_uint_t driver_accepted(ngx_http_claude_process_t *process,
+    ngx_uint_t kind, ngx_http_claude_cli_line_t *line);
+static ngx_int_t driver_check_version(ngx_http_claude_process_t *process,
+    ngx_str_t *version);
+static void driver_refused(ngx_http_claude_process_t *process,
+    ngx_uint_t kind, ngx_http_claude_cli_line_t *line);
+static void driver_retry(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_event(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_usage(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_cli_line_t *line);
+static void driver_stop(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_interrupt(ngx_http_claude_process_t *process);
+static void driver_settled(ngx_http_claude_process_t *process);
+static void driver_idle(ngx_http_claude_process_t *process);
+static ngx_http_claude_turn_t *driver_detach(
+    ngx_http_claude_process_t *process);
+static void driver_leave(ngx_http_claude_turn_t *turn);
+static void driver_fail(ngx_http_claude_process_t *process,
+    ngx_http_claude_fail_e fail, ngx_str_t *reason, const char *detail);
+static void driver_fail_reason(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
+static void driver_finish(ngx_http_claude_turn_t *turn);
+
+
+static const ngx_http_claude_process_handlers_t  driver_handlers = {
+    driver_started,
+    driver_line,
+    driver_quiet,
+    driver_broken,
+    driver_gone
+};
+
+
+static ngx_http_claude_zone_t                *zone;
+static const ngx_http_claude_driver_hooks_t  *hooks;
+static ngx_queue_t                            driver_processes;
+
+
+/* what an operator is told, by ngx_http_claude_fail_e */
+
+static struct {
+    ngx_uint_t   level;
+    const char  *text;
+} driver_fails[] = {
+    { NGX_LOG_ERR,  "internal error" },
+    { NGX_LOG_WARN, "the queue is full, see claude_queue" },
+    { NGX_LOG_WARN, "waited too long, see claude_queue and "
+                    "claude_max_concurrent" },
+    { NGX_LOG_ERR,  "no CLI could be started, see claude_binary" },
+    { NGX_LOG_ERR,  "the CLI is not logged in, see claude_env" },
+    { NGX_LOG_ERR,  "the CLI is too old, 2.1.260 or later is needed" },
+    { NGX_LOG_ERR,  "the CLI failed" },
+    { NGX_LOG_ERR,  "the CLI wrote nothing for too long, see claude_timeout" },
+    { NGX_LOG_WARN, "upstream limits the rate" },
+    { NGX_LOG_WARN, "upstream is overloaded or out of reach" },
+    { NGX_LOG_INFO, "upstream does not know the model" },
+    { NGX_LOG_INFO, "upstream refused the request" },
+    { NGX_LOG_INFO, "upstream found the request too large" },
+    { NGX_LOG_INFO, "the conversation is too long for the model" },
+    { NGX_LOG_WARN, "the budget is used up, see claude_max_budget_usd" }
+};
+
+
+void
+ngx_http_claude_driver_init(ngx_http_claude_zone_t *z,
+    const ngx_http_claude_driver_hooks_t *h)
+{
+    zone = z;
+    hooks = h;
+
+    ngx_queue_init(&driver_processes);
+}
+
+
+void
+ngx_http_claude_driver_exit(void)
+{
+    ngx_queue_t                *q;
+    ngx_http_claude_process_t  *process;
+
+    for (q = ngx_queue_head(&driver_processes);
+         q != ngx_queue_sentinel(&driver_processes);
+         q = ngx_queue_next(q))
+    {
+        process = ngx_queue_data(q, ngx_http_claude_process_t, queue);
+
+        if (process->timer.timer_set) {
+            ngx_del_timer(&process->timer);
+        }
+
+        ngx_http_claude_process_end(process);
+    }
+}
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_driver_spawn(ngx_http_claude_profile_t *profile,
+    size_t max_line, ngx_int_t row, ngx_log_t *log)
+{
+    ngx_http_claude_process_t  *process;
+
+    process = ngx_http_claude_process_create(profile, max_line,
+                                             &driver_handlers, NULL, log);
+    if (process == NULL) {
+        hooks->free(row);
+        return NULL;
+    }
+
+    ngx_queue_insert_tail(&driver_processes, &process->queue);
+
+    process->row = row;
+    process->phase = DRIVER_GREETING;
+    process->expected = 2;
+    process->timer.handler = driver_timeout;
+    process->timer.data = process;
+    process->timer.log = process->log;
+
+    (void) ngx_atomic_fetch_add(&zone->counters->spawned, 1);
+
+    ngx_http_claude_zone_process_set(zone, row,
+                                     NGX_HTTP_CLAUDE_PROCESS_STARTING, 0, 0);
+
+    /* in the queue before it runs, so it finds them when it first reads */
+
+    if (ngx_http_claude_cli_initialize(process,
+                                  driver_id(process, DRIVER_INITIALIZE))
+        != NGX_OK
+        || ngx_http_claude_cli_get_version(process,
+                                  driver_id(process, DRIVER_VERSION))
+           != NGX_OK)
+    {
+        process->doubtful = 1;
+    }
+
+    ngx_add_timer(&process->timer, DRIVER_START);
+
+    return process;
+}
+
+
+ngx_int_t
+ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e rung,
+    ngx_uint_t keep)
+{
+    process->turn = turn;
+    process->error = NGX_HTTP_CLAUDE_FAIL_INTERNAL;
+    process->tool = 0;
+    process->texted = 0;
+    process->cut = 0;
+    process->warming = 0;
+
+    turn->process = process;
+    turn->rung = rung;
+
+    if (!process->used) {
+        process->used = 1;
+        ngx_memcpy(process->tenant, turn->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
+    }
+
+    (void) ngx_atomic_fetch_add(&zone->counters->rungs[rung], 1);
+    ngx_http_claude_zone_process_turn(zone, process->row, rung);
+
+    if (process->running) {
+        ngx_http_claude_zone_process_set(zone, process->row,
+                                         NGX_HTTP_CLAUDE_PROCESS_BUSY, 0, 0);
+    }
+
+    if (process->doubtful || driver_prepare(process, keep) != NGX_OK) {
+        (void) driver_detach(process);
+        ngx_http_claude_driver_end(process);
+        return NGX_ERROR;
+    }
+
+    ngx_http_claude_driver_rearm(process);
+
+    if (process->phase == DRIVER_ASKED) {
+        driver_send(process);
+
+    } else {
+        ngx_http_claude_process_flush(process);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+
+    if (!ngx_http_claude_process_flushed(process)) {
+
+        /* half a line was written, and its text goes with the request */
+
+        ngx_log_error(NGX_LOG_INFO, turn->log, 0,
+                      "claude: the client left, process %P is ended, it had "
+                      "not read the request yet", process->pid);
+
+        driver_leave(driver_detach(process));
+        ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, turn->log, 0,
+                  "claude: the client left, process %P %s", process->pid,
+                  (process->phase == DRIVER_ASKED) ? "is interrupted"
+                                                   : "goes on without");
+
+    driver_leave(driver_detach(process));
+
+    if (process->phase == DRIVER_ASKED) {
+        driver_interrupt(process);
+    }
+
+    /* before that, what it was sent is what it holds once it has answered */
+
+    ngx_http_claude_process_resume(process);
+    ngx_http_claude_driver_rearm(process);
+}
+
+
+void
+ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
+{
+    if (process->turn) {
+        driver_leave(driver_detach(process));
+    }
+
+    if (process->timer.timer_set) {
+        ngx_del_timer(&process->timer);
+    }
+
+    hooks->left(process);
+
+    ngx_http_claude_zone_process_set(zone, process->row,
+                                     NGX_HTTP_CLAUDE_PROCESS_ENDING, 0, 0);
+    ngx_http_claude_process_end(process);
+}
+
+
+void
+ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process)
+{
+    ngx_msec_t  timeout;
+
+    if (process->paused || process->phase == DRIVER_IDLE) {
+        return;
+    }
+
+    if (process->turn && process->phase < DRIVER_SETTLING) {
+        timeout = process->turn->timeout;
+
+    } else {
+        timeout = DRIVER_SETTLE;
+    }
+
+    process->timer.cancelable = 0;
+    ngx_add_timer(&process->timer, timeout);
+}
+
+
+void
+ngx_http_claude_driver_log(ngx_http_claude_turn_t *turn, ngx_pid_t pid)
+{
+    ngx_log_error(driver_fails[turn->fail].level, turn->log, 0,
+                  "claude: %s%s%V, process %P, request %V",
+                  driver_fails[turn->fail].text, turn->reason.len ? ": " : "",
+                  &turn->reason, pid, &turn->id);
+}
+
+
+static ngx_uint_t
+driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind)
+{
+    return ++process->requests * DRIVER_KINDS + kind;
+}
+
+
+/*
+ * Queues what brings the process to the state that the turn needs.  When that
+ * is only the settings, the question follows at once; else the answers are
+ * waited for, since a question must not meet a conversation that was not
+ * cut, or a model that was not set.
+ */
+
+static ngx_int_t
+driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
+{
+    ngx_uint_t               ask;
+    ngx_http_claude_link_t  *links;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    links = turn->links;
+    ask = 1;
+
+    if (process->phase == DRIVER_GREETING) {
+        ask = 0;
+    }
+
+    if (keep < process->held.nelts) {
+
+        if (driver_rewind(process, keep) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ask = 0;
+    }
+
+    if (!ngx_http_claude_link_same(&process->root, &links[0])) {
+
+        if (ngx_http_claude_cli_set_model(process,
+                                          driver_id(process, DRIVER_MODEL),
+                                          &turn->model, &turn->system)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        process->root = links[0];
+        process->expected++;
+        ask = 0;
+    }
+
+    if (ngx_http_claude_cli_settings(process,
+                                     driver_id(process, DRIVER_SETTINGS), turn)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    process->expected++;
+    process->phase = ask ? DRIVER_ASKED : DRIVER_PREPARING;
+
+    return NGX_OK;
+}
+
+
+/* cuts the conversation to so many messages, an even number */
+
+static ngx_int_t
+driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep)
+{
+    ngx_http_claude_held_t  *held;
+
+    held = process->held.elts;
+
+    if (ngx_http_claude_cli_rewind(process,
+                                   driver_id(process, DRIVER_REWIND),
+                                   held[keep].line, process->newest)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    process->target = held[keep].line;
+    process->held.nelts = keep;
+
+    /* what is the newest line of the user now, for the next time */
+
+    process->newest = (keep >= 2) ? held[keep - 2].line : 0;
+    process->expected++;
+
+    return NGX_OK;
+}
+
+
+/* all answers are there */
+
+static void
+driver_prepared(ngx_http_claude_process_t *process)
+{
+    switch (process->phase) {
+
+    case DRIVER_GREETING:
+        driver_idle(process);
+        return;
+
+    case DRIVER_REWINDING:
+        driver_idle(process);
+        return;
+
+    case DRIVER_PREPARING:
+        if (process->turn) {
+            driver_send(process);
+
+        } else {
+            driver_idle(process);
+        }
+
+        return;
+
+    default:
+        return;
+    }
+}
+
+
+/*
+ * Sends the next messages: up to and with the next one of the user, whose
+ * result has to be waited for, since what follows would overtake it.
+ */
+
+static void
+driver_send(ngx_http_claude_process_t *process)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  n, line, query;
+    ngx_http_claude_link_t     *links;
+    ngx_http_claude_turn_t     *turn;
+    ngx_http_claude_message_t  *message;
+
+    turn = process->turn;
+    links = turn->links;
+
+    do {
+        n = process->held.nelts;
+        message = (ngx_http_claude_message_t *) turn->messages.elts + n;
+        query = (n + 1 == turn->messages.nelts);
+        line = ++process->lines;
+
+        rc = ngx_http_claude_cli_message(process, message, line, query);
+
+        if (message->role == NGX_HTTP_CLAUDE_USER) {
+            process->newest = line;
+
+        } else {
+            line = 0;
+        }
+
+        if (rc == NGX_OK) {
+            rc = driver_hold(process, &links[n + 1], line);
+        }
+
+    } while (rc == NGX_OK && message->role == NGX_HTTP_CLAUDE_ASSISTANT);
+
+    if (rc != NGX_OK) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL,
+                    "no memory for its messages");
+        return;
+    }
+
+    if (query) {
+        process->phase = DRIVER_ASKED;
+        ngx_http_claude_link_begin(&process->answer,
+                                   &links[turn->messages.nelts]);
+    } else {
+        process->phase = DRIVER_REPLAYING;
+    }
+
+    ngx_http_claude_process_flush(process);
+}
+
+
+static ngx_int_t
+driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
+    ngx_uint_t line)
+{
+    ngx_http_claude_held_t  *held;
+
+    held = ngx_array_push(&process->held);
+    if (held == NULL) {
+        return NGX_ERROR;
+    }
+
+    held->link = *link;
+    held->line = line;
+
+    return NGX_OK;
+}
+
+
+static void
+driver_started(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_zone_process_set(zone, process->row,
+                                     process->turn
+                                     ? NGX_HTTP_CLAUDE_PROCESS_BUSY
+                                     : NGX_HTTP_CLAUDE_PROCESS_STARTING,
+                                     process->pid, process->start);
+
+    ngx_http_claude_process_flush(process);
+}
+
+
+static void
+driver_line(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    /* a retry is no sign of life: the timeout bounds the retries, too */
+
+    if (process->turn && process->phase < DRIVER_SETTLING
+        && line->kind != NGX_HTTP_CLAUDE_CLI_API_RETRY)
+    {
+        ngx_http_claude_driver_rearm(process);
+    }
+
+    switch (line->kind) {
+
+    case NGX_HTTP_CLAUDE_CLI_CONTROL_RESPONSE:
+        driver_answered(process, line);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_CONTROL_REQUEST:
+        (void) ngx_http_claude_cli_refuse(process,
+                          &line->string[NGX_HTTP_CLAUDE_CLI_S_REQUEST_ID]);
+        ngx_http_claude_process_flush(process);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_INIT:
+        (void) driver_check_version(process,
+                             &line->string[NGX_HTTP_CLAUDE_CLI_S_VERSION]);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_RESULT:
+        driver_result(process, line);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_API_RETRY:
+        driver_retry(process, line);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_ASSISTANT:
+        if (line->string[NGX_HTTP_CLAUDE_CLI_S_ERROR].len) {
+            process->error = ngx_http_claude_cli_error(
+                                 &line->string[NGX_HTTP_CLAUDE_CLI_S_ERROR]);
+        }
+        break;
+
+    default:
+        if (process->turn && process->phase == DRIVER_ASKED
+            && line->string[NGX_HTTP_CLAUDE_CLI_S_PARENT].len == 0)
+        {
+            driver_event(process, line);
+        }
+    }
+}
+
+
+static void
+driver_quiet(ngx_http_claude_process_t *process)
+{
+    if (process->turn && process->turn->is_started) {
+        process->turn->handlers->flush(process->turn);
+    }
+}
+
+
+static void
+driver_broken(ngx_http_claude_process_t *process)
+{
+    if (process->turn == NULL) {
+
+        if (process->phase == DRIVER_GREETING) {
+            ngx_log_error(NGX_LOG_ERR, process->log, 0,
+                          "claude: process %P failed before its first turn: "
+                          "%V", process->pid, &process->reason);
+        }
+
+        ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    (void) ngx_atomic_fetch_add(&zone->counters->died, 1);
+
+    if (process->phase == DRIVER_SETTLING) {
+        driver_settled(process);
+        return;
+    }
+
+    driver_fail(process,
+                process->unavailable ? NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE
+                                     : NGX_HTTP_CLAUDE_FAIL_CLI,
+                NULL, NULL);
+}
+
+
+static void
+driver_gone(ngx_http_claude_process_t *process)
+{
+    hooks->free(process->row);
+
+    ngx_queue_remove(&process->queue);
+    ngx_destroy_pool(process->pool);
+}
+
+
+static void
+driver_timeout(ngx_event_t *ev)
+{
+    ngx_http_claude_process_t  *process = ev->data;
+
+    if (process->phase == DRIVER_IDLE) {
+
+        /* claude_idle_timeout */
+
+        ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    if (process->turn && process->phase < DRIVER_SETTLING) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_TIMEOUT, NULL, NULL);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, process->log, 0,
+                  "claude: process %P does not %s, it is ended", process->pid,
+                  (process->phase == DRIVER_GREETING) ? "start" : "settle");
+
+    if (process->turn) {
+        process->cut = 0;
+        process->doubtful = 1;
+        driver_settled(process);
+        return;
+    }
+
+    ngx_http_claude_driver_end(process);
+}
+
+
+/* the answer to a control request */
+
+static void
+driver_answered(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_int_t   id;
+    ngx_str_t  *s;
+    ngx_uint_t  kind;
+
+    s = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ID];
+    id = ngx_atoi(s->data, s->len);
+
+    if (id == NGX_ERROR) {
+        return;
+    }
+
+    kind = id % DRIVER_KINDS;
+
+    if (kind == DRIVER_INTERRUPT || process->expected == 0) {
+        return;
+    }
+
+    if (!driver_accepted(process, kind, line) && process->doubtful) {
+        return;
+    }
+
+    if (--process->expected == 0) {
+        driver_prepared(process);
+    }
+}
+
+
+/* 0: it was refused, and the process has lost its turn or its life */
+
+static ngx_uint_t
+driver_accepted(ngx_http_claude_process_t *process, ngx_uint_t kind,
+    ngx_http_claude_cli_line_t *line)
+{
+    u_char      uuid[NGX_HTTP_CLAUDE_UUID_LEN];
+    ngx_str_t  *string;
+
+    string = line->string;
+
+    if (kind == DRIVER_VERSION) {
+
+        /* a CLI that does not know the question is older than the answer */
+
+        return driver_check_version(process,
+                          &string[NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION])
+               == NGX_OK;
+    }
+
+    if (string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_SUBTYPE].len != 7) {
+
+        /* anything but "success" */
+
+        driver_refused(process, kind, line);
+        return 0;
+    }
+
+    if (kind == DRIVER_REWIND) {
+        ngx_http_claude_cli_uuid(uuid, process, process->target);
+
+        if (!line->rewound
+            || string[NGX_HTTP_CLAUDE_CLI_S_TARGET].len != sizeof(uuid)
+            || ngx_memcmp(string[NGX_HTTP_CLAUDE_CLI_S_TARGET].data, uuid,
+                          sizeof(uuid))
+               != 0)
+        {
+            driver_refused(process, kind, line);
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+driver_check_version(ngx_http_claude_process_t *process, ngx_str_t *version)
+{
+    ngx_uint_t  n;
+
+    n = ngx_http_claude_cli_version(version);
+
+    if (n >= NGX_HTTP_CLAUDE_CLI_OLDEST) {
+        zone->counters->version = n;
+        return NGX_OK;
+    }
+
+    /* it would read files that a client's text names: not one word to it */
+
+    process->doubtful = 1;
+
+    if (process->turn) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_TOO_OLD, NULL, NULL);
+
+    } else {
+        ngx_http_claude_driver_end(process);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * A refused model is the client's affair: one that the CLI has no alias for
+ * is tried out upstream, so this can be any failure of upstream.  Anything
+ * else that is refused makes the process useless.
+ */
+
+static void
+driver_refused(ngx_http_claude_process_t *process, ngx_uint_t kind,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t               *error;
+    ngx_http_claude_fail_e   fail;
+
+    if (kind != DRIVER_MODEL) {
+        process->doubtful = 1;
+
+        if (process->turn) {
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "it refused a control request");
+        } else {
+            ngx_http_claude_driver_end(process);
+        }
+
+        return;
+    }
+
+    /* it keeps the model and the prompt that it had: nobody's from now on */
+
+    ngx_memzero(&process->root, sizeof(ngx_http_claude_link_t));
+
+    if (process->turn == NULL) {
+        return;
+    }
+
+    error = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR];
+    fail = ngx_http_claude_cli_model_error(
+               error, &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE]);
+
+    driver_fail(process, fail, error, NULL);
+}
+
+
+/*
+ * The CLI waits as long as upstream's Retry-After says, silently.  A client
+ * does better to know at once: it can wait, or go elsewhere.
+ */
+
+static void
+driver_retry(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    double                   delay, status;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    delay = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY];
+    status = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS];
+
+    if (turn == NULL || process->phase != DRIVER_ASKED
+        || delay <= DRIVER_PATIENCE)
+    {
+        return;
+    }
+
+    turn->retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
+
+    driver_fail(process,
+                (status == 429) ? NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT
+                                : NGX_HTTP_CLAUDE_FAIL_OVERLOADED,
+                NULL, NULL);
+}
+
+
+/* what the model says */
+
+static void
+driver_event(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t               *text, *type;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    text = &line->string[NGX_HTTP_CLAUDE_CLI_S_TEXT];
+
+    switch (line->kind) {
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_START:
+
+        if (turn->is_started) {
+
+            /* the answer broke off and the CLI asks again by itself */
+
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                        "the model's answer broke off");
+            return;
+        }
+
+        driver_usage(turn, line);
+        turn->is_started = 1;
+        turn->handlers->started(turn);
+        return;
+
+    case NGX_HTTP_CLAUDE_CLI_BLOCK_START:
+        type = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE];
+
+        if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
+            process->tool = 1;
+            return;
+        }
+
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA:
+        type = &line->string[NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE];
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
+        if (turn->is_started) {
+            driver_usage(turn, line);
+            driver_stop(process, line);
+        }
+
+        return;
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP:
+
+        /* the CLI makes up the end of a stream that broke off */
+
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                    "the model's answer broke off");
+        return;
+
+    default:
+        return;
+    }
+
+    if (text->len == 0 || !turn->is_started) {
+        return;
+    }
+
+    if (turn->ttft == (ngx_msec_t) -1) {
+        turn->ttft = ngx_current_msec - turn->begun;
+    }
+
+    if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
+        turn->handlers->thinking(turn, text->data, text->len);
+        return;
+    }
+
+    process->texted = 1;
+    ngx_http_claude_link_add(&process->answer, text->data, text->len);
+
+    turn->handlers->text(turn, text->data, text->len);
+}
+
+
+/* message_start has what went in, message_delta what came out, in the end */
+
+static void
+driver_usage(ngx_http_claude_turn_t *turn, ngx_http_claude_cli_line_t *line)
+{
+    double                   *number;
+    ngx_http_claude_usage_t  *usage;
+
+    number = line->number;
+    usage = &turn->usage;
+
+#define driver_take(field, slot)                                              \
+    if (number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] >= 0                           \
+        && number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] < 1e15)                     \
+    {                                                                         \
+        usage->field = (uint64_t) number[NGX_HTTP_CLAUDE_CLI_N_ ## slot];     \
+    }
+
+    driver_take(input, INPUT);
+    driver_take(cache_read, CACHE_READ);
+    driver_take(cache_creation, CACHE_CREATION);
+    driver_take(output, OUTPUT);
+    driver_take(thinking, THINKING);
+}
+
+
+/* the first stop reason decides the turn */
+
+static void
+driver_stop(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t               *reason;
+    ngx_http_claude_link_t   link;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    reason = &line->string[NGX_HTTP_CLAUDE_CLI_S_STOP_REASON];
+
+    if (reason->len == 0) {
+
+        /* null: the answer broke off, what follows is the CLI's own */
+
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                    "the model's answer broke off");
+        return;
+    }
+
+    turn->stop = ngx_http_claude_cli_stop(reason);
+
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_TOOL || process->tool) {
+
+        /* no tools were offered: the CLI would answer the call itself */
+
+        if (!process->texted) {
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "the model called a tool that it was not offered");
+            return;
+        }
+
+        turn->stop = NGX_HTTP_CLAUDE_STOP_END;
+        process->cut = 1;
+    }
+
+    /* after anything but these, an empty end too, the CLI would ask again */
+
+    if (!process->texted
+        || (turn->stop != NGX_HTTP_CLAUDE_STOP_END
+            && turn->stop != NGX_HTTP_CLAUDE_STOP_SEQUENCE))
+    {
+        process->cut = 1;
+    }
+
+    process->phase = DRIVER_SETTLING;
+
+    if (process->cut) {
+        driver_interrupt(process);
+
+    } else {
+        ngx_http_claude_link_end(&process->answer, &link);
+
+        if (driver_hold(process, &link, 0) != NGX_OK) {
+            process->doubtful = 1;
+        }
+    }
+
+    ngx_http_claude_driver_rearm(process);
+
+    turn->is_finished = 1;
+    turn->handlers->finished(turn);
+}
+
+
+/* the end of something, by the CLI's own account */
+
+static void
+driver_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    double                   cost, before;
+    ngx_http_claude_fail_e   fail;
+
+    before = process->cost;
+    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
+
+    if (cost >= before) {
+        process->cost = cost;
+    }
+
+    switch (process->phase) {
+
+    case DRIVER_REPLAYING:
+
+        if (line->is_error) {
+            process->doubtful = 1;
+
+            if (process->turn) {
+                driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                            "it refused a message of the history");
+            } else {
+                ngx_http_claude_driver_end(process);
+            }
+
+        } else if (process->turn) {
+            driver_send(process);
+
+        } else {
+            driver_idle(process);
+        }
+
+        return;
+
+    case DRIVER_ASKED:
+
+        fail = ngx_http_claude_cli_result_error(line);
+
+        if (fail == NGX_HTTP_CLAUDE_FAIL_CLI
+            && process->error != NGX_HTTP_CLAUDE_FAIL_INTERNAL)
+        {
+            fail = process->error;
+        }
+
+        if (cost >= before) {
+            process->turn->cost = cost - before;
+        }
+
+        process->resulted = 1;
+        driver_fail(process, fail,
+                    &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT], NULL);
+        return;
+
+    case DRIVER_SETTLING:
+
+        if (process->turn && cost >= before) {
+            process->turn->cost = cost - before;
+        }
+
+        driver_settled(process);
+        return;
+
+    default:
+
+        /* an answer that nobody has asked for */
+
+        process->doubtful = 1;
+
+        if (process->turn) {
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "it answered before it was asked");
+        } else {
+            ngx_http_claude_driver_end(process);
+        }
+    }
+}
+
+
+/* makes the model stop; the result that follows settles the process */
+
+static void
+driver_interrupt(ngx_http_claude_process_t *process)
+{
+    process->cut = 1;
+    process->phase = DRIVER_SETTLING;
+
+    if (ngx_http_claude_cli_interrupt(process,
+                                      driver_id(process, DRIVER_INTERRUPT))
+        != NGX_OK)
+    {
+        process->doubtful = 1;
+        return;
+    }
+
+    ngx_http_claude_process_flush(process);
+}
+
+
+/* the process is done with its turn, which may have left it before */
+
+static void
+driver_settled(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn ? driver_detach(process) : NULL;
+
+    if (turn) {
+        driver_leave(turn);
+    }
+
+    if (process->doubtful || process->is_broken) {
+        ngx_http_claude_driver_end(process);
+
+    } else if (process->cut) {
+        process->cut = 0;
+        process->phase = DRIVER_REWINDING;
+
+        if (driver_rewind(process, process->held.nelts - 1) == NGX_OK) {
+            ngx_http_claude_driver_rearm(process);
+            ngx_http_claude_process_flush(process);
+
+        } else {
+            ngx_http_claude_driver_end(process);
+        }
+
+    } else {
+        driver_idle(process);
+    }
+
+    if (turn) {
+        driver_finish(turn);
+    }
+}
+
+
+static void
+driver_idle(ngx_http_claude_process_t *process)
+{
+    process->phase = DRIVER_IDLE;
+    process->resulted = 0;
+
+    if (process->timer.timer_set) {
+        ngx_del_timer(&process->timer);
+    }
+
+    hooks->idle(process);
+}
+
+
+/* turn and process part */
+
+static ngx_http_claude_turn_t *
+driver_detach(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+
+    turn->process = NULL;
+    process->turn = NULL;
+
+    return turn;
+}
+
+
+/* the turn's place among the running ones is free */
+
+static void
+driver_leave(ngx_http_claude_turn_t *turn)
+{
+    ngx_int_t  ticket;
+
+    ticket = turn->ticket;
+    turn->ticket = -1;
+
+    if (ticket != -1) {
+        hooks->leave(ticket);
+    }
+}
+
+
+static void
+driver_finish(ngx_http_claude_turn_t *turn)
+{
+    ngx_http_claude_counters_t  *counters;
+
+    counters = zone->counters;
+
+    (void) ngx_atomic_fetch_add(
+               &counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FINISHED], 1);
+    (void) ngx_atomic_fetch_add(&counters->prompt_tokens,
+               turn->usage.input + turn->usage.cache_read
+               + turn->usage.cache_creation);
+    (void) ngx_atomic_fetch_add(&counters->completion_tokens,
+                                turn->usage.output);
+
+    if (turn->cost > 0) {
+        (void) ngx_atomic_fetch_add(&counters->microdollars,
+                                    (ngx_atomic_int_t) (turn->cost * 1e6));
+    }
+
+    turn->over = 1;
+    turn->handlers->settled(turn);
+}
+
+
+/*
+ * The turn failed.  reason: the CLI's own words, for the client where they
+ * are about upstream; detail: for both.  A used process that failed before
+ * the model said anything is no reason to bother the client: another process
+ * gets the turn.
+ */
+
+static void
+driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
+    ngx_str_t *reason, const char *detail)
+{
+    ngx_pid_t                pid;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    pid = process->pid;
+
+    if (fail == NGX_HTTP_CLAUDE_FAIL_CLI && !turn->is_started
+        && !turn->retried && turn->rung != NGX_HTTP_CLAUDE_RUNG_COLD
+        && !process->resulted)
+    {
+        ngx_log_error(NGX_LOG_WARN, turn->log, 0,
+                      "claude: process %P is of no use, another one is "
+                      "taken: %V%s", pid, &process->reason,
+                      detail ? detail : "");
+
+        turn->retried = 1;
+        (void) driver_detach(process);
+        ngx_http_claude_driver_end(process);
+
+        hooks->again(turn);
+        return;
+    }
+
+    turn->fail = fail;
+    driver_fail_reason(process, turn, reason, detail);
+
+    (void) driver_detach(process);
+    driver_leave(turn);
+
+    switch (fail) {
+
+    case NGX_HTTP_CLAUDE_FAIL_INTERNAL:
+    case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
+    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
+    case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+        ngx_http_claude_driver_end(process);
+        break;
+
+    default:
+
+        /* upstream failed, not the process: the question is taken back */
+
+        if (process->doubtful) {
+            ngx_http_claude_driver_end(process);
+
+        } else if (process->phase != DRIVER_ASKED) {
+
+            /* idle as soon as the answers that are due have come */
+
+            ngx_http_claude_driver_rearm(process);
+
+        } else if (process->resulted) {
+            process->cut = 1;
+            driver_settled(process);
+
+        } else {
+            driver_interrupt(process);
+            ngx_http_claude_driver_rearm(process);
+        }
+    }
+
+    turn->over = 1;
+
+    (void) ngx_atomic_fetch_add(
+               &zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FAILED], 1);
+
+    ngx_http_claude_driver_log(turn, pid);
+
+    turn->handlers->failed(turn);
+}
+
+
+static void
+driver_fail_reason(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail)
+{
+    ngx_http_claude_profile_t  *profile;
+
+    profile = process->profile;
+
+    if (detail) {
+        turn->reason.data = (u_char *) detail;
+        turn->reason.len = ngx_strlen(detail);
+    }
+
+    switch (turn->fail) {
+
+    case NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT:
+
+        if (turn->retry_after == 0) {
+            turn->retry_after = DRIVER_RETRY_AFTER;
+        }
+
+        /* fall through */
+
+    case NGX_HTTP_CLAUDE_FAIL_REQUEST:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_LARGE:
+    case NGX_HTTP_CLAUDE_FAIL_CONTEXT:
+        break;
+
+    case NGX_HTTP_CLAUDE_FAIL_OVERLOADED:
+
+        /* these words name the operator's gateway: they are for the log */
+
+        if (reason && reason->len) {
+            ngx_log_error(NGX_LOG_INFO, turn->log, 0, "claude: %V", reason);
+        }
+
+        return;
+
+    case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
+        profile->failed = turn->fail;
+        profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
+        return;
+
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
+    case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
+        reason = &process->reason;
+        break;
+
+    default:
+        return;
+    }
+
+    if (reason && reason->len) {
+        turn->reason.data = ngx_pstrdup(turn->pool, reason);
+        turn->reason.len = turn->reason.data ? reason->len : 0;
+    }
+}

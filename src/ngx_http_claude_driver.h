@@ -1,0 +1,80 @@
+
+/*
+ * The driver: takes one process through one turn.  It greets a new process,
+ * brings a used one to the beginning that it shares with the turn, replays
+ * what is missing, asks, tells the asker what the model says, and leaves the
+ * process with a conversation that it is sure of, or ends it.
+ *
+ * It says "this process is idle" and "this turn needs another process" to the
+ * engine, and knows nothing of queues and of other processes.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_DRIVER_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_DRIVER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_claude_process.h"
+#include "ngx_http_claude_turn.h"
+#include "ngx_http_claude_zone.h"
+
+
+/* what the engine does for the driver */
+typedef struct {
+    /* no turn any more, and a known conversation: it may be used again */
+    void  (*idle)(ngx_http_claude_process_t *process);
+
+    /* it is being ended: its turn's place and the pool forget it */
+    void  (*left)(ngx_http_claude_process_t *process);
+
+    /* a row of the zone is free again */
+    void  (*free)(ngx_int_t row);
+
+    /* the process failed the turn before the model was asked anything */
+    void  (*again)(ngx_http_claude_turn_t *turn);
+
+    /* the turn's place among the running ones is free */
+    void  (*leave)(ngx_int_t ticket);
+} ngx_http_claude_driver_hooks_t;
+
+
+void ngx_http_claude_driver_init(ngx_http_claude_zone_t *zone,
+    const ngx_http_claude_driver_hooks_t *hooks);
+
+/* at the end of a worker: ends all processes without a word */
+void ngx_http_claude_driver_exit(void);
+
+/*
+ * A new process in the row of the zone, greeted but without a turn.  NULL: no
+ * memory or no spawner; the row is freed.
+ */
+ngx_http_claude_process_t *ngx_http_claude_driver_spawn(
+    ngx_http_claude_profile_t *profile, size_t max_line, ngx_int_t row,
+    ngx_log_t *log);
+
+/*
+ * Begins a turn in a process that has none.  keep: how many messages of the
+ * turn it holds and shall keep, even.  NGX_ERROR: no memory, the process is
+ * ended and the turn has none.
+ */
+ngx_int_t ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e rung,
+    ngx_uint_t keep);
+
+/* the asker of the turn is gone: the model stops, the process goes on */
+void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);
+
+/* ends a process, in any state; a turn in it loses it without a word */
+void ngx_http_claude_driver_end(ngx_http_claude_process_t *process);
+
+/* sets or renews the time that the process may be silent */
+void ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process);
+
+/* logs a failure of a turn in words for an operator */
+void ngx_http_claude_driver_log(ngx_http_claude_turn_t *turn, ngx_pid_t pid);
+
+
+#endif /* _NGX_HTTP_CLAUDE_DRIVER_H_INCLUDED_ */

@@ -1,0 +1,378 @@
+
+/*
+ * The pool of this worker.  See the header.
+ */
+
+
+#include "ngx_http_claude_pool.h"
+#include "ngx_http_claude_driver.h"
+
+
+/* before a warm process is started, and when starts keep failing, msec */
+#define POOL_WARM_DELAY    300
+#define POOL_WARM_BACKOFF  60000
+
+
+static ngx_uint_t pool_shared(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
+static void pool_remove(ngx_http_claude_process_t *process);
+static void pool_warm_handler(ngx_event_t *ev);
+static ngx_uint_t pool_warm_count(ngx_http_claude_profile_t *profile);
+
+
+static ngx_http_claude_pool_conf_t  *pool;
+static ngx_queue_t                   pool_idle;      /* the latest first */
+static ngx_http_claude_process_t    *pool_starting;  /* the warm one */
+static ngx_event_t                   pool_warm_event;
+static ngx_msec_t                    pool_backoff;
+static ngx_connection_t              pool_dummy;
+
+
+void
+ngx_http_claude_pool_init(ngx_http_claude_pool_conf_t *conf)
+{
+    pool = conf;
+    pool_starting = NULL;
+    pool_backoff = 0;
+
+    ngx_queue_init(&pool_idle);
+
+    ngx_memzero(&pool_warm_event, sizeof(ngx_event_t));
+
+    /* ngx_event_ident() of debug logs looks for a connection */
+
+    pool_dummy.fd = (ngx_socket_t) -1;
+
+    pool_warm_event.handler = pool_warm_handler;
+    pool_warm_event.data = &pool_dummy;
+    pool_warm_event.log = ngx_cycle->log;
+    pool_warm_event.cancelable = 1;
+
+    if (conf->warm) {
+        ngx_add_timer(&pool_warm_event, 1);
+    }
+}
+
+
+void
+ngx_http_claude_pool_exit(void)
+{
+    if (pool_warm_event.timer_set) {
+        ngx_del_timer(&pool_warm_event);
+    }
+
+    pool = NULL;
+}
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_rung_e *rung, ngx_uint_t *keep)
+{
+    ngx_uint_t                  k;
+    ngx_queue_t                *q;
+    ngx_http_claude_rung_e      rate;
+    ngx_http_claude_process_t  *process, *best;
+
+    for ( ;; ) {
+        best = NULL;
+        *keep = 0;
+        *rung = NGX_HTTP_CLAUDE_RUNG_NONE;
+
+        for (q = ngx_queue_head(&pool_idle);
+             q != ngx_queue_sentinel(&pool_idle);
+             q = ngx_queue_next(q))
+        {
+            process = ngx_queue_data(q, ngx_http_claude_process_t, idle);
+
+            rate = ngx_http_claude_pool_rate(process, turn, &k);
+
+            if (rate == NGX_HTTP_CLAUDE_RUNG_NONE) {
+                continue;
+            }
+
+            /*
+             * The lower rung wins, then the longer beginning.  Of those to
+             * be emptied the last in the queue is taken, idle for longest.
+             */
+
+            if (best == NULL || rate < *rung
+                || (rate == *rung
+                    && (k > *keep
+                        || rate == NGX_HTTP_CLAUDE_RUNG_RECYCLED)))
+            {
+                best = process;
+                *rung = rate;
+                *keep = k;
+            }
+        }
+
+        if (best == NULL) {
+            break;
+        }
+
+        if (ngx_http_claude_zone_process_claim(pool->zone, best->row)
+            == NGX_OK)
+        {
+            pool_remove(best);
+
+            if (*rung == NGX_HTTP_CLAUDE_RUNG_WARM) {
+                ngx_http_claude_pool_warm();
+            }
+
+            return best;
+        }
+
+        /* evicted in this very moment */
+
+        ngx_http_claude_driver_end(best);
+    }
+
+    /* one that is starting is still sooner there than another */
+
+    if (pool_starting && pool_starting->profile == turn->profile) {
+        best = pool_starting;
+        pool_starting = NULL;
+        *rung = NGX_HTTP_CLAUDE_RUNG_WARM;
+
+        ngx_http_claude_pool_warm();
+    }
+
+    return best;
+}
+
+
+void
+ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
+{
+    if (process == pool_starting) {
+        pool_starting = NULL;
+        pool_backoff = 0;
+        ngx_http_claude_pool_warm();
+    }
+
+    if (pool == NULL || ngx_exiting || ngx_terminate
+        || (process->used && process->profile->single)
+        || ngx_http_claude_zone_process_idle(pool->zone, process->row)
+           != NGX_OK)
+    {
+        ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    process->pooled = 1;
+    ngx_queue_insert_head(&pool_idle, &process->idle);
+
+    ngx_http_claude_process_idle(process, 1);
+
+    process->timer.cancelable = 1;
+    ngx_add_timer(&process->timer, pool->idle_timeout);
+}
+
+
+void
+ngx_http_claude_pool_left(ngx_http_claude_process_t *process)
+{
+    if (process == pool_starting) {
+        pool_starting = NULL;
+
+        /* a storm of dying processes is slowed down, not joined */
+
+        pool_backoff = pool_backoff ? ngx_min(2 * pool_backoff,
+                                              POOL_WARM_BACKOFF)
+                                    : 1000;
+        ngx_http_claude_pool_warm();
+        return;
+    }
+
+    if (process->pooled) {
+        pool_remove(process);
+
+        if (!process->used) {
+            ngx_http_claude_pool_warm();
+        }
+    }
+}
+
+
+void
+ngx_http_claude_pool_evict(void)
+{
+    ngx_queue_t                *q, *next;
+    ngx_http_claude_process_t  *process;
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        process = ngx_queue_data(q, ngx_http_claude_process_t, idle);
+
+        if (ngx_http_claude_zone_process_evicted(pool->zone, process->row)) {
+            ngx_http_claude_driver_end(process);
+        }
+    }
+}
+
+
+void
+ngx_http_claude_pool_warm(void)
+{
+    if (pool == NULL || pool->warm == 0 || ngx_exiting
+        || pool_warm_event.timer_set)
+    {
+        return;
+    }
+
+    ngx_add_timer(&pool_warm_event, ngx_max(pool_backoff, POOL_WARM_DELAY));
+}
+
+
+/* how many messages of the turn the process holds, from the first on */
+
+static ngx_uint_t
+pool_shared(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
+{
+    ngx_uint_t               n, last;
+    ngx_http_claude_held_t  *held;
+    ngx_http_claude_link_t  *links;
+
+    links = turn->links;
+    held = process->held.elts;
+
+    if (!ngx_http_claude_link_same(&process->root, &links[0])) {
+        return 0;
+    }
+
+    /* never the question itself */
+
+    last = ngx_min(process->held.nelts, turn->messages.nelts - 1);
+
+    for (n = 0; n < last; n++) {
+        if (!ngx_http_claude_link_same(&held[n].link, &links[n + 1])) {
+            break;
+        }
+    }
+
+    return n;
+}
+
+
+ngx_http_claude_rung_e
+ngx_http_claude_pool_rate(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn,
+    ngx_uint_t *keep)
+{
+    ngx_uint_t  shared;
+
+    *keep = 0;
+
+    if (process->profile != turn->profile) {
+        return NGX_HTTP_CLAUDE_RUNG_NONE;
+    }
+
+    if (!process->used) {
+        return NGX_HTTP_CLAUDE_RUNG_WARM;
+    }
+
+    if (ngx_memcmp(process->tenant, turn->tenant, NGX_HTTP_CLAUDE_TENANT_LEN)
+        != 0)
+    {
+        return NGX_HTTP_CLAUDE_RUNG_NONE;
+    }
+
+    shared = pool_shared(process, turn);
+
+    if (shared == turn->messages.nelts - 1
+        && shared == process->held.nelts)
+    {
+        *keep = shared;
+        return NGX_HTTP_CLAUDE_RUNG_LIVE;
+    }
+
+    /* a cut is just before a message of the user, which are the even ones */
+
+    *keep = (shared == process->held.nelts) ? shared : shared & ~1;
+
+    if (*keep) {
+        return NGX_HTTP_CLAUDE_RUNG_REWOUND;
+    }
+
+    return NGX_HTTP_CLAUDE_RUNG_RECYCLED;
+}
+
+
+static void
+pool_remove(ngx_http_claude_process_t *process)
+{
+    process->pooled = 0;
+    ngx_queue_remove(&process->idle);
+
+    ngx_http_claude_process_idle(process, 0);
+
+    if (process->timer.timer_set) {
+        ngx_del_timer(&process->timer);
+    }
+
+    process->timer.cancelable = 0;
+}
+
+
+static void
+pool_warm_handler(ngx_event_t *ev)
+{
+    ngx_int_t                    row;
+    ngx_uint_t                   i;
+    ngx_http_claude_profile_t  **profile;
+
+    if (pool == NULL || ngx_exiting || pool_starting) {
+        return;
+    }
+
+    profile = pool->profiles->elts;
+
+    for (i = 0; i < pool->profiles->nelts; i++) {
+
+        if (pool_warm_count(profile[i]) >= pool->warm) {
+            continue;
+        }
+
+        if (ngx_http_claude_zone_process_spare(pool->zone, &row) != NGX_OK) {
+
+            /* another try when a process is put here or leaves */
+
+            return;
+        }
+
+        pool_starting = ngx_http_claude_driver_spawn(profile[i],
+                                                     pool->max_line, row,
+                                                     ngx_cycle->log);
+        if (pool_starting == NULL) {
+            pool_backoff = POOL_WARM_BACKOFF;
+            ngx_http_claude_pool_warm();
+        }
+
+        return;
+    }
+}
+
+
+static ngx_uint_t
+pool_warm_count(ngx_http_claude_profile_t *profile)
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q;
+    ngx_http_claude_process_t  *process;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = ngx_queue_next(q))
+    {
+        process = ngx_queue_data(q, ngx_http_claude_process_t, idle);
+
+        n += (process->profile == profile && !process->used);
+    }
+
+    return n;
+}
