@@ -138,8 +138,8 @@ ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
  * Lines that the CLI takes, put into the queue of the process.  They refer to
  * the strings of the turn, which have to live until the queue is empty.  All
  * return NGX_OK, or NGX_ERROR without memory.  id: of the control request,
- * unique in the life of the process; n, target, newest: numbers of lines, which
- * their uuids are made of; a number must not be used twice.
+ * unique in the life of the process; n, target, newest: numbers of lines,
+ * which their uuids are made of; a number must not be used twice.
  */
 ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id);

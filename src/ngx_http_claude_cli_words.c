@@ -25,8 +25,10 @@ static ngx_http_claude_fail_e cli_status(ngx_http_claude_cli_line_t *line,
 /* the last entry of each list is what other words mean */
 
 static const ngx_http_claude_word_t  cli_errors[] = {
-    { ngx_string("authentication_failed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
-    { ngx_string("oauth_org_not_allowed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
+    { ngx_string("authentication_failed"),
+      NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
+    { ngx_string("oauth_org_not_allowed"),
+      NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
     { ngx_string("model_not_found"), NGX_HTTP_CLAUDE_FAIL_MODEL },
     { ngx_string("rate_limit"), NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT },
     { ngx_string("invalid_request"), NGX_HTTP_CLAUDE_FAIL_REQUEST },

@@ -1,6 +1,7 @@
 
 /*
- * What the directives set: reading the files that some of them name.
+ * What the directives set: the handlers of those that need more than a slot,
+ * and reading the files that some of them name.
  */
 
 
@@ -9,6 +10,11 @@
 
 /* keys and environments are a few lines, not a file of something else */
 #define CONF_FILE_LIMIT  1048576
+
+
+static ngx_uint_t conf_env_name(u_char *p, size_t len);
+static ngx_int_t conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
+    u_char *p, size_t len);
 
 
 ngx_int_t
@@ -63,4 +69,374 @@ done:
     (void) ngx_close_file(file.fd);
 
     return rc;
+}
+
+
+char *
+ngx_http_claude_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    u_char     *p;
+    ssize_t     size;
+    ngx_str_t  *value, name, s;
+
+    if (mcf->zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    p = (u_char *) ngx_strlchr(value[1].data, value[1].data + value[1].len,
+                               ':');
+
+    if (p == NULL || p == value[1].data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\", write \"claude:10m\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = value[1].data;
+    name.len = p - name.data;
+
+    s.data = p + 1;
+    s.len = value[1].data + value[1].len - s.data;
+
+    size = ngx_parse_size(&s);
+
+    if (size == NGX_ERROR || size < (ssize_t) (32 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size of zone \"%V\", write at least %uzk",
+                           &value[1], 32 * ngx_pagesize / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_claude_zone_t));
+    if (mcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->shm_zone = ngx_shared_memory_add(cf, &name, size,
+                                          &ngx_http_claude_module);
+    if (mcf->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->cycle = cf->cycle;
+    mcf->shm_zone->init = ngx_http_claude_init_zone;
+    mcf->shm_zone->data = mcf;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_claude_conf_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value, s;
+
+    if (mcf->queue != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n > 1000000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of waiting turns \"%V\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->queue = n;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    s.data = value[2].data + 8;
+    s.len = value[2].len - 8;
+
+    if (value[2].len <= 8 || ngx_strncmp(value[2].data, "timeout=", 8) != 0
+        || (n = ngx_parse_time(&s, 0)) == NGX_ERROR || n == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", write \"timeout=30s\"",
+                           &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->queue_timeout = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a name: letters, digits and underscores, no digit first */
+
+static ngx_uint_t
+conf_env_name(u_char *p, size_t len)
+{
+    size_t  i;
+
+    if (len == 0 || (p[0] >= '0' && p[0] <= '9')) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z')
+              || (p[i] >= '0' && p[i] <= '9') || p[i] == '_'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* entry: NAME=value, or NAME for what nginx itself was started with */
+
+static ngx_int_t
+conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
+    u_char *p, size_t len)
+{
+    char       *inherited;
+    u_char     *eq, *s;
+    size_t      name, size;
+    ngx_str_t  *entry;
+
+    eq = ngx_strlchr(p, p + len, '=');
+    name = eq ? (size_t) (eq - p) : len;
+
+    if (!conf_env_name(p, name)) {
+        return NGX_DECLINED;
+    }
+
+    if (lcf->env == NGX_CONF_UNSET_PTR) {
+        lcf->env = ngx_array_create(cf->pool, 8, sizeof(ngx_str_t));
+        if (lcf->env == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    inherited = NULL;
+    size = len + 1;
+
+    s = ngx_pnalloc(cf->pool, size);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(s, p, size);
+
+    if (eq == NULL) {
+        inherited = getenv((char *) s);
+
+        if (inherited == NULL) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "nginx has no \"%s\" in its environment for "
+                               "the CLI", s);
+            return NGX_OK;
+        }
+
+        size = len + sizeof("=") + ngx_strlen(inherited);
+
+        s = ngx_pnalloc(cf->pool, size);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(s, "%*s=%s%Z", len, p, inherited);
+    }
+
+    entry = ngx_array_push(lcf->env);
+    if (entry == NULL) {
+        return NGX_ERROR;
+    }
+
+    entry->data = s;
+    entry->len = ngx_strlen(s);
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *value;
+    ngx_uint_t  i;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rc = conf_env_add(cf, conf, value[i].data, value[i].len);
+
+        if (rc == NGX_DECLINED) {
+
+            /* what stands there may be a secret */
+
+            return "has an invalid name of a variable, write NAME or "
+                   "NAME=value";
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* NAME=value a line, # for comments; read by the master, maybe as root */
+
+char *
+ngx_http_claude_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char      *p, *last, *end, *stop;
+    ngx_int_t    rc;
+    ngx_str_t   *value, file, text;
+    ngx_uint_t   line;
+
+    value = cf->args->elts;
+    file = value[1];
+
+    if (ngx_http_claude_conf_file(cf, &file, &text) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    last = text.data + text.len;
+
+    for (p = text.data, line = 1; p < last; p = end + 1, line++) {
+
+        end = ngx_strlchr(p, last, LF);
+        if (end == NULL) {
+            end = last;
+        }
+
+        while (p < end && *p == ' ') {
+            p++;
+        }
+
+        for (stop = end;
+             stop > p && (stop[-1] == CR || stop[-1] == ' ');
+             stop--)
+        {
+            /* void */
+        }
+
+        if (p == stop || *p == '#') {
+            continue;
+        }
+
+        rc = conf_env_add(cf, conf, p, stop - p);
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "%V:%ui is not NAME=value", &file, line);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ngx_explicit_memzero(text.data, text.len);
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value, *arg;
+    ngx_uint_t   i;
+
+    if (lcf->args != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->args = ngx_array_create(cf->pool, cf->args->nelts,
+                                 sizeof(ngx_str_t));
+    if (lcf->args == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        arg = ngx_array_push(lcf->args);
+        if (arg == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *arg = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->directory.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "must be the path of a directory";
+    }
+
+    lcf->directory = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &lcf->directory, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    char       *end;
+    double      budget;
+    ngx_str_t  *value;
+
+    if (lcf->max_budget.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    budget = strtod((char *) value[1].data, &end);
+
+    if (value[1].len == 0 || *end != '\0' || !(budget > 0 && budget < 1e9)) {
+        return "must be a number of US dollars, such as 0.50";
+    }
+
+    lcf->max_budget = value[1];
+
+    return NGX_CONF_OK;
 }

@@ -53,7 +53,7 @@ typedef struct {
     ngx_uint_t                     endpoint;      /* of ours, of any kind */
 
     ngx_flag_t                     auth;
-    ngx_array_t                   *keys;          /* of ngx_http_claude_key_t */
+    ngx_array_t                   *keys;          /* of key_t */
 
     ngx_str_t                      binary;
     ngx_array_t                   *env;           /* of ngx_str_t */
@@ -82,6 +82,26 @@ extern ngx_module_t  ngx_http_claude_module;
  */
 ngx_int_t ngx_http_claude_conf_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text);
+
+
+/* handlers of the directives claude_zone, claude_queue and so on */
+char *ngx_http_claude_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_queue(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* in the module's file: the checks that need the whole configuration */
+ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */

@@ -259,8 +259,8 @@ pool_shared(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
 
 
 ngx_http_claude_rung_e
-ngx_http_claude_pool_rate(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn,
-    ngx_uint_t *keep)
+ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_uint_t *keep)
 {
     ngx_uint_t  shared;
 

@@ -73,7 +73,8 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                requests; /* ids given out */
     double                                    cost;     /* up to now */
 
-    u_char                                    tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
+    u_char                                    tenant[
+                                                  NGX_HTTP_CLAUDE_TENANT_LEN];
     ngx_http_claude_link_t                    root;     /* model, system... */
     ngx_array_t                               held;     /* of held_t */
     ngx_uint_t                                lines;    /* uuids given out */

@@ -134,7 +134,7 @@ struct ngx_http_claude_turn_s {
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* never empty */
     ngx_array_t                          messages;   /* roles alternate, the
-                                                        user's first and last */
+                                                        user's at both ends */
     ngx_int_t                            max_tokens; /* 0: the model's */
     ngx_array_t                          stops;      /* of ngx_str_t */
     ngx_str_t                            temperature;   /* JSON number or "" */
@@ -151,13 +151,13 @@ struct ngx_http_claude_turn_s {
     ngx_http_claude_rung_e               rung;
     ngx_msec_t                           begun;      /* ngx_current_msec */
     ngx_msec_t                           ttft;       /* msec, -1: no token */
-    double                               cost;       /* US dollars, -1: unknown */
+    double                               cost;       /* US dollars, or -1 */
 
     /* the engine's own */
 
     ngx_http_claude_process_t           *process;
     void                                *links;      /* of its chain */
-    ngx_queue_t                          waiting;    /* in the engine's queue */
+    ngx_queue_t                          waiting;    /* the engine's queue */
     ngx_event_t                          timer;      /* of the wait */
     ngx_int_t                            ticket;     /* row in the zone, -1 */
     unsigned                             queued:1;   /* for its place */

@@ -1,0 +1,525 @@
+
+/*
+ * The driver: what the model says, and how a turn ends.
+ *
+ * The first stop reason decides a turn: after some of them the CLI would go
+ * on by itself, at the user's expense (CLI-PROTOCOL.md, "It is an agent, not
+ * a pipe"), so it is interrupted and the question taken back.
+ */
+
+
+#include "ngx_http_claude_driver_private.h"
+
+
+/* how long a missing login or an old CLI is answered from memory, msec */
+#define DRIVER_REMEMBER    5000
+
+/* the longest wait between the CLI's own retries that is not cut, msec */
+#define DRIVER_PATIENCE    5000
+
+/* what to say when the wait is not known, seconds */
+#define DRIVER_RETRY_AFTER 30
+
+
+static void driver_usage(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_cli_line_t *line);
+static void driver_stop(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_fail_reason(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
+
+
+/* what an operator is told, by ngx_http_claude_fail_e */
+
+static struct {
+    ngx_uint_t   level;
+    const char  *text;
+} driver_fails[] = {
+    { NGX_LOG_ERR,  "internal error" },
+    { NGX_LOG_WARN, "the queue is full, see claude_queue" },
+    { NGX_LOG_WARN, "waited too long, see claude_queue and "
+                    "claude_max_concurrent" },
+    { NGX_LOG_ERR,  "no CLI could be started, see claude_binary" },
+    { NGX_LOG_ERR,  "the CLI is not logged in, see claude_env" },
+    { NGX_LOG_ERR,  "the CLI is too old, 2.1.260 or later is needed" },
+    { NGX_LOG_ERR,  "the CLI failed" },
+    { NGX_LOG_ERR,  "the CLI wrote nothing for too long, see claude_timeout" },
+    { NGX_LOG_WARN, "upstream limits the rate" },
+    { NGX_LOG_WARN, "upstream is overloaded or out of reach" },
+    { NGX_LOG_INFO, "upstream does not know the model" },
+    { NGX_LOG_INFO, "upstream refused the request" },
+    { NGX_LOG_INFO, "upstream found the request too large" },
+    { NGX_LOG_INFO, "the conversation is too long for the model" },
+    { NGX_LOG_WARN, "the budget is used up, see claude_max_budget_usd" }
+};
+
+
+void
+ngx_http_claude_driver_log(ngx_http_claude_turn_t *turn, ngx_pid_t pid)
+{
+    ngx_log_error(driver_fails[turn->fail].level, turn->log, 0,
+                  "claude: %s%s%V, process %P, request %V",
+                  driver_fails[turn->fail].text, turn->reason.len ? ": " : "",
+                  &turn->reason, pid, &turn->id);
+}
+
+
+/*
+ * The CLI waits as long as upstream's Retry-After says, silently.  A client
+ * does better to know at once: it can wait, or go elsewhere.
+ */
+
+void
+driver_retry(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    double                   delay, status;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    delay = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY];
+    status = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS];
+
+    if (turn == NULL || process->phase != DRIVER_ASKED
+        || delay <= DRIVER_PATIENCE)
+    {
+        return;
+    }
+
+    turn->retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
+
+    driver_fail(process,
+                (status == 429) ? NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT
+                                : NGX_HTTP_CLAUDE_FAIL_OVERLOADED,
+                NULL, NULL);
+}
+
+
+/* what the model says */
+
+void
+driver_event(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t               *text, *type;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    text = &line->string[NGX_HTTP_CLAUDE_CLI_S_TEXT];
+
+    switch (line->kind) {
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_START:
+
+        if (turn->is_started) {
+
+            /* the answer broke off and the CLI asks again by itself */
+
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                        "the model's answer broke off");
+            return;
+        }
+
+        driver_usage(turn, line);
+        turn->is_started = 1;
+        turn->handlers->started(turn);
+        return;
+
+    case NGX_HTTP_CLAUDE_CLI_BLOCK_START:
+        type = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE];
+
+        if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
+            process->tool = 1;
+            return;
+        }
+
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA:
+        type = &line->string[NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE];
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
+        if (turn->is_started) {
+            driver_usage(turn, line);
+            driver_stop(process, line);
+        }
+
+        return;
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP:
+
+        /* the CLI makes up the end of a stream that broke off */
+
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                    "the model's answer broke off");
+        return;
+
+    default:
+        return;
+    }
+
+    if (text->len == 0 || !turn->is_started) {
+        return;
+    }
+
+    if (turn->ttft == (ngx_msec_t) -1) {
+        turn->ttft = ngx_current_msec - turn->begun;
+    }
+
+    if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
+        turn->handlers->thinking(turn, text->data, text->len);
+        return;
+    }
+
+    process->texted = 1;
+    ngx_http_claude_link_add(&process->answer, text->data, text->len);
+
+    turn->handlers->text(turn, text->data, text->len);
+}
+
+
+/* message_start has what went in, message_delta what came out, in the end */
+
+static void
+driver_usage(ngx_http_claude_turn_t *turn, ngx_http_claude_cli_line_t *line)
+{
+    double                   *number;
+    ngx_http_claude_usage_t  *usage;
+
+    number = line->number;
+    usage = &turn->usage;
+
+#define driver_take(field, slot)                                              \
+    if (number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] >= 0                           \
+        && number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] < 1e15)                     \
+    {                                                                         \
+        usage->field = (uint64_t) number[NGX_HTTP_CLAUDE_CLI_N_ ## slot];     \
+    }
+
+    driver_take(input, INPUT);
+    driver_take(cache_read, CACHE_READ);
+    driver_take(cache_creation, CACHE_CREATION);
+    driver_take(output, OUTPUT);
+    driver_take(thinking, THINKING);
+}
+
+
+/* the first stop reason decides the turn */
+
+static void
+driver_stop(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t               *reason;
+    ngx_http_claude_link_t   link;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    reason = &line->string[NGX_HTTP_CLAUDE_CLI_S_STOP_REASON];
+
+    if (reason->len == 0) {
+
+        /* null: the answer broke off, what follows is the CLI's own */
+
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_OVERLOADED, NULL,
+                    "the model's answer broke off");
+        return;
+    }
+
+    turn->stop = ngx_http_claude_cli_stop(reason);
+
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_TOOL || process->tool) {
+
+        /* no tools were offered: the CLI would answer the call itself */
+
+        if (!process->texted) {
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "the model called a tool that it was not offered");
+            return;
+        }
+
+        turn->stop = NGX_HTTP_CLAUDE_STOP_END;
+        process->cut = 1;
+    }
+
+    /* after anything but these, an empty end too, the CLI would ask again */
+
+    if (!process->texted
+        || (turn->stop != NGX_HTTP_CLAUDE_STOP_END
+            && turn->stop != NGX_HTTP_CLAUDE_STOP_SEQUENCE))
+    {
+        process->cut = 1;
+    }
+
+    process->phase = DRIVER_SETTLING;
+
+    if (process->cut) {
+        driver_interrupt(process);
+
+    } else {
+        ngx_http_claude_link_end(&process->answer, &link);
+
+        if (driver_hold(process, &link, 0) != NGX_OK) {
+            process->doubtful = 1;
+        }
+    }
+
+    ngx_http_claude_driver_rearm(process);
+
+    turn->is_finished = 1;
+    turn->handlers->finished(turn);
+}
+
+
+/* the end of something, by the CLI's own account */
+
+void
+driver_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    double                   cost, before;
+    ngx_http_claude_fail_e   fail;
+
+    before = process->cost;
+    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
+
+    if (cost >= before) {
+        process->cost = cost;
+    }
+
+    switch (process->phase) {
+
+    case DRIVER_REPLAYING:
+
+        if (line->is_error) {
+            process->doubtful = 1;
+
+            if (process->turn) {
+                driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                            "it refused a message of the history");
+            } else {
+                ngx_http_claude_driver_end(process);
+            }
+
+        } else if (process->turn) {
+            driver_send(process);
+
+        } else {
+            driver_idle(process);
+        }
+
+        return;
+
+    case DRIVER_ASKED:
+
+        fail = ngx_http_claude_cli_result_error(line);
+
+        if (fail == NGX_HTTP_CLAUDE_FAIL_CLI
+            && process->error != NGX_HTTP_CLAUDE_FAIL_INTERNAL)
+        {
+            fail = process->error;
+        }
+
+        if (cost >= before) {
+            process->turn->cost = cost - before;
+        }
+
+        process->resulted = 1;
+        driver_fail(process, fail,
+                    &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT], NULL);
+        return;
+
+    case DRIVER_SETTLING:
+
+        if (process->turn && cost >= before) {
+            process->turn->cost = cost - before;
+        }
+
+        driver_settled(process);
+        return;
+
+    default:
+
+        /* an answer that nobody has asked for */
+
+        process->doubtful = 1;
+
+        if (process->turn) {
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "it answered before it was asked");
+        } else {
+            ngx_http_claude_driver_end(process);
+        }
+    }
+}
+
+
+void
+driver_finish(ngx_http_claude_turn_t *turn)
+{
+    ngx_http_claude_counters_t  *counters;
+
+    counters = driver_zone->counters;
+
+    (void) ngx_atomic_fetch_add(
+               &counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FINISHED], 1);
+    (void) ngx_atomic_fetch_add(&counters->prompt_tokens,
+               turn->usage.input + turn->usage.cache_read
+               + turn->usage.cache_creation);
+    (void) ngx_atomic_fetch_add(&counters->completion_tokens,
+                                turn->usage.output);
+
+    if (turn->cost > 0) {
+        (void) ngx_atomic_fetch_add(&counters->microdollars,
+                                    (ngx_atomic_int_t) (turn->cost * 1e6));
+    }
+
+    turn->over = 1;
+    turn->handlers->settled(turn);
+}
+
+
+/*
+ * The turn failed.  reason: the CLI's own words, for the client where they
+ * are about upstream; detail: for both.  A used process that failed before
+ * the model said anything is no reason to bother the client: another process
+ * gets the turn.
+ */
+
+void
+driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
+    ngx_str_t *reason, const char *detail)
+{
+    ngx_pid_t                pid;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    pid = process->pid;
+
+    if (fail == NGX_HTTP_CLAUDE_FAIL_CLI && !turn->is_started
+        && !turn->retried && turn->rung != NGX_HTTP_CLAUDE_RUNG_COLD
+        && !process->resulted)
+    {
+        ngx_log_error(NGX_LOG_WARN, turn->log, 0,
+                      "claude: process %P is of no use, another one is "
+                      "taken: %V%s", pid, &process->reason,
+                      detail ? detail : "");
+
+        turn->retried = 1;
+        (void) driver_detach(process);
+        ngx_http_claude_driver_end(process);
+
+        driver_hooks->again(turn);
+        return;
+    }
+
+    turn->fail = fail;
+    driver_fail_reason(process, turn, reason, detail);
+
+    (void) driver_detach(process);
+    driver_leave(turn);
+
+    switch (fail) {
+
+    case NGX_HTTP_CLAUDE_FAIL_INTERNAL:
+    case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
+    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
+    case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+        ngx_http_claude_driver_end(process);
+        break;
+
+    default:
+
+        /* upstream failed, not the process: the question is taken back */
+
+        if (process->doubtful) {
+            ngx_http_claude_driver_end(process);
+
+        } else if (process->phase != DRIVER_ASKED) {
+
+            /* idle as soon as the answers that are due have come */
+
+            ngx_http_claude_driver_rearm(process);
+
+        } else if (process->resulted) {
+            process->cut = 1;
+            driver_settled(process);
+
+        } else {
+            driver_interrupt(process);
+            ngx_http_claude_driver_rearm(process);
+        }
+    }
+
+    turn->over = 1;
+
+    (void) ngx_atomic_fetch_add(
+        &driver_zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FAILED], 1);
+
+    ngx_http_claude_driver_log(turn, pid);
+
+    turn->handlers->failed(turn);
+}
+
+
+static void
+driver_fail_reason(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail)
+{
+    ngx_http_claude_profile_t  *profile;
+
+    profile = process->profile;
+
+    if (detail) {
+        turn->reason.data = (u_char *) detail;
+        turn->reason.len = ngx_strlen(detail);
+    }
+
+    switch (turn->fail) {
+
+    case NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT:
+
+        if (turn->retry_after == 0) {
+            turn->retry_after = DRIVER_RETRY_AFTER;
+        }
+
+        /* fall through */
+
+    case NGX_HTTP_CLAUDE_FAIL_REQUEST:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_LARGE:
+    case NGX_HTTP_CLAUDE_FAIL_CONTEXT:
+        break;
+
+    case NGX_HTTP_CLAUDE_FAIL_OVERLOADED:
+
+        /* these words name the operator's gateway: they are for the log */
+
+        if (reason && reason->len) {
+            ngx_log_error(NGX_LOG_INFO, turn->log, 0, "claude: %V", reason);
+        }
+
+        return;
+
+    case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+    case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
+        profile->failed = turn->fail;
+        profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
+        return;
+
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
+    case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
+        reason = &process->reason;
+        break;
+
+    default:
+        return;
+    }
+
+    if (reason && reason->len) {
+        turn->reason.data = ngx_pstrdup(turn->pool, reason);
+        turn->reason.len = turn->reason.data ? reason->len : 0;
+    }
+}
