@@ -91,8 +91,58 @@ ngx_http_claude_driver_exit(void)
             ngx_del_timer(&process->timer);
         }
 
-        ngx_http_claude_process_end(process);
+        ngx_http_claude_process_gone(process);
     }
+}
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_driver_adopt(ngx_http_claude_profile_t *profile,
+    size_t max_line, ngx_int_t row, ngx_pid_t pid, uint64_t start,
+    ngx_fd_t *fds)
+{
+    ngx_http_claude_process_t  *process;
+
+    process = ngx_http_claude_process_adopt(profile, max_line,
+                                            &driver_handlers, pid, start,
+                                            fds);
+    if (process == NULL) {
+        driver_hooks->free(row);
+        return NULL;
+    }
+
+    ngx_queue_insert_tail(&driver_processes, &process->queue);
+
+    process->row = row;
+    process->phase = DRIVER_IDLE;
+    process->timer.handler = driver_timeout;
+    process->timer.data = process;
+    process->timer.log = process->log;
+
+    return process;
+}
+
+
+void
+ngx_http_claude_driver_give(ngx_http_claude_process_t *process)
+{
+    if (process->timer.timer_set) {
+        ngx_del_timer(&process->timer);
+    }
+
+    driver_hooks->left(process);
+
+    ngx_http_claude_process_gone(process);
+
+    ngx_queue_remove(&process->queue);
+    ngx_destroy_pool(process->pool);
+}
+
+
+void
+ngx_http_claude_driver_free_row(ngx_int_t row)
+{
+    driver_hooks->free(row);
 }
 
 
@@ -103,7 +153,7 @@ ngx_http_claude_driver_spawn(ngx_http_claude_profile_t *profile,
     ngx_http_claude_process_t  *process;
 
     process = ngx_http_claude_process_create(profile, max_line,
-                                             &driver_handlers, NULL, log);
+                                             &driver_handlers, log);
     if (process == NULL) {
         driver_hooks->free(row);
         return NULL;

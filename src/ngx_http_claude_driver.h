@@ -64,6 +64,21 @@ ngx_int_t ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e rung,
     ngx_uint_t keep);
 
+/*
+ * An idle process that comes from another worker, whose row is this worker's
+ * already; the caller fills in what it holds.  Takes the descriptors over.
+ * NULL: it could not be had, the row is freed.
+ */
+ngx_http_claude_process_t *ngx_http_claude_driver_adopt(
+    ngx_http_claude_profile_t *profile, size_t max_line, ngx_int_t row,
+    ngx_pid_t pid, uint64_t start, ngx_fd_t *fds);
+
+/* an idle process went to another worker: it is forgotten here */
+void ngx_http_claude_driver_give(ngx_http_claude_process_t *process);
+
+/* a row whose process never came */
+void ngx_http_claude_driver_free_row(ngx_int_t row);
+
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);
 

@@ -12,10 +12,23 @@
 
 #include "ngx_http_claude_engine.h"
 #include "ngx_http_claude_driver.h"
+#include "ngx_http_claude_handover.h"
 #include "ngx_http_claude_mailbox.h"
 
 
+/* what other workers are asked for, in this order */
+#define ENGINE_ASK_TIP      0          /* the conversation itself */
+#define ENGINE_ASK_KIN      1          /* any process of the key */
+#define ENGINE_ASK_WARM     2          /* one that is nobody's yet */
+#define ENGINE_ASK_NOTHING  3
+
+
 static void engine_woken(void);
+static void engine_handed(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_process_t *process);
+static ngx_int_t engine_local(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_rung_e least);
+static ngx_int_t engine_ask(ngx_http_claude_turn_t *turn);
 static void engine_wait(ngx_http_claude_turn_t *turn);
 static void engine_unwait(ngx_http_claude_turn_t *turn);
 static void engine_wait_timeout(ngx_event_t *ev);
@@ -40,6 +53,13 @@ static const ngx_http_claude_driver_hooks_t  engine_hooks = {
 };
 
 
+static const ngx_http_claude_mailbox_handlers_t  engine_mail = {
+    engine_woken,
+    ngx_http_claude_handover_give
+};
+
+
+static ngx_http_claude_handover_conf_t  engine_handover;
 static ngx_http_claude_engine_conf_t  *engine;
 static ngx_queue_t                     engine_waiting;    /* turns */
 
@@ -65,7 +85,7 @@ ngx_http_claude_engine_init(ngx_cycle_t *cycle,
 
     ngx_queue_init(&engine_waiting);
 
-    if (ngx_http_claude_mailbox_open(cycle, conf->zone, engine_woken)
+    if (ngx_http_claude_mailbox_open(cycle, conf->zone, &engine_mail)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -73,6 +93,14 @@ ngx_http_claude_engine_init(ngx_cycle_t *cycle,
 
     ngx_http_claude_driver_init(conf->zone, &engine_hooks);
     ngx_http_claude_pool_init(&conf->pool);
+
+    engine_handover.zone = conf->zone;
+    engine_handover.profiles = conf->pool.profiles;
+    engine_handover.max_line = conf->pool.max_line;
+    engine_handover.handed = engine_handed;
+    engine_handover.stray = ngx_http_claude_pool_put;
+
+    ngx_http_claude_handover_init(&engine_handover);
 
     /* a worker that was killed may be the reason why this one starts */
 
@@ -171,6 +199,7 @@ ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
         return;
     }
 
+    ngx_http_claude_handover_cancel(turn);
     engine_unwait(turn);
     engine_leave(turn->ticket);
     turn->ticket = -1;
@@ -313,28 +342,35 @@ engine_wait_timeout(ngx_event_t *ev)
 }
 
 
-/* the turn has its place: a process for it.  Sets over if there is none */
+/*
+ * The turn has its place: now a process for it, by the ladder.  One that has
+ * the conversation, here or in another worker; one of this worker that can be
+ * brought to it; one of another worker; a new one.  Sets over if there is
+ * none to be had.
+ */
 
 static void
 engine_place(ngx_http_claude_turn_t *turn)
 {
     ngx_int_t                     row;
-    ngx_uint_t                    keep;
-    ngx_http_claude_rung_e        rung;
-    ngx_http_claude_process_t    *process;
     ngx_http_claude_zone_wake_t   wake;
 
-    process = ngx_http_claude_pool_pick(turn, &rung, &keep);
+    if (turn->asked == ENGINE_ASK_TIP) {
 
-    if (process) {
-
-        if (ngx_http_claude_driver_begin(process, turn, rung, keep)
-            != NGX_OK)
-        {
-            engine_leave(turn->ticket);
-            (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
+        if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_LIVE) == NGX_OK) {
+            return;
         }
 
+        if (engine_ask(turn) == NGX_OK) {
+            return;
+        }
+    }
+
+    if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_WARM) == NGX_OK) {
+        return;
+    }
+
+    if (engine_ask(turn) == NGX_OK) {
         return;
     }
 
@@ -351,6 +387,107 @@ engine_place(ngx_http_claude_turn_t *turn)
         turn->rowless = 1;
         engine_wait(turn);
         ngx_http_claude_mailbox_wake(engine->zone, &wake);
+    }
+}
+
+
+/* NGX_OK: a process of this worker has the turn, or it is over */
+
+static ngx_int_t
+engine_local(ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e least)
+{
+    ngx_uint_t                  keep;
+    ngx_http_claude_rung_e      rung;
+    ngx_http_claude_process_t  *process;
+
+    process = ngx_http_claude_pool_pick(turn, least, &rung, &keep);
+
+    if (process == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_claude_driver_begin(process, turn, rung, keep) != NGX_OK) {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Asks other workers, each time for the next best thing.  NGX_OK: one of them
+ * seems to have it, engine_handed() goes on.
+ */
+
+static ngx_int_t
+engine_ask(ngx_http_claude_turn_t *turn)
+{
+    u_char                   kin[20];
+    ngx_int_t                rc;
+    ngx_http_claude_link_t  *links;
+
+    links = turn->links;
+
+    if (turn->asked == ENGINE_ASK_TIP) {
+        turn->asked++;
+
+        if (turn->messages.nelts == 1) {
+            return NGX_DECLINED;
+        }
+
+        ngx_http_claude_pool_kin(turn->profile, turn->tenant, kin);
+
+        return ngx_http_claude_handover_ask(turn,
+                                 links[turn->messages.nelts - 1].hash, kin);
+    }
+
+    for (rc = NGX_DECLINED;
+         rc != NGX_OK && turn->asked < ENGINE_ASK_NOTHING;
+         turn->asked++)
+    {
+        ngx_http_claude_pool_kin(turn->profile,
+                                 (turn->asked == ENGINE_ASK_KIN)
+                                 ? turn->tenant : NULL,
+                                 kin);
+
+        rc = ngx_http_claude_handover_ask(turn, NULL, kin);
+    }
+
+    return rc;
+}
+
+
+/* what another worker had; NULL: nothing after all */
+
+static void
+engine_handed(ngx_http_claude_turn_t *turn, ngx_http_claude_process_t *process)
+{
+    ngx_uint_t              keep;
+    ngx_http_claude_rung_e  rung;
+
+    rung = NGX_HTTP_CLAUDE_RUNG_NONE;
+
+    if (process) {
+        rung = ngx_http_claude_pool_rate(process, turn, &keep);
+
+        if (rung == NGX_HTTP_CLAUDE_RUNG_NONE) {
+            ngx_http_claude_pool_put(process);
+        }
+    }
+
+    if (rung == NGX_HTTP_CLAUDE_RUNG_NONE) {
+        engine_place(turn);
+
+    } else if (ngx_http_claude_driver_begin(process, turn, rung, keep)
+               != NGX_OK)
+    {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
+    }
+
+    if (turn->over) {
+        turn->handlers->failed(turn);
     }
 }
 

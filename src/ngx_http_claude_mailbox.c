@@ -12,18 +12,21 @@
 static void mailbox_read_handler(ngx_event_t *rev);
 static void mailbox_self_handler(ngx_event_t *ev);
 static void mailbox_empty_handler(ngx_event_t *ev);
-static ngx_int_t mailbox_send(ngx_http_claude_zone_worker_t *worker);
+static ngx_int_t mailbox_send(ngx_http_claude_zone_worker_t *worker,
+    void *data, size_t len, ngx_socket_t s);
+static ngx_int_t mailbox_read(ngx_event_t *rev);
 
 
-static ngx_connection_t            *mailbox;
-static ngx_event_t                  mailbox_self;
-static ngx_http_claude_mailbox_pt   mailbox_handler;
+static ngx_connection_t                          *mailbox;
+static ngx_event_t                                mailbox_self;
+static const ngx_http_claude_mailbox_handlers_t  *mailbox_handlers;
 
 
 ngx_int_t
 ngx_http_claude_mailbox_open(ngx_cycle_t *cycle, ngx_http_claude_zone_t *zone,
-    ngx_http_claude_mailbox_pt handler)
+    const ngx_http_claude_mailbox_handlers_t *handlers)
 {
+    int                 on;
     size_t              len;
     socklen_t           size;
     ngx_socket_t        s;
@@ -43,7 +46,10 @@ ngx_http_claude_mailbox_open(ngx_cycle_t *cycle, ngx_http_claude_zone_t *zone,
     sa.sun_family = AF_UNIX;
     size = sizeof(struct sockaddr_un);
 
-    if (bind(s, (struct sockaddr *) &sa, sizeof(sa_family_t)) == -1
+    on = 1;
+
+    if (setsockopt(s, SOL_SOCKET, SO_PASSCRED, &on, sizeof(int)) == -1
+        || bind(s, (struct sockaddr *) &sa, sizeof(sa_family_t)) == -1
         || getsockname(s, (struct sockaddr *) &sa, &size) == -1)
     {
         ngx_log_error(NGX_LOG_ERR, cycle->log, ngx_socket_errno,
@@ -76,7 +82,7 @@ ngx_http_claude_mailbox_open(ngx_cycle_t *cycle, ngx_http_claude_zone_t *zone,
     mailbox->read->log = cycle->log;
     mailbox->write->log = cycle->log;
 
-    mailbox_handler = handler;
+    mailbox_handlers = handlers;
     mailbox_self.handler = mailbox_self_handler;
     mailbox_self.log = cycle->log;
 
@@ -123,9 +129,17 @@ ngx_http_claude_mailbox_wake(ngx_http_claude_zone_t *zone,
                     ngx_post_event(&mailbox_self, &ngx_posted_events);
                 }
 
-            } else if (mailbox_send(&wake->worker[i]) != NGX_OK) {
+            } else if (mailbox_send(&wake->worker[i], "w", 1,
+                                    (ngx_socket_t) -1)
+                       == NGX_DECLINED)
+            {
                 dead = 1;
             }
+
+            /*
+             * A mailbox that is full will be read after this moment, and its
+             * worker then looks for all that it was granted: nothing is lost.
+             */
         }
 
         wake->n = 0;
@@ -143,34 +157,65 @@ ngx_http_claude_mailbox_wake(ngx_http_claude_zone_t *zone,
 }
 
 
-/* NGX_DECLINED: nobody listens there any more */
+ngx_int_t
+ngx_http_claude_mailbox_ask(ngx_http_claude_zone_worker_t *worker,
+    ngx_int_t row, ngx_socket_t s)
+{
+    return mailbox_send(worker, &row, sizeof(ngx_int_t), s);
+}
+
+
+/*
+ * s: a socket to be sent along, or -1.  NGX_DECLINED: nobody listens there
+ * any more; NGX_BUSY: the mailbox is full.
+ */
 
 static ngx_int_t
-mailbox_send(ngx_http_claude_zone_worker_t *worker)
+mailbox_send(ngx_http_claude_zone_worker_t *worker, void *data, size_t len,
+    ngx_socket_t s)
 {
-    socklen_t           size;
+    struct iovec        iov;
+    struct msghdr       msg;
+    struct cmsghdr     *cmsg;
     struct sockaddr_un  sa;
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(sizeof(ngx_socket_t))];
+    } control;
 
     if (mailbox == NULL) {
-        return NGX_OK;
+        return NGX_BUSY;
     }
 
     ngx_memzero(&sa, sizeof(struct sockaddr_un));
     sa.sun_family = AF_UNIX;
     ngx_memcpy(sa.sun_path, worker->address, worker->address_len);
-    size = offsetof(struct sockaddr_un, sun_path) + worker->address_len;
 
-    /*
-     * A mailbox that is full (EAGAIN) will be read after this moment, and its
-     * worker then looks for all that it was granted: nothing is lost.
-     */
+    iov.iov_base = data;
+    iov.iov_len = len;
 
-    if (sendto(mailbox->fd, "w", 1, MSG_DONTWAIT|MSG_NOSIGNAL,
-               (struct sockaddr *) &sa, size)
-        == -1
-        && ngx_socket_errno == NGX_ECONNREFUSED)
-    {
-        return NGX_DECLINED;
+    ngx_memzero(&msg, sizeof(struct msghdr));
+    msg.msg_name = &sa;
+    msg.msg_namelen = offsetof(struct sockaddr_un, sun_path)
+                      + worker->address_len;
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+
+    if (s != (ngx_socket_t) -1) {
+        ngx_memzero(&control, sizeof(control));
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof(control);
+
+        cmsg = CMSG_FIRSTHDR(&msg);
+        cmsg->cmsg_len = CMSG_LEN(sizeof(ngx_socket_t));
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        ngx_memcpy(CMSG_DATA(cmsg), &s, sizeof(ngx_socket_t));
+    }
+
+    if (sendmsg(mailbox->fd, &msg, MSG_DONTWAIT|MSG_NOSIGNAL) == -1) {
+        return (ngx_socket_errno == NGX_ECONNREFUSED) ? NGX_DECLINED
+                                                      : NGX_BUSY;
     }
 
     return NGX_OK;
@@ -180,16 +225,7 @@ mailbox_send(ngx_http_claude_zone_worker_t *worker)
 static void
 mailbox_read_handler(ngx_event_t *rev)
 {
-    u_char             buf[16];
-    ssize_t            n;
-    ngx_connection_t  *c;
-
-    c = rev->data;
-
-    do {
-        n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-    } while (n >= 0 || ngx_socket_errno == NGX_EINTR);
+    while (mailbox_read(rev) == NGX_OK) { /* void */ }
 
     rev->ready = 0;
 
@@ -199,14 +235,80 @@ mailbox_read_handler(ngx_event_t *rev)
                       "of this worker may time out");
     }
 
-    mailbox_handler();
+    mailbox_handlers->woken();
+}
+
+
+static ngx_int_t
+mailbox_read(ngx_event_t *rev)
+{
+    ssize_t            n;
+    ngx_int_t          row;
+    ngx_socket_t       s;
+    struct iovec       iov;
+    struct ucred       cred;
+    struct msghdr      msg;
+    struct cmsghdr    *cmsg;
+    ngx_connection_t  *c;
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(sizeof(struct ucred))
+                              + CMSG_SPACE(sizeof(ngx_socket_t))];
+    } control;
+
+    c = rev->data;
+
+    iov.iov_base = &row;
+    iov.iov_len = sizeof(ngx_int_t);
+
+    ngx_memzero(&msg, sizeof(struct msghdr));
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = &control;
+    msg.msg_controllen = sizeof(control);
+
+    n = recvmsg(c->fd, &msg, MSG_DONTWAIT|MSG_CMSG_CLOEXEC);
+
+    if (n == -1) {
+        return (ngx_socket_errno == NGX_EINTR) ? NGX_OK : NGX_AGAIN;
+    }
+
+    s = (ngx_socket_t) -1;
+    ngx_memzero(&cred, sizeof(struct ucred));
+
+    for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
+
+        if (cmsg->cmsg_level != SOL_SOCKET) {
+            continue;
+        }
+
+        if (cmsg->cmsg_type == SCM_CREDENTIALS) {
+            ngx_memcpy(&cred, CMSG_DATA(cmsg), sizeof(struct ucred));
+
+        } else if (cmsg->cmsg_type == SCM_RIGHTS) {
+            ngx_memcpy(&s, CMSG_DATA(cmsg), sizeof(ngx_socket_t));
+        }
+    }
+
+    if (s == (ngx_socket_t) -1) {
+        return NGX_OK;
+    }
+
+    if (n == sizeof(ngx_int_t) && cred.uid == geteuid()) {
+        mailbox_handlers->asked(row, cred.pid, s);
+
+    } else {
+        (void) close(s);
+    }
+
+    return NGX_OK;
 }
 
 
 static void
 mailbox_self_handler(ngx_event_t *ev)
 {
-    mailbox_handler();
+    mailbox_handlers->woken();
 }
 
 

@@ -6,7 +6,8 @@
  * It is an abstract socket whose name the kernel chose, so it is known by the
  * shared zone only, leaves no file behind, and is inherited by nobody.
  * Whoever else finds it can make a worker look for granted turns in vain, and
- * nothing more.
+ * nothing more: the kernel says who sent a message, and a process is given
+ * only to the worker that the zone names.
  */
 
 
@@ -21,15 +22,22 @@
 #include "ngx_http_claude_zone.h"
 
 
-typedef void (*ngx_http_claude_mailbox_pt)(void);
+typedef struct {
+    /* there may be granted turns, or evicted processes, of this worker */
+    void  (*woken)(void);
+
+    /* another worker asks for a process; the socket is the handler's */
+    void  (*asked)(ngx_int_t row, ngx_pid_t from, ngx_socket_t s);
+} ngx_http_claude_mailbox_handlers_t;
 
 
 /*
- * Opens the mailbox and enters the worker in the zone; the handler is called
- * from events when there may be granted turns.  NGX_ERROR: logged.
+ * Opens the mailbox and enters the worker in the zone; the handlers are
+ * called from events.  NGX_ERROR: logged.
  */
 ngx_int_t ngx_http_claude_mailbox_open(ngx_cycle_t *cycle,
-    ngx_http_claude_zone_t *zone, ngx_http_claude_mailbox_pt handler);
+    ngx_http_claude_zone_t *zone,
+    const ngx_http_claude_mailbox_handlers_t *handlers);
 
 void ngx_http_claude_mailbox_close(void);
 
@@ -39,6 +47,11 @@ void ngx_http_claude_mailbox_close(void);
  */
 void ngx_http_claude_mailbox_wake(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
+
+
+/* asks a worker for the process of a row, to be sent through the socket */
+ngx_int_t ngx_http_claude_mailbox_ask(ngx_http_claude_zone_worker_t *worker,
+    ngx_int_t row, ngx_socket_t s);
 
 
 #endif /* _NGX_HTTP_CLAUDE_MAILBOX_H_INCLUDED_ */

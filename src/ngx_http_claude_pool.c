@@ -67,7 +67,8 @@ ngx_http_claude_pool_exit(void)
 
 ngx_http_claude_process_t *
 ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
-    ngx_http_claude_rung_e *rung, ngx_uint_t *keep)
+    ngx_http_claude_rung_e least, ngx_http_claude_rung_e *rung,
+    ngx_uint_t *keep)
 {
     ngx_uint_t                  k;
     ngx_queue_t                *q;
@@ -87,7 +88,10 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
 
             rate = ngx_http_claude_pool_rate(process, turn, &k);
 
-            if (rate == NGX_HTTP_CLAUDE_RUNG_NONE) {
+            if (rate == NGX_HTTP_CLAUDE_RUNG_NONE || rate > least
+                || !ngx_http_claude_zone_process_is_idle(pool->zone,
+                                                         process->row))
+            {
                 continue;
             }
 
@@ -123,14 +127,14 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
             return best;
         }
 
-        /* evicted in this very moment */
-
-        ngx_http_claude_driver_end(best);
+        /* evicted or asked for in this very moment: not idle any more */
     }
 
     /* one that is starting is still sooner there than another */
 
-    if (pool_starting && pool_starting->profile == turn->profile) {
+    if (least >= NGX_HTTP_CLAUDE_RUNG_WARM && pool_starting
+        && pool_starting->profile == turn->profile)
+    {
         best = pool_starting;
         pool_starting = NULL;
         *rung = NGX_HTTP_CLAUDE_RUNG_WARM;
@@ -145,15 +149,26 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
 void
 ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
 {
+    u_char  kin[20], *tip;
+
     if (process == pool_starting) {
         pool_starting = NULL;
         pool_backoff = 0;
         ngx_http_claude_pool_warm();
     }
 
+    tip = process->held.nelts
+          ? ((ngx_http_claude_held_t *) process->held.elts
+             + process->held.nelts - 1)->link.hash
+          : process->root.hash;
+
+    ngx_http_claude_pool_kin(process->profile,
+                             process->used ? process->tenant : NULL, kin);
+
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (process->used && process->profile->single)
-        || ngx_http_claude_zone_process_idle(pool->zone, process->row)
+        || ngx_http_claude_zone_process_idle(pool->zone, process->row, tip,
+                                             kin)
            != NGX_OK)
     {
         ngx_http_claude_driver_end(process);
@@ -167,6 +182,44 @@ ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
 
     process->timer.cancelable = 1;
     ngx_add_timer(&process->timer, pool->idle_timeout);
+}
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_pool_find(ngx_int_t row)
+{
+    ngx_queue_t                *q;
+    ngx_http_claude_process_t  *process;
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = ngx_queue_next(q))
+    {
+        process = ngx_queue_data(q, ngx_http_claude_process_t, idle);
+
+        if (process->row == row) {
+            return process;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_claude_pool_kin(ngx_http_claude_profile_t *profile, u_char *tenant,
+    u_char *kin)
+{
+    ngx_sha1_t  sha1;
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, profile->hash, sizeof(profile->hash));
+
+    if (tenant) {
+        ngx_sha1_update(&sha1, tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
+    }
+
+    ngx_sha1_final(kin, &sha1);
 }
 
 

@@ -34,12 +34,20 @@ void ngx_http_claude_pool_init(ngx_http_claude_pool_conf_t *conf);
 void ngx_http_claude_pool_exit(void);
 
 /*
- * The process that is nearest to the turn, claimed for it; *rung and *keep
- * say in what way and how many messages of the turn it keeps.  NULL: none.
+ * The process that is nearest to the turn, claimed for it; *rung says in what
+ * way and *keep how many messages of the turn it keeps.  least: the lowest
+ * rung that will do.  NULL: none.
  */
 ngx_http_claude_process_t *ngx_http_claude_pool_pick(
-    ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e *rung,
-    ngx_uint_t *keep);
+    ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e least,
+    ngx_http_claude_rung_e *rung, ngx_uint_t *keep);
+
+/* the idle process of a row, or NULL */
+ngx_http_claude_process_t *ngx_http_claude_pool_find(ngx_int_t row);
+
+/* of whom a process of that profile and key is: 20 bytes; NULL: nobody's */
+void ngx_http_claude_pool_kin(ngx_http_claude_profile_t *profile,
+    u_char *tenant, u_char *kin);
 
 /*
  * On what rung the process would serve the turn; NGX_HTTP_CLAUDE_RUNG_NONE:

@@ -12,6 +12,7 @@
 
 #include "ngx_http_claude_process.h"
 
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "ngx_http_claude_json.h"
@@ -50,6 +51,13 @@ static void process_started(ngx_http_claude_spawn_t *spawn,
 static void process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err,
     const char *what);
 static void process_exited(ngx_http_claude_spawn_t *spawn, int status);
+static ngx_http_claude_process_t *process_alloc(
+    ngx_http_claude_profile_t *profile, size_t max_line,
+    const ngx_http_claude_process_handlers_t *handlers);
+static ngx_int_t process_open(ngx_http_claude_process_t *process,
+    ngx_fd_t *fds);
+static void process_unwatch(ngx_connection_t *c);
+static void process_pidfd_handler(ngx_event_t *rev);
 static ngx_connection_t *process_pipe(ngx_http_claude_process_t *process,
     ngx_fd_t fd);
 static void process_close_pipe(ngx_connection_t **c);
@@ -78,7 +86,145 @@ static void process_line(void *data, ngx_http_claude_cli_line_t *line);
 ngx_http_claude_process_t *
 ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
     size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
-    void *data, ngx_log_t *log)
+    ngx_log_t *log)
+{
+    ngx_http_claude_process_t  *process;
+
+    process = process_alloc(profile, max_line, handlers);
+    if (process == NULL) {
+        return NULL;
+    }
+
+    process->spawn.binary = profile->binary;
+    process->spawn.directory = profile->directory;
+    process->spawn.argv = profile->argv;
+    process->spawn.envp = profile->envp;
+    process->spawn.started = process_started;
+    process->spawn.failed = process_failed;
+    process->spawn.exited = process_exited;
+
+    if (ngx_http_claude_spawner_spawn(&process->spawn, log) != NGX_OK) {
+        ngx_destroy_pool(process->pool);
+        return NULL;
+    }
+
+    return process;
+}
+
+
+ngx_http_claude_process_t *
+ngx_http_claude_process_adopt(ngx_http_claude_profile_t *profile,
+    size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
+    ngx_pid_t pid, uint64_t start, ngx_fd_t *fds)
+{
+    ngx_fd_t                    fd;
+    ngx_uint_t                  i;
+    ngx_http_claude_process_t  *process;
+
+    process = process_alloc(profile, max_line, handlers);
+    if (process == NULL) {
+        goto failed;
+    }
+
+    process->pid = pid;
+    process->start = start;
+    process->running = 1;
+    process->adopted = 1;
+    process->told = 1;
+
+    /* its exit is told to who started it; here this tells */
+
+    fd = syscall(SYS_pidfd_open, pid, 0);
+
+    if (fd == -1) {
+        ngx_log_error(NGX_LOG_INFO, process->log, ngx_errno,
+                      "claude: process %P cannot be watched, it is not taken "
+                      "over", pid);
+        ngx_destroy_pool(process->pool);
+        goto failed;
+    }
+
+    process->lifeline = fds[3];
+
+    if (process_open(process, fds) == NGX_OK) {
+        process->pidfd = process_pipe(process, fd);
+
+        if (process->pidfd) {
+            process->pidfd->read->handler = process_pidfd_handler;
+
+            if (ngx_handle_read_event(process->pidfd->read, 0) == NGX_OK) {
+                return process;
+            }
+        }
+
+    } else {
+        (void) close(fd);
+    }
+
+    process_close(process);
+    process_close_pipe(&process->pidfd);
+    ngx_destroy_pool(process->pool);
+
+    return NULL;
+
+failed:
+
+    for (i = 0; i < 4; i++) {
+        (void) close(fds[i]);
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_claude_process_release(ngx_http_claude_process_t *process,
+    ngx_fd_t *fds)
+{
+    if (process->is_broken || process->ending || !process->running
+        || process->in == NULL || process->out == NULL || process->err == NULL
+        || process->pieces || process->stage_pos < process->stage_last
+        || ngx_http_claude_cli_pending(process->reader))
+    {
+        return NGX_DECLINED;
+    }
+
+    /*
+     * ngx_close_connection() would rely on close() for this, which does
+     * nothing to a description that somebody else still holds.
+     */
+
+    process_unwatch(process->in);
+    process_unwatch(process->out);
+    process_unwatch(process->err);
+
+    fds[0] = process->in->fd;
+    fds[1] = process->out->fd;
+    fds[2] = process->err->fd;
+    fds[3] = process->lifeline;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_claude_process_gone(ngx_http_claude_process_t *process)
+{
+    if (process->pidfd) {
+        process_close_pipe(&process->pidfd);
+
+    } else {
+        ngx_http_claude_spawner_forget(&process->spawn);
+    }
+
+    process->ending = 1;
+    process_close(process);
+}
+
+
+static ngx_http_claude_process_t *
+process_alloc(ngx_http_claude_profile_t *profile, size_t max_line,
+    const ngx_http_claude_process_handlers_t *handlers)
 {
     ngx_uint_t                  i;
     ngx_pool_t                 *pool;
@@ -94,20 +240,12 @@ ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
         goto failed;
     }
 
+    process->spawn.data = process;
+
     process->reader = ngx_http_claude_cli_reader(pool, process_line, process);
     if (process->reader == NULL) {
         goto failed;
     }
-
-    process->pool = pool;
-    process->log = ngx_cycle->log;
-    process->profile = profile;
-    process->handlers = handlers;
-    process->data = data;
-    process->max_line = max_line;
-    process->lifeline = (ngx_fd_t) -1;
-    process->row = -1;
-    process->last_piece = &process->pieces;
 
     if (ngx_array_init(&process->held, pool, 8,
                        sizeof(ngx_http_claude_held_t))
@@ -116,21 +254,17 @@ ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
         goto failed;
     }
 
+    process->pool = pool;
+    process->log = ngx_cycle->log;
+    process->profile = profile;
+    process->handlers = handlers;
+    process->max_line = max_line;
+    process->lifeline = (ngx_fd_t) -1;
+    process->row = -1;
+    process->last_piece = &process->pieces;
+
     for (i = 0; i < sizeof(process->nonce); i++) {
         process->nonce[i] = (u_char) (ngx_random() >> 8);
-    }
-
-    process->spawn.binary = profile->binary;
-    process->spawn.directory = profile->directory;
-    process->spawn.argv = profile->argv;
-    process->spawn.envp = profile->envp;
-    process->spawn.data = process;
-    process->spawn.started = process_started;
-    process->spawn.failed = process_failed;
-    process->spawn.exited = process_exited;
-
-    if (ngx_http_claude_spawner_spawn(&process->spawn, log) != NGX_OK) {
-        goto failed;
     }
 
     return process;
@@ -335,43 +469,26 @@ process_started(ngx_http_claude_spawn_t *spawn,
 {
     ngx_http_claude_process_t *process = spawn->data;
 
+    ngx_fd_t  fds[3];
+
     process->pid = child->pid;
     process->start = child->start;
     process->lifeline = child->lifeline;
     process->running = 1;
 
-    process->in = process_pipe(process, child->in);
-    process->out = process_pipe(process, child->out);
-    process->err = process_pipe(process, child->err);
+    fds[0] = child->in;
+    fds[1] = child->out;
+    fds[2] = child->err;
 
-    if (process->ending) {
-        process_close(process);
-        return;
-    }
-
-    if (process->in == NULL || process->out == NULL || process->err == NULL) {
+    if (process_open(process, fds) != NGX_OK && !process->ending) {
         process->unavailable = 1;
         process_reason(process, "worker_connections are not enough");
         process_broken(process);
         return;
     }
 
-    process->in->read->handler = process_empty_handler;
-    process->in->write->handler = process_write_handler;
-    process->in->write->ready = 1;
-
-    process->out->read->handler = process_read_handler;
-    process->out->write->handler = process_empty_handler;
-
-    process->err->read->handler = process_err_handler;
-    process->err->write->handler = process_empty_handler;
-
-    if (ngx_handle_read_event(process->out->read, 0) != NGX_OK
-        || ngx_handle_read_event(process->err->read, 0) != NGX_OK)
-    {
-        process->unavailable = 1;
-        process_reason(process, "its pipes cannot be watched");
-        process_broken(process);
+    if (process->ending) {
+        process_close(process);
         return;
     }
 
@@ -425,7 +542,10 @@ process_exited(ngx_http_claude_spawn_t *spawn, int status)
 
     if (!process->ending && !process->is_broken) {
 
-        if (status == -1) {
+        if (process->adopted) {
+            process_reason(process, "it exited");
+
+        } else if (status == -1) {
             process_reason(process, "its spawner died");
 
         } else if (WIFSIGNALED(status)) {
@@ -442,6 +562,73 @@ process_exited(ngx_http_claude_spawn_t *spawn, int status)
     process_close(process);
 
     process->handlers->gone(process);
+}
+
+
+/* makes connections of stdin, stdout and stderr, which it takes over */
+
+static ngx_int_t
+process_open(ngx_http_claude_process_t *process, ngx_fd_t *fds)
+{
+    process->in = process_pipe(process, fds[0]);
+    process->out = process_pipe(process, fds[1]);
+    process->err = process_pipe(process, fds[2]);
+
+    if (process->in == NULL || process->out == NULL || process->err == NULL) {
+        return NGX_ERROR;
+    }
+
+    process->in->write->handler = process_write_handler;
+    process->in->write->ready = 1;
+
+    process->out->read->handler = process_read_handler;
+    process->err->read->handler = process_err_handler;
+
+    if (ngx_handle_read_event(process->out->read, 0) != NGX_OK
+        || ngx_handle_read_event(process->err->read, 0) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+process_unwatch(ngx_connection_t *c)
+{
+    if (!c->read->active && !c->write->active) {
+        return;
+    }
+
+    if (ngx_del_conn) {
+        (void) ngx_del_conn(c, 0);
+        return;
+    }
+
+    if (c->read->active) {
+        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
+    }
+
+    if (c->write->active) {
+        (void) ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
+    }
+}
+
+
+/* an adopted process is no more; with what status only its parent knows */
+
+static void
+process_pidfd_handler(ngx_event_t *rev)
+{
+    ngx_connection_t           *c;
+    ngx_http_claude_process_t  *process;
+
+    c = rev->data;
+    process = c->data;
+
+    process_close_pipe(&process->pidfd);
+    process_exited(&process->spawn, 0);
 }
 
 
@@ -478,6 +665,8 @@ process_close_pipe(ngx_connection_t **c)
     }
 }
 
+
+/* all but what tells of its exit */
 
 static void
 process_close(ngx_http_claude_process_t *process)

@@ -59,7 +59,6 @@ struct ngx_http_claude_process_s {
     ngx_pool_t                               *pool;
     ngx_log_t                                *log;
     const ngx_http_claude_process_handlers_t *handlers;
-    void                                     *data;
     ngx_http_claude_profile_t                *profile;
 
     /* the engine's */
@@ -105,6 +104,7 @@ struct ngx_http_claude_process_s {
     ngx_connection_t                         *in;
     ngx_connection_t                         *out;
     ngx_connection_t                         *err;
+    ngx_connection_t                         *pidfd;    /* if adopted */
     ngx_fd_t                                  lifeline;
     ngx_http_claude_cli_reader_t             *reader;
     size_t                                    max_line;
@@ -121,6 +121,7 @@ struct ngx_http_claude_process_s {
     size_t                                    err_len;
     size_t                                    err_total;
 
+    unsigned                                  adopted:1;
     unsigned                                  running:1;
     unsigned                                  exited:1;
     unsigned                                  told:1;      /* client text */
@@ -138,8 +139,7 @@ struct ngx_http_claude_process_s {
  */
 ngx_http_claude_process_t *ngx_http_claude_process_create(
     ngx_http_claude_profile_t *profile, size_t max_line,
-    const ngx_http_claude_process_handlers_t *handlers, void *data,
-    ngx_log_t *log);
+    const ngx_http_claude_process_handlers_t *handlers, ngx_log_t *log);
 
 /*
  * Queues text for the CLI's stdin.  put: text that lives until the queue is
@@ -156,6 +156,26 @@ ngx_int_t ngx_http_claude_process_escape(ngx_http_claude_process_t *process,
 /* a literal */
 #define ngx_http_claude_process_text(process, text)                           \
     ngx_http_claude_process_put(process, (u_char *) text, sizeof(text) - 1)
+
+/*
+ * A process that another worker started and hands over: takes the descriptors
+ * (in, out, err, lifeline), also when it fails.  NULL: no memory, no free
+ * connection, or the process is no more.
+ */
+ngx_http_claude_process_t *ngx_http_claude_process_adopt(
+    ngx_http_claude_profile_t *profile, size_t max_line,
+    const ngx_http_claude_process_handlers_t *handlers, ngx_pid_t pid,
+    uint64_t start, ngx_fd_t *fds);
+
+/*
+ * The other side: stops all events of an idle process, so that its four
+ * descriptors can be sent.  NGX_DECLINED: it is in no state for that.
+ * Then ngx_http_claude_process_gone() lets go of it without ending it, or
+ * ngx_http_claude_process_end() ends it.
+ */
+ngx_int_t ngx_http_claude_process_release(ngx_http_claude_process_t *process,
+    ngx_fd_t *fds);
+void ngx_http_claude_process_gone(ngx_http_claude_process_t *process);
 
 /* writes what is queued, as far as the pipe takes it; the rest by events */
 void ngx_http_claude_process_flush(ngx_http_claude_process_t *process);

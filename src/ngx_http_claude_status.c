@@ -30,7 +30,8 @@ static ngx_uint_t status_alive(ngx_http_claude_zone_sums_t *sums);
 
 
 static const char  *status_states[] = {
-    "free", "reserved", "starting", "idle", "busy", "evicted", "ending"
+    "free", "reserved", "starting", "idle", "busy", "asked for", "evicted",
+    "ending"
 };
 
 
@@ -188,10 +189,10 @@ status_json(ngx_http_request_t *r, ngx_str_t *body)
 
     p = ngx_sprintf(p, "},\"tokens\":{\"prompt\":%uA,\"completion\":%uA},"
                     "\"cost_usd\":%.6f,\"spawned\":%uA,\"died\":%uA,"
-                    "\"processes\":[",
+                    "\"evicted\":%uA,\"handed\":%uA,\"processes\":[",
                     counters->prompt_tokens, counters->completion_tokens,
                     (double) counters->microdollars / 1e6, counters->spawned,
-                    counters->died);
+                    counters->died, counters->evicted, counters->handed);
 
     at = 0;
 
@@ -309,10 +310,19 @@ status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
                     "# HELP claude_died_total CLI processes that ended "
                     "unasked.\n"
                     "# TYPE claude_died_total counter\n"
-                    "claude_died_total %uA\n",
+                    "claude_died_total %uA\n"
+                    "# HELP claude_evicted_total Idle CLI processes that gave "
+                    "way to others.\n"
+                    "# TYPE claude_evicted_total counter\n"
+                    "claude_evicted_total %uA\n"
+                    "# HELP claude_handed_total CLI processes that went to "
+                    "another worker.\n"
+                    "# TYPE claude_handed_total counter\n"
+                    "claude_handed_total %uA\n",
                     counters->prompt_tokens, counters->completion_tokens,
                     (double) counters->microdollars / 1e6,
-                    counters->spawned, counters->died);
+                    counters->spawned, counters->died,
+                    counters->evicted, counters->handed);
 
     body->len = p - body->data;
 
@@ -340,5 +350,7 @@ status_alive(ngx_http_claude_zone_sums_t *sums)
     return sums->processes[NGX_HTTP_CLAUDE_PROCESS_STARTING]
            + sums->processes[NGX_HTTP_CLAUDE_PROCESS_IDLE]
            + sums->processes[NGX_HTTP_CLAUDE_PROCESS_BUSY]
+           + sums->processes[NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR]
+           + sums->processes[NGX_HTTP_CLAUDE_PROCESS_EVICTED]
            + sums->processes[NGX_HTTP_CLAUDE_PROCESS_ENDING];
 }

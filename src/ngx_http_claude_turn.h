@@ -157,6 +157,8 @@ struct ngx_http_claude_turn_s {
 
     ngx_http_claude_process_t           *process;
     void                                *links;      /* of its chain */
+    void                                *handover;   /* while it asks */
+    ngx_uint_t                           asked;      /* other workers, for */
     ngx_queue_t                          waiting;    /* the engine's queue */
     ngx_event_t                          timer;      /* of the wait */
     ngx_int_t                            ticket;     /* row in the zone, -1 */

@@ -416,7 +416,8 @@ ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
 
 
 ngx_int_t
-ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row)
+ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row,
+    u_char *tip, u_char *kin)
 {
     ngx_int_t                        rc;
     ngx_http_claude_zone_process_t  *process;
@@ -431,6 +432,8 @@ ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row)
         rc = NGX_DECLINED;
 
     } else {
+        ngx_memcpy(process->tip, tip, sizeof(process->tip));
+        ngx_memcpy(process->kin, kin, sizeof(process->kin));
         zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_IDLE);
         rc = NGX_OK;
     }
@@ -438,6 +441,126 @@ ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row)
     zone_unlock(zone);
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_http_claude_zone_process_is_idle(ngx_http_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    return zone->sh->process[row].state == NGX_HTTP_CLAUDE_PROCESS_IDLE;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone, u_char *tip,
+    u_char *kin, ngx_int_t *row, ngx_http_claude_zone_worker_t *worker)
+{
+    ngx_int_t                        rc;
+    ngx_uint_t                       i, j;
+    ngx_http_claude_zone_shared_t   *sh;
+    ngx_http_claude_zone_process_t  *process;
+
+    sh = zone->sh;
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    for (i = 0; i < sh->processes_high && rc != NGX_OK; i++) {
+        process = &sh->process[i];
+
+        if (process->state != NGX_HTTP_CLAUDE_PROCESS_IDLE
+            || process->owner == ngx_pid
+            || ngx_memcmp(process->kin, kin, sizeof(process->kin)) != 0
+            || (tip && ngx_memcmp(process->tip, tip, sizeof(process->tip))
+                       != 0))
+        {
+            continue;
+        }
+
+        for (j = 0; j < sh->nworkers; j++) {
+
+            if (sh->workers[j].pid == process->owner) {
+                *worker = sh->workers[j];
+                *row = i;
+
+                process->taker = ngx_pid;
+                zone_process_state(process,
+                                   NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR);
+                rc = NGX_OK;
+                break;
+            }
+        }
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_OK;
+
+    zone_lock(zone);
+
+    if (process->owner == ngx_pid) {
+        rc = NGX_DECLINED;
+
+    } else if (process->state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
+               && process->taker == ngx_pid)
+    {
+        zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_IDLE);
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t taker)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (process->state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
+        && process->owner == ngx_pid && process->taker == taker)
+    {
+        process->owner = taker;
+        zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_BUSY);
+        zone->sh->counters.handed++;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone, ngx_int_t row)
+{
+    zone_lock(zone);
+
+    zone->sh->process[row].owner = ngx_pid;
+
+    zone_unlock(zone);
 }
 
 
@@ -995,6 +1118,14 @@ zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
     for (i = sh->turns_high; i-- > 0; /* void */) {
         if (i < sh->turns_high && sh->turns[i].owner == pid) {
             zone_turn_free(zone, i, wake);
+        }
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        if (sh->process[i].state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
+            && sh->process[i].taker == pid)
+        {
+            sh->process[i].state = NGX_HTTP_CLAUDE_PROCESS_IDLE;
         }
     }
 

@@ -40,6 +40,7 @@ typedef enum {
     NGX_HTTP_CLAUDE_PROCESS_STARTING,
     NGX_HTTP_CLAUDE_PROCESS_IDLE,
     NGX_HTTP_CLAUDE_PROCESS_BUSY,
+    NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR,      /* idle: another worker wants it */
     NGX_HTTP_CLAUDE_PROCESS_EVICTED,        /* idle: its worker is to end it */
     NGX_HTTP_CLAUDE_PROCESS_ENDING,
     NGX_HTTP_CLAUDE_PROCESS_STATES
@@ -68,6 +69,9 @@ typedef struct {
     ngx_pid_t                        owner;      /* worker */
     ngx_pid_t                        pid;        /* 0: not started yet */
     uint64_t                         start;
+    ngx_pid_t                        taker;      /* worker that asks for it */
+    u_char                           tip[20];    /* link of all it holds */
+    u_char                           kin[20];    /* profile and key */
     ngx_msec_t                       changed;    /* when the state was, by
                                                     the monotonic clock */
     time_t                           since;      /* the same for people */
@@ -94,6 +98,7 @@ typedef struct {
     ngx_atomic_t                     spawned;    /* processes started */
     ngx_atomic_t                     died;       /* that ended unasked */
     ngx_atomic_t                     evicted;    /* idle ones, for others */
+    ngx_atomic_t                     handed;     /* to another worker */
     ngx_atomic_t                     prompt_tokens;
     ngx_atomic_t                     completion_tokens;
     ngx_atomic_t                     microdollars;
@@ -206,10 +211,36 @@ ngx_int_t ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
     ngx_int_t row);
 
 /*
- * A process is idle.  NGX_DECLINED: a turn waits for its row, it is to be
+ * A process is idle.  tip: link of the conversation that it holds; kin: of
+ * whom it may serve.  NGX_DECLINED: a turn waits for its row, it is to be
  * ended.
  */
 ngx_int_t ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, u_char *tip, u_char *kin);
+
+/* whether it still is, for all that is known here; no lock is taken */
+ngx_uint_t ngx_http_claude_zone_process_is_idle(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
+
+/*
+ * Asks for an idle process of another worker that has that tip (or, with tip
+ * NULL, that kin): NGX_OK, *row and the *worker to be told; NGX_DECLINED:
+ * there is none.
+ */
+ngx_int_t ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone,
+    u_char *tip, u_char *kin, ngx_int_t *row,
+    ngx_http_claude_zone_worker_t *worker);
+
+/* asks no more.  NGX_DECLINED: too late, it has been given */
+ngx_int_t ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
+
+/* makes the row the taker's, if it is the taker who asks for it */
+ngx_int_t ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t taker);
+
+/* takes a row back that could not be given after all */
+void ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone,
     ngx_int_t row);
 
 /* whether an idle process is to be ended; no lock is taken */

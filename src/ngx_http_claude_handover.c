@@ -1,0 +1,495 @@
+
+/*
+ * Hand-over.  See the header.
+ */
+
+
+#include "ngx_http_claude_handover.h"
+#include "ngx_http_claude_driver.h"
+#include "ngx_http_claude_mailbox.h"
+#include "ngx_http_claude_pool.h"
+#include "ngx_http_claude_version.h"
+
+
+/* how long an owner may take, msec, and a little more when it has begun */
+#define HANDOVER_WAIT   200
+#define HANDOVER_MORE   20
+
+/* messages of a conversation that may go along; longer ones are replayed */
+#define HANDOVER_HELD   4096
+
+#define HANDOVER_FDS    4
+
+
+/* what goes through the socket, followed by the held messages */
+typedef struct {
+    u_char                        version[16];   /* layouts may differ */
+    size_t                        size;
+    ngx_pid_t                     pid;
+    uint64_t                      start;
+    u_char                        profile[20];
+    u_char                        tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
+    ngx_http_claude_link_t        root;
+    u_char                        nonce[11];
+    double                        cost;
+    ngx_uint_t                    used;
+    ngx_uint_t                    requests;
+    ngx_uint_t                    lines;
+    ngx_uint_t                    newest;
+    ngx_uint_t                    nheld;
+} handover_head_t;
+
+
+typedef struct {
+    ngx_http_claude_turn_t       *turn;
+    ngx_connection_t             *connection;
+    ngx_int_t                     row;
+    ngx_uint_t                    more;
+} handover_t;
+
+
+static void handover_read_handler(ngx_event_t *rev);
+static void handover_empty_handler(ngx_event_t *ev);
+static void handover_timeout(handover_t *handover);
+static void handover_done(handover_t *handover,
+    ngx_http_claude_process_t *process);
+static ngx_int_t handover_receive(handover_t *handover,
+    ngx_http_claude_process_t **process);
+static ngx_http_claude_process_t *handover_adopt(handover_t *handover,
+    handover_head_t *head, size_t len, ngx_fd_t *fds);
+static ngx_int_t handover_send(ngx_socket_t s,
+    ngx_http_claude_process_t *process, ngx_fd_t *fds);
+
+
+static ngx_http_claude_handover_conf_t  *handover_conf;
+
+
+void
+ngx_http_claude_handover_init(ngx_http_claude_handover_conf_t *conf)
+{
+    handover_conf = conf;
+}
+
+
+ngx_int_t
+ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn, u_char *tip,
+    u_char *kin)
+{
+    ngx_int_t                       row;
+    ngx_socket_t                    s[2];
+    handover_t                     *handover;
+    ngx_connection_t               *c;
+    ngx_http_claude_zone_worker_t   worker;
+
+    if (ngx_http_claude_zone_process_ask(handover_conf->zone, tip, kin, &row,
+                                         &worker)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    s[0] = (ngx_socket_t) -1;
+
+    handover = ngx_pcalloc(turn->pool, sizeof(handover_t));
+
+    if (handover == NULL
+        || socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
+           == -1)
+    {
+        goto failed;
+    }
+
+    c = ngx_get_connection(s[0], ngx_cycle->log);
+
+    if (c == NULL) {
+        (void) close(s[0]);
+        (void) close(s[1]);
+        goto failed;
+    }
+
+    handover->turn = turn;
+    handover->connection = c;
+    handover->row = row;
+
+    c->data = handover;
+    c->read->handler = handover_read_handler;
+    c->write->handler = handover_empty_handler;
+    c->read->log = c->log;
+    c->write->log = c->log;
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK
+        || ngx_http_claude_mailbox_ask(&worker, row, s[1]) != NGX_OK)
+    {
+        (void) close(s[1]);
+        ngx_close_connection(c);
+        goto failed;
+    }
+
+    (void) close(s[1]);
+
+    ngx_add_timer(c->read, HANDOVER_WAIT);
+
+    turn->handover = handover;
+
+    return NGX_OK;
+
+failed:
+
+    (void) ngx_http_claude_zone_process_unask(handover_conf->zone, row);
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_http_claude_handover_cancel(ngx_http_claude_turn_t *turn)
+{
+    handover_t                 *handover;
+    ngx_http_claude_process_t  *process;
+
+    handover = turn->handover;
+
+    if (handover == NULL) {
+        return;
+    }
+
+    turn->handover = NULL;
+
+    if (ngx_http_claude_zone_process_unask(handover_conf->zone, handover->row)
+        == NGX_DECLINED
+        && handover_receive(handover, &process) == NGX_OK && process)
+    {
+        handover_conf->stray(process);
+    }
+
+    ngx_close_connection(handover->connection);
+}
+
+
+void
+ngx_http_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
+{
+    ngx_fd_t                    fds[HANDOVER_FDS];
+    ngx_http_claude_process_t  *process;
+
+    process = ngx_http_claude_pool_find(row);
+
+    /* closing the socket is the answer "no" */
+
+    if (process == NULL || process->held.nelts > HANDOVER_HELD
+        || ngx_http_claude_zone_process_give(handover_conf->zone, row, taker)
+           != NGX_OK)
+    {
+        (void) close(s);
+        return;
+    }
+
+    if (ngx_http_claude_process_release(process, fds) == NGX_OK
+        && handover_send(s, process, fds) == NGX_OK)
+    {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, process->log, 0,
+                       "claude: process %P goes to worker %P", process->pid,
+                       taker);
+
+        ngx_http_claude_driver_give(process);
+
+    } else {
+        ngx_http_claude_zone_process_keep(handover_conf->zone, row);
+        ngx_http_claude_driver_end(process);
+    }
+
+    (void) close(s);
+}
+
+
+static void
+handover_read_handler(ngx_event_t *rev)
+{
+    handover_t                 *handover;
+    ngx_connection_t           *c;
+    ngx_http_claude_process_t  *process;
+
+    c = rev->data;
+    handover = c->data;
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        handover_timeout(handover);
+        return;
+    }
+
+    if (handover_receive(handover, &process) == NGX_AGAIN) {
+
+        if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+            handover_timeout(handover);
+        }
+
+        return;
+    }
+
+    /* the owner said no: the row is as it was, if it is still there */
+
+    if (process == NULL) {
+        (void) ngx_http_claude_zone_process_unask(handover_conf->zone,
+                                                  handover->row);
+    }
+
+    handover_done(handover, process);
+}
+
+
+static void
+handover_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "claude: hand-over event");
+}
+
+
+static void
+handover_timeout(handover_t *handover)
+{
+    ngx_http_claude_process_t  *process;
+
+    process = NULL;
+
+    if (ngx_http_claude_zone_process_unask(handover_conf->zone, handover->row)
+        == NGX_DECLINED
+        && handover_receive(handover, &process) == NGX_AGAIN
+        && handover->more++ < 5)
+    {
+        /* the row is ours already, so the process is about to come */
+
+        ngx_add_timer(handover->connection->read, HANDOVER_MORE);
+        return;
+    }
+
+    handover_done(handover, process);
+}
+
+
+static void
+handover_done(handover_t *handover, ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = handover->turn;
+    turn->handover = NULL;
+
+    ngx_close_connection(handover->connection);
+
+    handover_conf->handed(turn, process);
+}
+
+
+/* NGX_OK: *process, or NULL where the owner said no; NGX_AGAIN: not yet */
+
+static ngx_int_t
+handover_receive(handover_t *handover, ngx_http_claude_process_t **process)
+{
+    static u_char  buf[sizeof(handover_head_t)
+                       + HANDOVER_HELD * sizeof(ngx_http_claude_held_t)];
+
+    ssize_t          n;
+    ngx_fd_t         fds[HANDOVER_FDS];
+    ngx_uint_t       i, nfds;
+    struct iovec     iov;
+    struct msghdr    msg;
+    struct cmsghdr  *cmsg;
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(sizeof(fds))];
+    } control;
+
+    *process = NULL;
+
+    iov.iov_base = buf;
+    iov.iov_len = sizeof(buf);
+
+    ngx_memzero(&msg, sizeof(struct msghdr));
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = &control;
+    msg.msg_controllen = sizeof(control);
+
+    do {
+        n = recvmsg(handover->connection->fd, &msg, MSG_CMSG_CLOEXEC);
+
+    } while (n == -1 && ngx_errno == NGX_EINTR);
+
+    if (n == -1 && ngx_errno == NGX_EAGAIN) {
+        handover->connection->read->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    if (n <= 0) {
+        return NGX_OK;
+    }
+
+    nfds = 0;
+    cmsg = CMSG_FIRSTHDR(&msg);
+
+    if (cmsg && cmsg->cmsg_level == SOL_SOCKET
+        && cmsg->cmsg_type == SCM_RIGHTS)
+    {
+        nfds = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(ngx_fd_t);
+        ngx_memcpy(fds, CMSG_DATA(cmsg), nfds * sizeof(ngx_fd_t));
+    }
+
+    if (nfds != HANDOVER_FDS || (msg.msg_flags & (MSG_TRUNC|MSG_CTRUNC))) {
+
+        for (i = 0; i < nfds; i++) {
+            (void) close(fds[i]);
+        }
+
+        return NGX_OK;
+    }
+
+    *process = handover_adopt(handover, (handover_head_t *) buf, n, fds);
+
+    return NGX_OK;
+}
+
+
+/* NULL: the descriptors are closed, which ends the process */
+
+static ngx_http_claude_process_t *
+handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
+    ngx_fd_t *fds)
+{
+    void                        *held;
+    ngx_uint_t                   i;
+    ngx_http_claude_profile_t  **profile;
+    ngx_http_claude_process_t   *process;
+
+    profile = handover_conf->profiles->elts;
+
+    if (len < sizeof(handover_head_t)
+        || ngx_strncmp(head->version, NGX_HTTP_CLAUDE_VERSION,
+                       sizeof(head->version))
+           != 0
+        || head->size != sizeof(handover_head_t)
+        || len - sizeof(handover_head_t)
+           != head->nheld * sizeof(ngx_http_claude_held_t))
+    {
+        goto failed;
+    }
+
+    for (i = 0; i < handover_conf->profiles->nelts; i++) {
+        if (ngx_memcmp(profile[i]->hash, head->profile, 20) == 0) {
+            break;
+        }
+    }
+
+    if (i == handover_conf->profiles->nelts) {
+        goto failed;
+    }
+
+    process = ngx_http_claude_driver_adopt(profile[i],
+                                           handover_conf->max_line,
+                                           handover->row, head->pid,
+                                           head->start, fds);
+    if (process == NULL) {
+        return NULL;
+    }
+
+    held = ngx_array_push_n(&process->held, ngx_max(head->nheld, 1));
+
+    if (held == NULL) {
+        ngx_http_claude_driver_end(process);
+        return NULL;
+    }
+
+    ngx_memcpy(held, head + 1, head->nheld * sizeof(ngx_http_claude_held_t));
+    process->held.nelts = head->nheld;
+
+    ngx_memcpy(process->tenant, head->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
+    ngx_memcpy(process->nonce, head->nonce, sizeof(process->nonce));
+    process->root = head->root;
+    process->cost = head->cost;
+    process->used = head->used;
+    process->requests = head->requests;
+    process->lines = head->lines;
+    process->newest = head->newest;
+
+    return process;
+
+failed:
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "claude: a process of another version or configuration is "
+                  "not taken over");
+
+    for (i = 0; i < HANDOVER_FDS; i++) {
+        (void) close(fds[i]);
+    }
+
+    ngx_http_claude_driver_free_row(handover->row);
+
+    return NULL;
+}
+
+
+static ngx_int_t
+handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
+    ngx_fd_t *fds)
+{
+    ssize_t           n;
+    struct iovec      iov[2];
+    struct msghdr     msg;
+    struct cmsghdr   *cmsg;
+    handover_head_t   head;
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(HANDOVER_FDS * sizeof(ngx_fd_t))];
+    } control;
+
+    ngx_memzero(&head, sizeof(handover_head_t));
+
+    ngx_cpystrn(head.version, (u_char *) NGX_HTTP_CLAUDE_VERSION,
+                sizeof(head.version));
+    head.size = sizeof(handover_head_t);
+    head.pid = process->pid;
+    head.start = process->start;
+    ngx_memcpy(head.profile, process->profile->hash, sizeof(head.profile));
+    ngx_memcpy(head.tenant, process->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
+    ngx_memcpy(head.nonce, process->nonce, sizeof(head.nonce));
+    head.root = process->root;
+    head.cost = process->cost;
+    head.used = process->used;
+    head.requests = process->requests;
+    head.lines = process->lines;
+    head.newest = process->newest;
+    head.nheld = process->held.nelts;
+
+    iov[0].iov_base = &head;
+    iov[0].iov_len = sizeof(handover_head_t);
+    iov[1].iov_base = process->held.elts;
+    iov[1].iov_len = process->held.nelts * sizeof(ngx_http_claude_held_t);
+
+    ngx_memzero(&msg, sizeof(struct msghdr));
+    ngx_memzero(&control, sizeof(control));
+    msg.msg_iov = iov;
+    msg.msg_iovlen = 2;
+    msg.msg_control = &control;
+    msg.msg_controllen = sizeof(control);
+
+    cmsg = CMSG_FIRSTHDR(&msg);
+    cmsg->cmsg_len = CMSG_LEN(HANDOVER_FDS * sizeof(ngx_fd_t));
+    cmsg->cmsg_level = SOL_SOCKET;
+    cmsg->cmsg_type = SCM_RIGHTS;
+    ngx_memcpy(CMSG_DATA(cmsg), fds, HANDOVER_FDS * sizeof(ngx_fd_t));
+
+    do {
+        n = sendmsg(s, &msg, MSG_DONTWAIT|MSG_NOSIGNAL);
+
+    } while (n == -1 && ngx_errno == NGX_EINTR);
+
+    if (n == -1) {
+        ngx_log_error(NGX_LOG_NOTICE, process->log, ngx_errno,
+                      "claude: process %P could not be handed over",
+                      process->pid);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
