@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_utf8.h"
 
 #include <yajl/yajl_parse.h>
 
@@ -56,8 +57,9 @@ struct ngx_http_claude_cli_reader_s {
     int8_t                            node[CLI_DEPTH];
     int8_t                            member;    /* node of the last key */
 
-    uint64_t                          read;      /* bytes of earlier calls */
-    uint64_t                          ended;     /* where the last line did */
+    u_char                           *partial;   /* a line without its end */
+    size_t                            partial_size;
+    size_t                            partial_len;
 };
 
 
@@ -147,6 +149,8 @@ static const cli_node_t  cli_nodes[] = {
 #define CLI_NODES  (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
 
 
+static ngx_int_t cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p,
+    size_t len);
 static void cli_reset(ngx_http_claude_cli_reader_t *reader);
 static void cli_kind(ngx_http_claude_cli_line_t *line);
 static int cli_open(ngx_http_claude_cli_reader_t *reader);
@@ -213,30 +217,62 @@ ngx_http_claude_cli_reader(ngx_pool_t *pool,
 }
 
 
+/*
+ * yajl gets whole lines only: it scans a token that is split between calls
+ * from its start again, which for long ones would take quadratic time.
+ */
+
 ngx_int_t
 ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader, u_char *p,
     size_t len)
 {
-    if (yajl_parse(reader->yajl, p, len) != yajl_status_ok) {
+    u_char  *last, *end;
+
+    last = p + len;
+
+    if (reader->partial_len) {
+
+        end = ngx_strlchr(p, last, LF);
+
+        if (end == NULL) {
+            return cli_partial(reader, p, len);
+        }
+
+        end++;
+
+        if (cli_partial(reader, p, end - p) != NGX_OK
+            || yajl_parse(reader->yajl, reader->partial, reader->partial_len)
+               != yajl_status_ok)
+        {
+            return NGX_ERROR;
+        }
+
+        p = end;
+        reader->partial_len = 0;
+
+        if (reader->partial_size > CLI_TEXT_KEEP) {
+            ngx_free(reader->partial);
+            reader->partial = NULL;
+            reader->partial_size = 0;
+        }
+    }
+
+    for (end = last; end > p && end[-1] != LF; end--) { /* void */ }
+
+    if (end > p
+        && yajl_parse(reader->yajl, p, end - p) != yajl_status_ok)
+    {
         return NGX_ERROR;
     }
 
-    reader->read += len;
-
-    /* what follows a line's last brace is its line feed */
-
-    if (reader->depth == 0) {
-        reader->ended = reader->read;
-    }
-
-    return NGX_OK;
+    return cli_partial(reader, end, last - end);
 }
 
 
 size_t
 ngx_http_claude_cli_pending(ngx_http_claude_cli_reader_t *reader)
 {
-    return reader->read - reader->ended;
+    return reader->partial_len;
 }
 
 
@@ -254,8 +290,8 @@ ngx_http_claude_cli_version(ngx_str_t *version)
 
     for (p = version->data; p < last; p++) {
 
-        if (*p >= '0' && *p <= '9' && n < 1000) {
-            n = n * 10 + (*p - '0');
+        if (*p >= '0' && *p <= '9') {
+            n = ngx_min(n * 10 + (*p - '0'), 999);
             continue;
         }
 
@@ -263,12 +299,49 @@ ngx_http_claude_cli_version(ngx_str_t *version)
             break;
         }
 
-        value = (value + n) * (part ? 1000 : 100);
+        /* two digits for the second part, three for the third */
+
+        value = part ? (value + ngx_min(n, 99)) * 1000 : n * 100;
         n = 0;
         part++;
     }
 
     return (part == 2) ? value + n : 0;
+}
+
+
+static ngx_int_t
+cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)
+{
+    u_char  *partial;
+    size_t   size;
+
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    if (reader->partial_size - reader->partial_len < len) {
+
+        size = ngx_max(2 * reader->partial_size, reader->partial_len + len);
+
+        partial = ngx_alloc(size, ngx_cycle->log);
+        if (partial == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (reader->partial) {
+            ngx_memcpy(partial, reader->partial, reader->partial_len);
+            ngx_free(reader->partial);
+        }
+
+        reader->partial = partial;
+        reader->partial_size = size;
+    }
+
+    ngx_memcpy(reader->partial + reader->partial_len, p, len);
+    reader->partial_len += len;
+
+    return NGX_OK;
 }
 
 
@@ -372,6 +445,10 @@ cli_cleanup(void *data)
     if (reader->text) {
         ngx_free(reader->text);
     }
+
+    if (reader->partial) {
+        ngx_free(reader->partial);
+    }
 }
 
 
@@ -466,8 +543,13 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
         }
     }
 
-    if (reader->text_size - reader->text_len < len) {
-        size = ngx_max(4096, 2 * (reader->text_len + len));
+    if (len == 0) {
+        ngx_str_null(string);
+        return 1;
+    }
+
+    if (reader->text_size - reader->text_len < 3 * len) {
+        size = ngx_max(4096, 2 * reader->text_len + 3 * len);
 
         text = ngx_alloc(size, ngx_cycle->log);
         if (text == NULL) {
@@ -492,10 +574,19 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
     }
 
     string->data = reader->text + reader->text_len;
-    string->len = len;
 
-    ngx_memcpy(string->data, s, len);
-    reader->text_len += len;
+    if (ngx_http_claude_utf8_valid(s, len)) {
+        string->len = ngx_cpymem(string->data, s, len) - string->data;
+
+    } else {
+
+        /* half of a surrogate pair, which JSON can write */
+
+        string->len = ngx_http_claude_utf8_copy(string->data, s, len)
+                      - string->data;
+    }
+
+    reader->text_len += string->len;
 
     return 1;
 }
@@ -573,8 +664,6 @@ cli_on_end(void *ctx)
     if (reader->depth) {
         return 1;
     }
-
-    reader->ended = reader->read + yajl_get_bytes_consumed(reader->yajl);
 
     cli_kind(&reader->line);
     reader->handler(reader->data, &reader->line);

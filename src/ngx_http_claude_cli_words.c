@@ -46,7 +46,8 @@ static const ngx_http_claude_word_t  cli_model_codes[] = {
     { ngx_string("auth_failed"), NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN },
     { ngx_string("check_server_error"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
     { ngx_string("check_failed"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
-    { ngx_null_string, NGX_HTTP_CLAUDE_FAIL_MODEL }
+    { ngx_string("check_unreachable"), NGX_HTTP_CLAUDE_FAIL_OVERLOADED },
+    { ngx_null_string, NGX_HTTP_CLAUDE_FAIL_OVERLOADED }
 };
 
 
@@ -72,7 +73,9 @@ ngx_http_claude_cli_error(ngx_str_t *word)
 ngx_http_claude_fail_e
 ngx_http_claude_cli_model_error(ngx_str_t *error, ngx_str_t *code)
 {
-    if (cli_has(error, "Not logged in")) {
+    if (cli_has(error, "Not logged in")
+        || cli_has(error, "resolve authentication method"))
+    {
         return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
     }
 

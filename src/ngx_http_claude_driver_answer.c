@@ -17,14 +17,13 @@
 /* the longest wait between the CLI's own retries that is not cut, msec */
 #define DRIVER_PATIENCE    5000
 
-/* what to say when the wait is not known, seconds */
-#define DRIVER_RETRY_AFTER 30
 
-
+static void driver_tool(ngx_http_claude_process_t *process);
 static void driver_usage(ngx_http_claude_turn_t *turn,
     ngx_http_claude_cli_line_t *line);
 static void driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
+static ngx_str_t driver_words(ngx_http_claude_turn_t *turn, ngx_str_t *text);
 static void driver_fail_reason(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
 
@@ -57,10 +56,14 @@ static struct {
 void
 ngx_http_claude_driver_log(ngx_http_claude_turn_t *turn, ngx_pid_t pid)
 {
+    ngx_str_t  *words;
+
+    words = turn->words.len ? &turn->words : &turn->reason;
+
     ngx_log_error(driver_fails[turn->fail].level, turn->log, 0,
                   "claude: %s%s%V, process %P, request %V",
-                  driver_fails[turn->fail].text, turn->reason.len ? ": " : "",
-                  &turn->reason, pid, &turn->id);
+                  driver_fails[turn->fail].text, words->len ? ": " : "",
+                  words, pid, &turn->id);
 }
 
 
@@ -129,7 +132,7 @@ driver_event(ngx_http_claude_process_t *process,
         type = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE];
 
         if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
-            process->tool = 1;
+            driver_tool(process);
             return;
         }
 
@@ -176,6 +179,36 @@ driver_event(ngx_http_claude_process_t *process,
     ngx_http_claude_link_add(&process->answer, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
+}
+
+
+/*
+ * A call of a tool that was not offered.  The CLI would answer it itself and
+ * ask the model again, as soon as the call is complete, so it is stopped
+ * while it begins.  What was said before it is the answer.
+ */
+
+static void
+driver_tool(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    process->tool = 1;
+
+    if (!process->texted) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                    "the model called a tool that it was not offered");
+        return;
+    }
+
+    turn->stop = NGX_HTTP_CLAUDE_STOP_END;
+
+    driver_interrupt(process);
+    ngx_http_claude_driver_rearm(process);
+
+    turn->is_finished = 1;
+    turn->handlers->finished(turn);
 }
 
 
@@ -228,20 +261,6 @@ driver_stop(ngx_http_claude_process_t *process,
     }
 
     turn->stop = ngx_http_claude_cli_stop(reason);
-
-    if (turn->stop == NGX_HTTP_CLAUDE_STOP_TOOL || process->tool) {
-
-        /* no tools were offered: the CLI would answer the call itself */
-
-        if (!process->texted) {
-            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
-                        "the model called a tool that it was not offered");
-            return;
-        }
-
-        turn->stop = NGX_HTTP_CLAUDE_STOP_END;
-        process->cut = 1;
-    }
 
     /* after anything but these, an empty end too, the CLI would ask again */
 
@@ -422,9 +441,21 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
 
     switch (fail) {
 
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
+
+        if (process->tool) {
+
+            /* the model's fault: the process does as it should */
+
+            driver_interrupt(process);
+            ngx_http_claude_driver_rearm(process);
+            break;
+        }
+
+        /* fall through */
+
     case NGX_HTTP_CLAUDE_FAIL_INTERNAL:
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
-    case NGX_HTTP_CLAUDE_FAIL_CLI:
     case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
@@ -481,13 +512,6 @@ driver_fail_reason(ngx_http_claude_process_t *process,
     switch (turn->fail) {
 
     case NGX_HTTP_CLAUDE_FAIL_RATE_LIMIT:
-
-        if (turn->retry_after == 0) {
-            turn->retry_after = DRIVER_RETRY_AFTER;
-        }
-
-        /* fall through */
-
     case NGX_HTTP_CLAUDE_FAIL_REQUEST:
     case NGX_HTTP_CLAUDE_FAIL_TOO_LARGE:
     case NGX_HTTP_CLAUDE_FAIL_CONTEXT:
@@ -497,10 +521,7 @@ driver_fail_reason(ngx_http_claude_process_t *process,
 
         /* these words name the operator's gateway: they are for the log */
 
-        if (reason && reason->len) {
-            ngx_log_error(NGX_LOG_INFO, turn->log, 0, "claude: %V", reason);
-        }
-
+        turn->words = driver_words(turn, reason);
         return;
 
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
@@ -519,7 +540,37 @@ driver_fail_reason(ngx_http_claude_process_t *process,
     }
 
     if (reason && reason->len) {
-        turn->reason.data = ngx_pstrdup(turn->pool, reason);
-        turn->reason.len = turn->reason.data ? reason->len : 0;
+        turn->reason = driver_words(turn, reason);
     }
+}
+
+
+/* a copy in one line: none of it may look like a line of nginx's log */
+
+static ngx_str_t
+driver_words(ngx_http_claude_turn_t *turn, ngx_str_t *text)
+{
+    size_t     i;
+    ngx_str_t  words;
+
+    ngx_str_null(&words);
+
+    if (text == NULL || text->len == 0) {
+        return words;
+    }
+
+    words.data = ngx_pstrdup(turn->pool, text);
+    if (words.data == NULL) {
+        return words;
+    }
+
+    words.len = text->len;
+
+    for (i = 0; i < words.len; i++) {
+        if (words.data[i] < 0x20 || words.data[i] == 0x7f) {
+            words.data[i] = ' ';
+        }
+    }
+
+    return words;
 }

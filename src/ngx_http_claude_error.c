@@ -7,6 +7,7 @@
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_utf8.h"
 
 
 /* a longer wait makes SDKs sleep on without a word, seconds */
@@ -78,17 +79,9 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
     va_end(args);
 
-    /* not cut in the midst of a character */
+    /* a URI may hold anything, and the cut be in the midst of a character */
 
-    if (p == buf + sizeof(buf)) {
-        while (p > buf && (p[-1] & 0xc0) == 0x80) {
-            p--;
-        }
-
-        if (p > buf && p[-1] >= 0xc0) {
-            p--;
-        }
-    }
+    ngx_http_claude_utf8_clean(buf, p - buf);
 
     error->status = status;
     error->type.data = (u_char *) error_type(status);
@@ -135,6 +128,11 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
 
     p = wait;
     space = turn->reason.len ? " " : "";
+
+    if (turn->fail == NGX_HTTP_CLAUDE_FAIL_CLI && turn->reason.len) {
+        space = " What happened: ";
+    }
+
     param = (turn->fail == NGX_HTTP_CLAUDE_FAIL_MODEL) ? "model" : NULL;
 
     if (turn->fail == NGX_HTTP_CLAUDE_FAIL_CONTEXT) {

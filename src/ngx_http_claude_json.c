@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_utf8.h"
 
 #include <yajl/yajl_gen.h>
 #include <yajl/yajl_parse.h>
@@ -360,6 +361,11 @@ json_text(ngx_http_claude_json_reader_t *reader, ngx_str_t *text,
 
     if (len && memchr(s, '\0', len)) {
         json_refuse(reader, "a string holds a NUL character");
+        return NGX_ERROR;
+    }
+
+    if (!ngx_http_claude_utf8_valid(s, len)) {
+        json_refuse(reader, "a string is not valid UTF-8");
         return NGX_ERROR;
     }
 

@@ -61,7 +61,10 @@ static void process_pidfd_handler(ngx_event_t *rev);
 static ngx_connection_t *process_pipe(ngx_http_claude_process_t *process,
     ngx_fd_t fd);
 static void process_close_pipe(ngx_connection_t **c);
+static void process_dismiss(ngx_http_claude_process_t *process);
 static void process_close(ngx_http_claude_process_t *process);
+static ngx_int_t process_discard(ngx_http_claude_process_t *process,
+    ngx_connection_t **c);
 static void process_read_handler(ngx_event_t *rev);
 static ngx_int_t process_read(ngx_http_claude_process_t *process);
 static void process_err_handler(ngx_event_t *rev);
@@ -414,7 +417,7 @@ ngx_http_claude_process_end(ngx_http_claude_process_t *process)
     }
 
     process->ending = 1;
-    process_close(process);
+    process_dismiss(process);
 }
 
 
@@ -488,7 +491,7 @@ process_started(ngx_http_claude_spawn_t *spawn,
     }
 
     if (process->ending) {
-        process_close(process);
+        process_dismiss(process);
         return;
     }
 
@@ -533,10 +536,16 @@ process_exited(ngx_http_claude_spawn_t *spawn, int status)
             process_err_handler(process->err->read);
         }
 
-        while (process->out && !process->ending && !process->is_broken
-               && process_read(process) == NGX_OK)
-        {
-            /* void */
+        /* what is left in the pipe is all there will be */
+
+        while (process->out && !process->ending && !process->is_broken) {
+            process->out->read->ready = 1;
+
+            if (process_read(process) == NGX_AGAIN
+                && process->drained)
+            {
+                break;
+            }
         }
     }
 
@@ -666,16 +675,18 @@ process_close_pipe(ngx_connection_t **c)
 }
 
 
-/* all but what tells of its exit */
+/*
+ * Tells the process to end.  Its stdout and stderr are read on, and thrown
+ * away, until it has: a CLI that gets SIGTERM and cannot write hangs, and may
+ * go on calling the model.
+ */
 
 static void
-process_close(ngx_http_claude_process_t *process)
+process_dismiss(ngx_http_claude_process_t *process)
 {
     process_err_flush(process);
 
     process_close_pipe(&process->in);
-    process_close_pipe(&process->out);
-    process_close_pipe(&process->err);
 
     if (process->lifeline != (ngx_fd_t) -1) {
         (void) close(process->lifeline);
@@ -683,6 +694,61 @@ process_close(ngx_http_claude_process_t *process)
     }
 
     process_drop_pieces(process);
+
+    if (process->paused) {
+        ngx_http_claude_process_resume(process);
+    }
+}
+
+
+/* all but what tells of its exit */
+
+static void
+process_close(ngx_http_claude_process_t *process)
+{
+    process_dismiss(process);
+
+    process_close_pipe(&process->out);
+    process_close_pipe(&process->err);
+}
+
+
+/* NGX_DONE: nothing can come any more */
+
+static ngx_int_t
+process_discard(ngx_http_claude_process_t *process, ngx_connection_t **c)
+{
+    static u_char  buf[PROCESS_READ_SIZE];
+
+    ssize_t      n;
+    ngx_uint_t   i;
+    ngx_event_t *rev;
+
+    rev = (*c)->read;
+
+    for (i = 0; i < PROCESS_READS; i++) {
+
+        n = read((*c)->fd, buf, PROCESS_READ_SIZE);
+
+        if (n == -1 && ngx_errno == NGX_EAGAIN) {
+            rev->ready = 0;
+
+            if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+                process_close_pipe(c);
+            }
+
+            return NGX_AGAIN;
+        }
+
+        if (n <= 0) {
+            process_close_pipe(c);
+            return NGX_DONE;
+        }
+    }
+
+    ngx_post_event(rev, &ngx_posted_next_events);
+
+    return NGX_AGAIN;
 }
 
 
@@ -706,6 +772,11 @@ process_read_handler(ngx_event_t *rev)
         return;
     }
 
+    if (process->ending || process->is_broken) {
+        (void) process_discard(process, &process->out);
+        return;
+    }
+
     for (i = 0, rc = NGX_OK; i < PROCESS_READS && rc == NGX_OK; i++) {
 
         if (process->paused) {
@@ -715,13 +786,16 @@ process_read_handler(ngx_event_t *rev)
         rc = process_read(process);
     }
 
-    if (process->ending || process->is_broken) {
-        return;
+    if (!process->ending && !process->is_broken) {
+        process->handlers->quiet(process);
     }
 
-    process->handlers->quiet(process);
-
     if (process->ending || process->is_broken) {
+
+        if (process->out) {
+            (void) process_discard(process, &process->out);
+        }
+
         return;
     }
 
@@ -759,6 +833,7 @@ process_read(ngx_http_claude_process_t *process)
 
         if (ngx_errno == NGX_EAGAIN) {
             process->out->read->ready = 0;
+            process->drained = 1;
             return NGX_AGAIN;
         }
 
@@ -779,6 +854,7 @@ process_read(ngx_http_claude_process_t *process)
         return NGX_DONE;
     }
 
+    process->drained = 0;
     process->reading = 1;
     rc = ngx_http_claude_cli_read(process->reader, buf, n);
     process->reading = 0;
@@ -798,6 +874,17 @@ process_read(ngx_http_claude_process_t *process)
                        "see claude_max_line", process->max_line);
         process_broken(process);
         return NGX_DONE;
+    }
+
+    /* less than was asked for: the pipe is empty, more will be announced */
+
+    if (n < PROCESS_READ_SIZE) {
+
+        if (process->out) {
+            process->out->read->ready = 0;
+        }
+
+        return NGX_AGAIN;
     }
 
     return NGX_OK;
@@ -831,6 +918,11 @@ process_err_handler(ngx_event_t *rev)
 
     c = rev->data;
     process = c->data;
+
+    if (process->ending || process->is_broken) {
+        (void) process_discard(process, &process->err);
+        return;
+    }
 
     for (i = 0; i < PROCESS_READS; i++) {
 
@@ -1012,7 +1104,7 @@ process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p, size_t room)
 
         /* not in the midst of a character */
 
-        while ((s[len] & 0xc0) == 0x80) {
+        while (len > 1 && (s[len] & 0xc0) == 0x80) {
             len--;
         }
     }
@@ -1079,7 +1171,7 @@ process_broken(ngx_http_claude_process_t *process)
     process->is_broken = 1;
     process->handlers->broken(process);
 
-    process_close(process);
+    process_dismiss(process);
 }
 
 

@@ -127,6 +127,7 @@ struct ngx_http_claude_process_s {
     unsigned                                  told:1;      /* client text */
     unsigned                                  paused:1;
     unsigned                                  reading:1;   /* in a handler */
+    unsigned                                  drained:1;   /* pipe is empty */
     unsigned                                  ending:1;
     unsigned                                  is_broken:1;
     unsigned                                  err_cut:1;

@@ -91,7 +91,7 @@ ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
 
             /* not in the midst of a character */
 
-            while ((p[n] & 0xc0) == 0x80) {
+            while (n > 1 && (p[n] & 0xc0) == 0x80) {
                 n--;
             }
         }

@@ -147,6 +147,7 @@ struct ngx_http_claude_turn_s {
     ngx_http_claude_stop_e               stop;
     ngx_http_claude_fail_e               fail;
     ngx_str_t                            reason;     /* for the client */
+    ngx_str_t                            words;      /* the log, instead */
     time_t                               retry_after; /* seconds, 0: unknown */
     ngx_http_claude_rung_e               rung;
     ngx_msec_t                           begun;      /* ngx_current_msec */
