@@ -158,8 +158,11 @@ body_slice(body_t *body, size_t size)
     ngx_int_t   rc;
 
     b = body->in->buf;
+    rc = NGX_OK;
 
-    if (ngx_buf_in_memory(b)) {
+    /* the last buffer of a body may hold nothing and be of no kind */
+
+    if (ngx_buf_in_memory(b) && b->pos < b->last) {
         size = ngx_min(size, (size_t) (b->last - b->pos));
 
         rc = ngx_http_claude_json_read(body->reader, b->pos, size);
@@ -169,7 +172,7 @@ body_slice(body_t *body, size_t size)
             return rc;
         }
 
-    } else {
+    } else if (b->in_file && b->file_pos < b->file_last) {
         rc = body_file(body, b, size);
 
         if (body->pos < b->file_last - b->file_pos) {

@@ -185,6 +185,9 @@ ngx_http_claude_driver_spawn(ngx_http_claude_profile_t *profile,
         process->doubtful = 1;
     }
 
+    /* ahead of need: no reason for a worker to live on */
+
+    process->timer.cancelable = 1;
     ngx_add_timer(&process->timer, DRIVER_START);
 
     return process;
@@ -201,7 +204,10 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->tool = 0;
     process->texted = 0;
     process->cut = 0;
-    process->warming = 0;
+    process->err_total = 0;
+    process->err_cut = 0;
+
+    ngx_http_claude_process_idle(process, 0);
 
     turn->process = process;
     turn->rung = rung;
@@ -525,6 +531,10 @@ driver_started(ngx_http_claude_process_t *process)
                                      ? NGX_HTTP_CLAUDE_PROCESS_BUSY
                                      : NGX_HTTP_CLAUDE_PROCESS_STARTING,
                                      process->pid, process->start);
+
+    if (process->turn == NULL) {
+        ngx_http_claude_process_idle(process, 1);
+    }
 
     ngx_http_claude_process_flush(process);
 }

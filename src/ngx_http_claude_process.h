@@ -84,7 +84,6 @@ struct ngx_http_claude_process_s {
 
     unsigned                                  used:1;   /* has a tenant */
     unsigned                                  pooled:1; /* idle */
-    unsigned                                  warming:1; /* ahead of need */
     unsigned                                  cut:1;    /* take the question
                                                            back */
     unsigned                                  resulted:1; /* the CLI is done */
