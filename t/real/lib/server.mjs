@@ -75,10 +75,9 @@ const taken = new Set();
 export async function freePort() {
     const first = Number(process.env.TEST_NGINX_PORT ?? 0);
     for (let port = first; first && port < first + 10; port++) {
-        if (!taken.has(port) && await portIsFree(port)) {
-            taken.add(port);
-            return port;
-        }
+        if (taken.has(port)) continue;
+        taken.add(port);
+        if (await portIsFree(port)) return port;
     }
     const probe = net.createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');
@@ -226,6 +225,12 @@ class Server {
         return findProcesses(hasEnvironment(`HOME=${join(this.dir, 'home')}`));
     }
 
+    /* The workers' pids; the master is our child. */
+    workers() {
+        const { pid } = this.nginx;
+        return readProc(pid, `task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+    }
+
     /* One request; the answer as {status, headers, text, json, sent, chunks: [{at, text}]}. */
     request(method, path, { body, headers = {}, key = KEY, signal } = {}) {
         const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
@@ -263,12 +268,12 @@ class Server {
         return (await this.request('GET', '/claude-status')).json;
     }
 
-    /* Every slot free: nothing runs, and no CLI is at work for anybody. */
+    /* Every slot free: nothing runs, and no CLI is at work for anybody; idle ones may wait. */
     idle(ms = 5000 * SLOW) {
         return waitFor('no turn running', async () => {
             const { turns, processes } = await this.status();
             return turns.running === 0 && turns.waiting === 0
-                && processes.every(({ state }) => state === 'idle');
+                && processes.every(({ state }) => state !== 'busy' && state !== 'ending');
         }, ms);
     }
 

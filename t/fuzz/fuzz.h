@@ -1,0 +1,108 @@
+
+/*
+ * What the fuzz targets share: an nginx as far as the parsers need one, a
+ * source of sizes to cut the input at, and the checks.  See README.md.
+ */
+
+
+#ifndef _FUZZ_H_INCLUDED_
+#define _FUZZ_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_json.h"
+
+
+/* ends the run, and libFuzzer keeps the input */
+#define fuzz_check(condition)                                                 \
+    if (!(condition)) {                                                       \
+        fuzz_failed(__FILE__, __LINE__, #condition);                          \
+    }
+
+void fuzz_failed(const char *file, int line, const char *what);
+
+
+/*
+ * The input of one run.  Sizes to cut it at follow from the whole input, so
+ * that a corpus is of plain texts, and a run is the same each time.
+ */
+typedef struct {
+    const u_char             *p;
+    const u_char             *last;
+    uint64_t                  state;
+} fuzz_input_t;
+
+void fuzz_input(fuzz_input_t *in, const u_char *p, size_t len);
+
+/* from 0 to n - 1 */
+size_t fuzz_number(fuzz_input_t *in, size_t n);
+
+/* a size from 1 to max, small ones more often, and no more than left */
+size_t fuzz_size(fuzz_input_t *in, size_t max, size_t left);
+
+/* up to the next byte of that value, which is taken as well */
+ngx_str_t fuzz_until(fuzz_input_t *in, u_char ch);
+
+/* the rest */
+ngx_str_t fuzz_rest(fuzz_input_t *in);
+
+
+/* a pool in which each allocation has its own redzone */
+ngx_pool_t *fuzz_pool(void);
+
+/*
+ * A copy with the end of the memory right behind it.  valid: bytes that are
+ * no UTF-8 become question marks.
+ */
+ngx_str_t fuzz_copy(ngx_pool_t *pool, ngx_str_t s, ngx_uint_t valid);
+
+/* UTF-8 as RFC 3629 has it: nothing overlong, no surrogates */
+ngx_uint_t fuzz_utf8(const u_char *p, size_t len);
+
+/* reads every byte, for ASan to see */
+void fuzz_touch(ngx_str_t *s);
+
+
+/* the tree of a text that must be JSON, read by the module's own reader */
+ngx_http_claude_json_t *fuzz_json(ngx_pool_t *pool, u_char *p, size_t len);
+
+/* member name of an object, which must be there, of that type */
+ngx_http_claude_json_t *fuzz_member(ngx_http_claude_json_t *node,
+    const char *name, ngx_http_claude_json_type_e type);
+
+ngx_uint_t fuzz_same(ngx_str_t *a, ngx_str_t *b);
+
+
+/* a request with all that the dialects look at, to free with the pool */
+typedef struct {
+    ngx_pool_t                   *pool;
+    ngx_http_request_t            request;
+    ngx_connection_t              connection;
+    ngx_event_t                   read;
+    ngx_event_t                   write;
+    ngx_http_log_ctx_t            log_ctx;
+    ngx_log_t                     log;
+    ngx_http_core_loc_conf_t      clcf;
+    ngx_http_claude_loc_conf_t    lcf;
+    ngx_http_claude_ctx_t         ctx;
+    ngx_http_claude_chat_t        chat;
+    ngx_http_complex_value_t      model;
+    ngx_http_complex_value_t      system;
+    ngx_http_claude_model_t       map[8];
+    ngx_array_t                   models;
+    void                         *loc_confs[2];
+    void                         *ctxs[2];
+} fuzz_request_t;
+
+fuzz_request_t *fuzz_request(ngx_pool_t *pool);
+
+
+#endif /* _FUZZ_H_INCLUDED_ */
