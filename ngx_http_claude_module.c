@@ -24,8 +24,10 @@
 #define CLAUDE_HEALTH  2
 #define CLAUDE_STATUS  3
 
-/* connections that one turn takes: its client, three pipes */
-#define CLAUDE_TURN_CONNECTIONS  4
+/* connections that a process takes: three pipes, and one that tells of its
+ * end when another worker started it; and a worker, with its listen sockets */
+#define CLAUDE_PROCESS_CONNECTIONS  4
+#define CLAUDE_WORKER_CONNECTIONS   8
 
 
 static ngx_int_t ngx_http_claude_preconfiguration(ngx_conf_t *cf);
@@ -849,18 +851,19 @@ ngx_http_claude_check_connections(ngx_cycle_t *cycle,
     ngx_core_conf_t   *ccf;
     ngx_event_conf_t  *ecf;
 
-    /* one worker may get all turns; waiting ones have their clients */
+    /* one worker may get all turns and processes, and those who wait */
 
-    need = CLAUDE_TURN_CONNECTIONS * mcf->max_concurrent + mcf->queue + 8;
+    need = CLAUDE_PROCESS_CONNECTIONS * mcf->max_processes
+           + mcf->max_concurrent + mcf->queue + CLAUDE_WORKER_CONNECTIONS;
 
     ecf = ngx_event_get_conf(cycle->conf_ctx, ngx_event_core_module);
 
     if (ecf->connections < need) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "claude: %ui worker_connections are less than the %ui "
-                      "that %ui concurrent and %ui waiting turns may need in "
-                      "one worker", ecf->connections, need,
-                      mcf->max_concurrent, mcf->queue);
+                      "that %ui processes, %ui concurrent and %ui waiting "
+                      "turns may need in one worker", ecf->connections, need,
+                      mcf->max_processes, mcf->max_concurrent, mcf->queue);
     }
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);

@@ -225,6 +225,8 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
     ngx_memcpy(k->hash, hash, sizeof(hash));
     k->name = *name;
 
+    ngx_explicit_memzero(key->data, key->len);
+
     if (name->len == 0) {
         p = ngx_pnalloc(cf->pool, sizeof("key") + NGX_INT_T_LEN);
         if (p == NULL) {

@@ -112,6 +112,10 @@ request_model(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
+        if (chat->model.len == 0) {
+            ngx_str_set(&chat->model, "sonnet");
+        }
+
     } else if (node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
         return request_error(chat, "model", "'model' must be a string.");
 

@@ -38,7 +38,7 @@ static struct {
     { NGX_LOG_WARN, "the queue is full, see claude_queue" },
     { NGX_LOG_WARN, "waited too long, see claude_queue and "
                     "claude_max_concurrent" },
-    { NGX_LOG_ERR,  "no CLI could be started, see claude_binary" },
+    { NGX_LOG_ERR,  "no CLI could be started, see the line before" },
     { NGX_LOG_ERR,  "the CLI is not logged in, see claude_env" },
     { NGX_LOG_ERR,  "the CLI is too old, 2.1.260 or later is needed" },
     { NGX_LOG_ERR,  "the CLI failed" },

@@ -508,8 +508,9 @@ process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err, const char *what)
     process->unavailable = 1;
 
     ngx_log_error(NGX_LOG_ERR, process->log, err,
-                  "claude: \"%s\" could not be started: %s failed",
-                  process->profile->binary, what);
+                  "claude: \"%s\" could not be started in \"%s\": %s failed",
+                  process->profile->binary, process->profile->directory,
+                  what);
 
     process_reason(process, "it could not be started");
     process_broken(process);

@@ -30,7 +30,7 @@ static ngx_uint_t status_alive(ngx_http_claude_zone_sums_t *sums);
 
 
 static const char  *status_states[] = {
-    "free", "reserved", "starting", "idle", "busy", "asked for", "evicted",
+    "free", "reserved", "starting", "idle", "busy", "wanted", "evicted",
     "ending"
 };
 

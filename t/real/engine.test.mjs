@@ -1,0 +1,587 @@
+/*
+ * The engine with the real CLI: which rung of the ladder a turn takes, that the model gets the
+ * same conversation on every rung, and that nobody notices killed processes, full tables, other
+ * workers and reloads. The stub shows what reached the model, the log of turns the rung.
+ */
+
+import { after, before, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { KEY, OTHER_KEY, SLOW, isAlive, sleep, waitFor } from './lib/server.mjs';
+import { ask, endKilled, logged, random, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
+
+const DEFAULTS = 'claude_max_concurrent 6; claude_max_processes 6;';
+
+/* A turn that has to succeed, with its rung. */
+async function turn(server, body) {
+    const answer = await ask(server, body);
+    assert.equal(answer.status, 200, JSON.stringify(answer.error));
+    assert.equal(answer.error, undefined, JSON.stringify(answer.error));
+    assert.ok(answer.done);
+    return { ...answer, ...await logged(server, answer.tag) };
+}
+
+/* The idle, unused process of the pool, or none when claude_warm is 0. */
+const warmIsThere = (server) => waitFor('a warm process',
+    async () => (await rowsIn(server, 'idle')).some(({ turns }) => turns === 0), 15000 * SLOW);
+
+/* A conversation that goes on by itself: say(text) asks, and keeps what was answered. */
+function talk(server, options = {}) {
+    const messages = [];
+    return {
+        messages,
+        async say(text, more = {}) {
+            const answer = await turn(server, { ...options, ...more, messages: [...messages, user(text)] });
+            messages.push(user(text), assistant(answer.content));
+            return answer;
+        },
+    };
+}
+
+const rungsOf = (answers) => answers.map(({ rung }) => rung);
+
+/* What the model was asked about the question that holds this text. */
+const askedAbout = (server, text) => server.stub.requests.filter((request) => {
+    const [role, ...texts] = conversation(request).at(-1);
+    return role === 'user' && texts.join('').includes(text);
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+describe('rungs', () => {
+    let server;
+    let workers;
+
+    before(async () => {
+        server = await startEngine({ http: `${DEFAULTS} claude_warm 1;` });
+        await warmIsThere(server);
+        workers = await workerAgents(server);
+    });
+    after(() => server?.end());
+
+    test('warm, live, live, edited, retried, another conversation', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        const said = [await one.say('a'), await one.say('b'), await one.say('c')];
+        const edited = await turn(server, { agent, messages: [...one.messages.slice(0, 2), user('b, edited')] });
+        const retried = await turn(server, { agent, messages: [...one.messages.slice(0, 2), user('b, edited')] });
+        const fresh = await turn(server, { agent, messages: [user('something else')] });
+        assert.deepEqual(rungsOf([...said, edited, retried, fresh]),
+            ['warm', 'live', 'live', 'rewound', 'rewound', 'recycled']);
+    });
+
+    test('live right after the last byte of an answer, every time', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        const said = [];
+        for (let i = 0; i < 10; i++) said.push(await one.say(`quick ${i}`));
+        assert.deepEqual(rungsOf(said.slice(1)), Array(9).fill('live'));
+    });
+
+    test('an answer that the client has trimmed is the same answer', async () => {
+        const { agent } = workers[0];
+        const script = scripted({ deltas: ['\n ', ' spaced', ' out ', '\n\n'] });
+        const one = await turn(server, { agent, messages: [user(script)] });
+        assert.equal(one.content, '\n  spaced out \n\n');
+        const next = await turn(server, { agent, messages: [user(script), assistant('spaced out'), user('go on')] });
+        assert.equal(next.rung, 'live');
+    });
+
+    test('white space at the ends of a message of the user counts', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('code:');
+        const messages = [user('code:\n\n    '), one.messages[1], user('spaces?')];
+        await turn(server, { agent, messages });
+        assert.deepEqual(conversation(askedAbout(server, 'spaces?')[0])[0], ['user', 'code:\n\n    ']);
+    });
+
+    test('another key never gets a used process', async () => {
+        await warmIsThere(server);
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('my secret');
+        const pids = (await server.status()).processes.filter(({ turns }) => turns > 0).map(({ pid }) => pid);
+        const other = await turn(server, { agent, key: OTHER_KEY, messages: [...one.messages, user('which?')] });
+        assert.match(other.rung, /^(warm|cold)$/);
+        const rows = (await server.status()).processes.filter(({ turns }) => turns > 0);
+        assert.equal(rows.filter(({ pid }) => !pids.includes(pid)).length, 1, 'a process of its own');
+        assert.match((await one.say('still there?')).rung, /^live$/);
+    });
+
+    test('another model and another system prompt do not go on live', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('x');
+        const messages = [...one.messages, user('y')];
+        const opus = await turn(server, { agent, model: 'opus', messages });
+        const prompted = await turn(server, { agent, messages: [system('Be brief.'), ...messages] });
+        assert.deepEqual(rungsOf([opus, prompted]), ['recycled', 'recycled']);
+    });
+
+    test('two requests for one conversation at once: both right, one live', async () => {
+        for (let round = 0; round < 5; round++) {
+            const one = talk(server);
+            await one.say(`at once, round ${round}`);
+            const both = await Promise.all(['left', 'right'].map((side) => turn(server, {
+                messages: [...one.messages, user(`${side} ${round}`)],
+            })));
+            both.forEach(({ content }, i) => assert.equal(content, `echo: ${['left', 'right'][i]} ${round}`));
+            assert.equal(both.filter(({ rung }) => rung === 'live').length, 1, String(rungsOf(both)));
+            for (const side of ['left', 'right']) {
+                const asked = askedAbout(server, `${side} ${round}`);
+                assert.equal(asked.length, 1);
+                assert.deepEqual(conversation(asked[0]), [
+                    ...one.messages.map(({ role, content }) => [role, content]), ['user', `${side} ${round}`],
+                ]);
+            }
+        }
+    });
+
+    test('an idle process that was killed is not missed', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('before');
+        const before = (await rowsIn(server, 'idle')).filter(({ turns }) => turns > 0);
+        before.forEach(({ pid }) => process.kill(pid, 'SIGKILL'));
+        const next = await one.say('after');
+        assert.notEqual(next.rung, 'live');
+        assert.equal(next.content, 'echo: after');
+        await waitFor('the dead to leave their rows', async () => {
+            const pids = (await server.status()).processes.map(({ pid }) => pid);
+            return before.every(({ pid }) => !pids.includes(pid));
+        }, 3000 * SLOW);
+    });
+
+    test('a live process that is killed before its first word is replaced, unnoticed', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('first');
+        const question = `slow${scripted({ delay_ms: 700, text: 'there' })}`;
+        const answer = one.say(question);
+        await waitFor('the question upstream', () => askedAbout(server, 'slow').length === 1);
+        const [busy] = await rowsIn(server, 'busy');
+        process.kill(busy.pid, 'SIGKILL');
+        assert.equal((await answer).content, 'there');
+        assert.deepEqual(askedAbout(server, 'slow').map((request) => conversation(request)),
+            Array(2).fill([['user', 'first'], ['assistant', 'echo: first'], ['user', question]]));
+    });
+
+    test('a process that is killed after its first word is an error, not an end', async () => {
+        const asking = ask(server, {
+            messages: [user(`half ${scripted({ deltas: ['word '], repeat: 200, gap_ms: 20 })}`)],
+        });
+        await waitFor('the question upstream', () => askedAbout(server, 'half ').length === 1);
+        await sleep(300);
+        const [busy] = await rowsIn(server, 'busy');
+        process.kill(busy.pid, 'SIGKILL');
+        const answer = await asking;
+        assert.equal(answer.error?.code, 'cli_failed');
+        assert.ok(!answer.done && !answer.finish);
+    });
+
+    test('workers hand the process on: live on each side', async () => {
+        const one = talk(server);
+        await one.say('zero', { agent: workers[0].agent });
+        const before = (await server.status()).handed;
+        const said = [];
+        for (let i = 1; i <= 8; i++) said.push(await one.say(`on ${i}`, { agent: workers[i % 2].agent }));
+        assert.deepEqual(said.map(({ worker }) => worker), [1, 0, 1, 0, 1, 0, 1, 0].map((i) => workers[i].pid));
+        assert.deepEqual(rungsOf(said), Array(8).fill('live'));
+        assert.ok((await server.status()).handed >= before + 8);
+    });
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+describe('a worker goes', () => {
+    let server;
+
+    before(async () => {
+        server = await startEngine({ http: `${DEFAULTS} claude_warm 0;` });
+    });
+    after(() => server && endKilled(server));
+
+    test('without claude_warm the first is cold', async () => {
+        assert.equal((await turn(server, { messages: [user('hi')] })).rung, 'cold');
+    });
+
+    /* Started by the first worker, live on the second. */
+    async function movedConversation() {
+        const [a, b] = await workerAgents(server);
+        const one = talk(server, { key: OTHER_KEY });
+        await one.say('begun', { agent: a.agent });
+        assert.equal((await one.say('moved', { agent: b.agent })).rung, 'live');
+        const row = (await rowsIn(server, 'idle')).find(({ worker, turns }) => worker === b.pid && turns >= 2);
+        assert.ok(row, JSON.stringify(await server.status()));
+        return { a, b, one, row };
+    }
+
+    test('a process that another worker took over outlives the worker that started it', async () => {
+        const { a, b, one, row } = await movedConversation();
+        const streaming = one.say(scripted({ deltas: ['tick '], repeat: 40, gap_ms: 20 }), { agent: b.agent });
+        await waitFor('the stream to run', async () => (await rowsIn(server, 'busy')).length === 1);
+        process.kill(a.pid, 'SIGKILL');
+        assert.equal((await streaming).content, 'tick '.repeat(40));
+        await waitFor('the new worker', () => server.workers().length === 2 && !server.workers().includes(a.pid));
+        await sleep(300);
+        const next = await one.say('still here?', { agent: b.agent });
+        assert.equal(next.rung, 'live');
+        assert.ok(isAlive(row.pid));
+        await waitFor('the killed worker to be forgotten', async () => (await server.status()).processes
+            .every(({ worker }) => worker !== a.pid), 3000 * SLOW);
+    });
+
+    test('the processes of a killed worker are gone within 2 s, its turns are free', async () => {
+        const [a, b] = await workerAgents(server);
+        const one = talk(server, { agent: a.agent });
+        await one.say('idle one');
+        const lost = ask(server, { agent: a.agent, messages: [user(scripted({ delay_ms: 60000 }))] }).catch((e) => e);
+        await waitFor('a busy process', async () => (await rowsIn(server, 'busy')).length === 1);
+        const pids = (await server.status()).processes.filter(({ worker }) => worker === a.pid).map(({ pid }) => pid);
+        assert.ok(pids.length > 0);
+        process.kill(a.pid, 'SIGKILL');
+        assert.ok(await lost instanceof Error);
+        await waitFor('its processes to end', () => !pids.some(isAlive), 2500 * SLOW);
+        await server.idle();
+        assert.equal((await turn(server, { agent: b.agent, messages: [user('and now?')] })).content, 'echo: and now?');
+    });
+
+    test('reload: idle ones end at once, a stream finishes, in a process from another worker too', async () => {
+        const { b, one, row } = await movedConversation();
+        const idle = (await rowsIn(server, 'idle')).map(({ pid }) => pid).filter((pid) => pid !== row.pid);
+        const streaming = one.say(scripted({ deltas: ['tock '], repeat: 75, gap_ms: 20 }), { agent: b.agent });
+        await waitFor('the stream to run', async () => (await rowsIn(server, 'busy')).length === 1);
+        const workers = server.workers();
+        server.nginx.kill('SIGHUP');
+        await waitFor('new workers', () => server.workers().some((pid) => !workers.includes(pid)));
+        await waitFor('idle ones to end', () => !idle.some(isAlive), 1200 * SLOW);
+        assert.ok(isAlive(row.pid), 'the busy one is alive');
+        assert.equal((await streaming).content, 'tock '.repeat(75));
+        await waitFor('the old workers and the process to end',
+            () => !server.workers().some((pid) => workers.includes(pid)) && !isAlive(row.pid), 3000 * SLOW);
+        assert.equal((await one.say('after the reload')).content, 'echo: after the reload');
+        assert.ok((await server.status()).processes.every(({ worker }) => !workers.includes(worker)));
+    });
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+describe('limits', () => {
+    const KEYS = [KEY, OTHER_KEY, 'sk-engine-three'];
+
+    test('two processes for three keys: the longest idle gives way, all are answered', async () => {
+        const server = await startEngine({
+            http: 'claude_max_concurrent 2; claude_max_processes 2; claude_warm 1;', server: `claude_api_key ${KEYS[2]} name=three;`,
+        });
+        try {
+            let most = 0;
+            const watch = setInterval(() => {
+                server.status().then(({ processes }) => { most = Math.max(most, processes.length); }, () => {});
+            }, 40);
+            const talks = KEYS.map((key) => talk(server, { key }));
+            for (let i = 0; i < 3; i++) {
+                const said = await Promise.all(talks.map((one, k) => one.say(`question ${k} ${i}`)));
+                said.forEach(({ content }, k) => assert.equal(content, `echo: question ${k} ${i}`));
+            }
+            clearInterval(watch);
+            const { evicted } = await server.status();
+            assert.ok(evicted >= 2, `evicted: ${evicted}`);
+            assert.ok(most <= 2, `processes at once: ${most}`);
+        } finally {
+            await server.end();
+        }
+    });
+
+    test('one turn at a time: the waiting ones are served in order of arrival, over both workers', async () => {
+        const server = await startEngine({ http: 'claude_max_concurrent 1; claude_warm 1; claude_max_processes 4;' });
+        try {
+            const workers = await workerAgents(server);
+            const first = ask(server, { messages: [user(`hold ${scripted({ delay_ms: 1500 })}`)] });
+            await waitFor('the first to run', async () => (await server.status()).turns.running === 1);
+            const asking = [];
+            for (let i = 0; i < 5; i++) {
+                asking.push(ask(server, { messages: [user(`place ${i}`)] }));
+                await waitFor('the next to wait', async () => (await server.status()).turns.waiting === i + 1, 3000);
+            }
+            const answers = await Promise.all([first, ...asking]);
+            assert.deepEqual(answers.map(({ status }) => status), Array(6).fill(200));
+            assert.deepEqual(server.stub.requests.map((request) => conversation(request)[0][1].slice(0, 7)),
+                ['hold [[', 'place 0', 'place 1', 'place 2', 'place 3', 'place 4']);
+            workers.forEach(({ agent }) => agent.destroy());
+        } finally {
+            await server.end();
+        }
+    });
+
+    test('one that leaves the queue leaves no trace', async () => {
+        const server = await startEngine({ http: 'claude_max_concurrent 1; claude_warm 1; claude_max_processes 4;' });
+        try {
+            const first = ask(server, { messages: [user(`hold ${scripted({ delay_ms: 900 })}`)] });
+            await waitFor('the first to run', async () => (await server.status()).turns.running === 1);
+            await Promise.all([0, 1, 2].map(() => ask(server, { messages: [user('gone')], leave: 100 })));
+            await waitFor('nobody to wait', async () => (await server.status()).turns.waiting === 0, 1000 * SLOW);
+            assert.equal((await first).status, 200);
+            await turn(server, { messages: [user('last')] });
+            assert.equal(server.stub.requests.length, 2);
+        } finally {
+            await server.end();
+        }
+    });
+
+    test('claude_idle_timeout ends the idle, and the warm one is replaced', async () => {
+        const server = await startEngine({ http: 'claude_idle_timeout 1500ms; claude_warm 1; claude_max_concurrent 4; claude_max_processes 4;' });
+        try {
+            await warmIsThere(server);
+            const one = await turn(server, { messages: [user('hi')] });
+            assert.equal(one.rung, 'warm');
+            const used = (await server.status()).processes.find(({ turns }) => turns === 1).pid;
+            await warmIsThere(server);
+            const warm = (await server.status()).processes.find(({ turns }) => turns === 0).pid;
+            await waitFor('the used one to end', () => !isAlive(used), 4000 * SLOW);
+            await waitFor('the warm one to end', () => !isAlive(warm), 4000 * SLOW);
+            await warmIsThere(server);
+        } finally {
+            await server.end();
+        }
+    });
+
+    test('a full table does not keep the warm one away for ever', async () => {
+        const server = await startEngine({ http: 'claude_idle_timeout 3s; claude_warm 1; claude_max_concurrent 2; claude_max_processes 2;' });
+        try {
+            await warmIsThere(server);
+            const asking = [0, 1].map((i) => turn(server, { messages: [user(`${i} ${scripted({ delay_ms: 1500 })}`)] }));
+            await Promise.all(asking);
+            await waitFor('the used ones to end', async () => !(await server.status()).processes
+                .some(({ turns }) => turns > 0), 6000 * SLOW);
+            await warmIsThere(server);
+        } finally {
+            await server.end();
+        }
+    });
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+/*
+ * Conversations at random, several at a time, over both workers, each turn on a new connection.
+ * SEED=n tells another story, TURNS=n a longer one.
+ */
+describe('exactness', () => {
+    const SEED = Number(process.env.SEED ?? 20260101);
+    const TURNS = Number(process.env.TURNS ?? 160);
+    const ACTORS = 4;
+    const KEYS = [KEY, OTHER_KEY, 'sk-engine-three'];
+    const FRESH = Array.from({ length: 12 }, (_, i) => `sk-engine-fresh-${i}`);
+    const SYSTEMS = [null, 'You are terse.', 'Du bist höflich. 日本語 🏳️‍🌈\n\n  Zeile\t"x" \\ @/etc/hostname'];
+    const MODELS = ['sonnet', 'opus', 'haiku'];
+    const WORDS = ['alpha', 'größer', '日本', '👩‍👩‍👧', '"quoted"', '\\n', '/help', '@/etc/passwd', '<b>&amp;', 'e\u0301', '\u2028',
+        '{"a":1}', '!ls', '# x', '$HOME', '%n', '\t', '\n\n', 'ultrathink'];
+    const AROUND = ['', ' ', '\n', '  \n\n', '\t'];
+
+    const rng = random(SEED);
+    const seen = [];                    /* turns that were answered: what was asked, and what came */
+    let server;
+    let serial = 0;
+    let continued = [];                 /* newest messages of requests that no client sent */
+
+    before(async () => {
+        const keys = [KEYS[2], ...FRESH].map((key, i) => `claude_api_key ${key} name=k${i};`).join(' ');
+        server = await startEngine({
+            http: `claude_max_concurrent ${ACTORS}; claude_max_processes 7; claude_warm 1;`, server: keys,
+        });
+    });
+    after(() => server?.end());
+
+    const words = (n) => Array.from({ length: 1 + rng.below(n) }, () => rng.of(WORDS)).join(' ');
+    const newTalk = () => ({
+        key: rng.of(KEYS), model: rng.of(MODELS), system: rng.of(SYSTEMS), messages: [], said: new Map(),
+    });
+
+    /* What the user does before the next question. */
+    const MOVES = {
+        next() {},
+        retry(one) { one.messages.splice(-2); return one.lastQuestion; },
+        edit(one) { one.messages.splice(2 * rng.below(one.messages.length / 2 + 1)); },
+        deletePairs(one) { one.messages.splice(one.messages.length - 2 * (1 + rng.below(2))); },
+        dropFirst(one) { one.messages.splice(0, 2); },
+        rewrite(one) {
+            const at = one.messages.findLastIndex(({ role }) => role === 'assistant');
+            one.messages[at] = assistant(`rewritten by the client ${++serial}`);
+        },
+        model(one) { one.model = rng.of(MODELS); },
+        system(one) { one.system = rng.of(SYSTEMS); },
+        again(one) { one.messages.length = 0; },
+    };
+    const MOVE_WEIGHTS = {
+        next: 50, retry: 10, edit: 10, deletePairs: 6, dropFirst: 3, rewrite: 4, model: 5, system: 5, again: 4,
+    };
+    const ENDS = { end: 76, max_tokens: 5, refusal: 3, empty: 3, error: 2, leaveEarly: 5, leave: 6 };
+
+    function question(end) {
+        const text = `${rng.of(AROUND)}t${++serial}t ${words(5)}`;
+        const answer = `${rng.of(AROUND)}answer ${serial} ${words(6)}${rng.of(AROUND)}`;
+        const script = {
+            end: { deltas: Array.from(answer.matchAll(/[^]{1,9}/gu), ([part]) => part) },
+            max_tokens: { text: answer.trim(), stop_reason: 'max_tokens' },
+            refusal: { text: answer.trim(), stop_reason: 'refusal' },
+            empty: { empty: true },
+            error: { status: 500 },
+            leaveEarly: { delay_ms: 400, text: answer },
+            leave: { deltas: ['word '], repeat: 100, gap_ms: 10 },
+        }[end];
+        return `${text}${end === 'end' && rng.chance(0.3) ? '' : scripted(script)}`;
+    }
+
+    async function step(one) {
+        const move = one.messages.length ? rng.weighted(MOVE_WEIGHTS) : 'next';
+        const end = rng.weighted(ENDS);
+        const text = MOVES[move](one) ?? question(end);
+        const asked = [...one.messages, user(text)];
+        const body = {
+            key: one.key, model: one.model,
+            messages: one.system === null ? asked : [system(one.system), ...asked],
+            ...(rng.chance(0.15) ? { max_tokens: 1000 + rng.below(5) } : {}),
+            ...(rng.chance(0.1) ? { stop: ['STOP', `S${rng.below(9)}`] } : {}),
+        };
+        const leave = { leaveEarly: 30 + rng.below(150), leave: 'first' }[end];
+        const answer = await ask(server, { ...body, leave: text === one.lastQuestion ? undefined : leave });
+        one.lastQuestion = undefined;
+        if (answer.left) return;
+        if (answer.status !== 200) {
+            assert.match(text, /"status":500/, `${answer.status}: ${JSON.stringify(answer.error)}`);
+            return;
+        }
+        assert.equal(answer.error, undefined, JSON.stringify(answer.error));
+        assert.ok(answer.done, 'the stream has its end');
+        seen.push({ one, body, asked, answer, text, said: new Map(one.said) });
+        if (!answer.content.trim()) return;
+        if (!text.includes('[[stub')) assert.equal(answer.content, `echo: ${text}`);
+        const echoed = rng.of([answer.content, answer.content, answer.content.trim(), answer.content.trimEnd()]);
+        one.said.set(echoed, answer.content);
+        one.messages.push(user(text), assistant(echoed));
+        one.lastQuestion = text;
+    }
+
+    async function actor(talks, turns) {
+        while (turns.left > 0) {
+            turns.left -= 1;
+            const one = talks.splice(rng.below(talks.length), 1)[0];
+            await step(one);
+            if (rng.chance(0.08) && talks.length < 12) {
+                talks.push({ ...one, key: one.key, messages: [...one.messages], said: new Map(one.said) });
+            } else if (rng.chance(0.05)) {
+                talks.push(newTalk());
+            }
+            talks.push(one);
+        }
+    }
+
+    const tagOf = (text) => /t\d+t/.exec(text)?.[0];
+    const newestText = (request) => conversation(request).at(-1).slice(1).join('');
+
+    test(`${TURNS} turns at random reach the model as the clients have them (seed ${SEED})`, async () => {
+        const talks = Array.from({ length: 8 }, newTalk);
+        const turns = { left: TURNS };
+        await Promise.all(Array.from({ length: ACTORS }, () => actor(talks, turns)));
+        await server.idle();
+
+        const by = new Map();
+        for (const request of server.stub.requests) {
+            const tag = tagOf(newestText(request));
+            by.set(tag, [...by.get(tag) ?? [], request]);
+        }
+        continued = (by.get(undefined) ?? []).map((request) => conversation(request).at(-1).join(': '));
+        const faults = [];
+        for (const { body, asked, said, answer, text } of seen) {
+            const how = `${answer.tag} (${JSON.stringify(text).slice(0, 60)})`;
+            const requests = (by.get(tagOf(text)) ?? []).filter((request) => request.body.model.includes(body.model)
+                && request.body.messages.filter(({ role }) => role !== 'system').length === asked.length);
+            const fitting = requests.filter((request) => {
+                const got = conversation(request);
+                return asked.every(({ role, content }, i) => got[i].length === 2 && got[i][0] === role
+                    && (got[i][1] === content || (role === 'assistant' && got[i][1] === said.get(content))));
+            });
+            if (fitting.length === 0) {
+                faults.push(`${how}: no such conversation upstream; asked ${JSON.stringify(asked)}, got `
+                    + JSON.stringify((by.get(tagOf(text)) ?? []).map(conversation)));
+                continue;
+            }
+            const systems = fitting.map((request) => systemTexts(request).at(-1));
+            if (body.messages[0].role === 'system' && !systems.includes(body.messages[0].content)) {
+                faults.push(`${how}: system prompts ${JSON.stringify(systems)}`);
+            }
+            if (!fitting.some((request) => JSON.stringify(request.body.stop_sequences) === JSON.stringify(body.stop)
+                && (body.max_tokens === undefined ? request.body.max_tokens > 10000
+                    : request.body.max_tokens === body.max_tokens))) {
+                faults.push(`${how}: limits ${JSON.stringify(fitting.map(({ body: got }) => [got.max_tokens, got.stop_sequences]))}`
+                    + ` for ${JSON.stringify([body.max_tokens, body.stop])}`);
+            }
+            seen.find((turn) => turn.answer === answer).request = fitting.at(-1);
+        }
+        assert.deepEqual(faults, []);
+        const { rungs, handed, turns: { finished, failed, aborted } } = await server.status();
+        console.log(JSON.stringify({ seen: seen.length, finished, failed, aborted, rungs, handed }));
+        for (const rung of ['live', 'rewound', 'recycled']) assert.ok(rungs[rung] > 0, rung);
+        assert.ok(handed > 0);
+    });
+
+    test('the CLI asks nothing upstream by itself', () => {
+        assert.deepEqual(continued, []);
+    });
+
+    /*
+     * All that is not an id, a date, a cache mark or the CLI's hash of its own. The CLI puts messages
+     * of its own, of role "system", behind the questions that it sends upstream, and behind the first
+     * of those that it only replays: where they stand tells how the process came to its conversation.
+     * So for a process that has answered before (asked: true) their place is let pass, and no more.
+     */
+    function comparable(request, asked) {
+        const { metadata, messages, system: prompt, ...rest } = request.body;
+        const bare = ({ cache_control: mark, ...block }) => block;
+        const blocks = (content) => (typeof content === 'string' ? [{ type: 'text', text: content }] : content.map(bare));
+        const told = messages.map(({ content, ...message }) => ({
+            ...message,
+            content: blocks(content).map(({ text, ...block }) => ({
+                ...block,
+                text: (message.role === 'assistant' ? text.trim() : text)
+                    .replace(message.role === 'system' ? /\d{4}-\d\d-\d\d/g : /$^/, 'date'),
+            })),
+        }));
+        const own = told.filter(({ role }) => role === 'system');
+        return {
+            ...rest,
+            system: prompt.map(bare).map(({ text, ...block }) => ({
+                ...block, text: text.replace(/cc_version=[^;]*/, 'cc_version'),
+            })),
+            messages: asked ? told.filter(({ role }) => role !== 'system') : told,
+            ownTexts: [...new Set(own.flatMap(({ content }) => content.map(({ text }) => text)))],
+            ownConfig: [...new Set(own.filter((message) => message.output_config)
+                .map((message) => JSON.stringify(message.output_config)))],
+            beta: request.headers['anthropic-beta'],
+        };
+    }
+
+    test('the whole request is that of a fresh process given the same conversation', async () => {
+        const picked = [];
+        for (const turn of seen) {
+            if (!turn.request) continue;
+            turn.rung = (await logged(server, turn.answer.tag)).rung;
+        }
+        const wanted = ['live', 'rewound', 'recycled', 'live', 'rewound', 'recycled', 'live', 'rewound', 'recycled'];
+        for (const rung of wanted) {
+            const from = seen.filter((turn) => turn.rung === rung && turn.asked.length > 4 && !picked.includes(turn));
+            if (from.length) picked.push(rng.of(from));
+        }
+        assert.ok(picked.length >= 6);
+        for (const [i, { body, request, rung, answer }] of picked.entries()) {
+            const already = server.stub.requests.length;
+            const fresh = await turn(server, { ...body, key: FRESH[i] });
+            assert.match(fresh.rung, /^(warm|cold)$/);
+            assert.equal(server.stub.requests.length, already + 1);
+            const asked = rung !== 'recycled';
+            assert.deepEqual(comparable(request, asked), comparable(server.stub.requests.at(-1), asked),
+                `${rung}, ${answer.tag}`);
+        }
+    });
+});
