@@ -63,12 +63,19 @@ ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
             p = text[j].data;
             len = text[j].len;
 
-            while (len && chain_space(*p)) {
-                p++;
-                len--;
+            /* what the model said comes back trimmed from many a client */
+
+            if (message[i].role == NGX_HTTP_CLAUDE_ASSISTANT) {
+
+                while (len && chain_space(*p)) {
+                    p++;
+                    len--;
+                }
+
+                len = chain_trimmed(p, len);
             }
 
-            ngx_sha1_update(&sha1, p, chain_trimmed(p, len));
+            ngx_sha1_update(&sha1, p, len);
         }
 
         ngx_sha1_final(links[i + 1].hash, &sha1);

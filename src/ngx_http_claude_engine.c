@@ -249,6 +249,7 @@ engine_woken(void)
     ngx_http_claude_turn_t  *turn;
 
     ngx_http_claude_pool_evict();
+    ngx_http_claude_pool_warm();
 
     for (q = ngx_queue_head(&engine_waiting);
          q != ngx_queue_sentinel(&engine_waiting);

@@ -15,6 +15,7 @@
 
 static ngx_uint_t pool_shared(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
+static ngx_uint_t pool_outdated(ngx_http_claude_process_t *process);
 static void pool_remove(ngx_http_claude_process_t *process);
 static void pool_warm_handler(ngx_event_t *ev);
 static ngx_uint_t pool_warm_count(ngx_http_claude_profile_t *profile);
@@ -92,6 +93,12 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
                 || !ngx_http_claude_zone_process_is_idle(pool->zone,
                                                          process->row))
             {
+                continue;
+            }
+
+            if (rate == NGX_HTTP_CLAUDE_RUNG_WARM && pool_outdated(process)) {
+                q = ngx_queue_prev(q);
+                ngx_http_claude_driver_end(process);
                 continue;
             }
 
@@ -354,6 +361,31 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
 }
 
 
+/*
+ * Whether the binary was replaced since a warm process was started, as an
+ * update does.  A process with a conversation keeps to what it began with.
+ */
+
+static ngx_uint_t
+pool_outdated(ngx_http_claude_process_t *process)
+{
+    ngx_file_info_t  fi;
+
+    if (ngx_file_info(process->profile->binary, &fi) == NGX_FILE_ERROR) {
+        return 0;
+    }
+
+    if (process->mtime == 0) {
+        process->inode = ngx_file_uniq(&fi);
+        process->mtime = ngx_file_mtime(&fi);
+        return 0;
+    }
+
+    return process->inode != ngx_file_uniq(&fi)
+           || process->mtime != ngx_file_mtime(&fi);
+}
+
+
 static void
 pool_remove(ngx_http_claude_process_t *process)
 {
@@ -391,7 +423,7 @@ pool_warm_handler(ngx_event_t *ev)
 
         if (ngx_http_claude_zone_process_spare(pool->zone, &row) != NGX_OK) {
 
-            /* another try when a process is put here or leaves */
+            /* engine_woken() when there may be one */
 
             return;
         }
@@ -399,6 +431,11 @@ pool_warm_handler(ngx_event_t *ev)
         pool_starting = ngx_http_claude_driver_spawn(profile[i],
                                                      pool->max_line, row,
                                                      ngx_cycle->log);
+
+        if (pool_starting) {
+            (void) pool_outdated(pool_starting);
+        }
+
         if (pool_starting == NULL) {
             pool_backoff = POOL_WARM_BACKOFF;
             ngx_http_claude_pool_warm();

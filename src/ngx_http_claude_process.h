@@ -74,6 +74,8 @@ struct ngx_http_claude_process_s {
 
     u_char                                    tenant[
                                                   NGX_HTTP_CLAUDE_TENANT_LEN];
+    ino_t                                     inode;    /* of its binary, */
+    time_t                                    mtime;    /* at the start */
     ngx_http_claude_link_t                    root;     /* model, system... */
     ngx_array_t                               held;     /* of held_t */
     ngx_uint_t                                lines;    /* uuids given out */

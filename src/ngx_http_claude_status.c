@@ -24,6 +24,7 @@ static ngx_int_t status_prepare(ngx_http_request_t *r, ngx_uint_t key);
 static ngx_int_t status_json(ngx_http_request_t *r, ngx_str_t *body);
 static u_char *status_process(u_char *p,
     ngx_http_claude_zone_process_t *process);
+static uint64_t status_memory(ngx_pid_t pid);
 static ngx_int_t status_prometheus(ngx_http_request_t *r, ngx_str_t *body);
 static u_char *status_version(u_char *p, ngx_uint_t version);
 static ngx_uint_t status_alive(ngx_http_claude_zone_sums_t *sums);
@@ -232,12 +233,56 @@ status_process(u_char *p, ngx_http_claude_zone_process_t *process)
 
     return ngx_sprintf(p, "{\"pid\":%P,\"worker\":%P,\"state\":\"%s\","
                        "\"rung\":\"%V\",\"turns\":%ui,\"age\":%T,"
-                       "\"since\":%T}",
+                       "\"since\":%T,\"memory\":%uL}",
                        process->pid, process->owner,
                        status_states[process->state],
                        ngx_http_claude_rung_name(process->rung),
                        process->turns, now - process->created,
-                       now - process->since);
+                       now - process->since, status_memory(process->pid));
+}
+
+
+/* what is resident of a process, in bytes; proc(5), statm */
+
+static uint64_t
+status_memory(ngx_pid_t pid)
+{
+    u_char    path[sizeof("/proc//statm") + NGX_INT64_LEN], buf[128], *p;
+    u_char   *last;
+    ssize_t   n;
+    ngx_fd_t  fd;
+    uint64_t  pages;
+
+    if (pid == 0) {
+        return 0;
+    }
+
+    *ngx_sprintf(path, "/proc/%P/statm", pid) = '\0';
+
+    fd = ngx_open_file(path, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        return 0;
+    }
+
+    n = ngx_read_fd(fd, buf, sizeof(buf));
+    (void) ngx_close_file(fd);
+
+    if (n <= 0) {
+        return 0;
+    }
+
+    last = buf + n;
+    p = ngx_strlchr(buf, last, ' ');
+
+    if (p == NULL) {
+        return 0;
+    }
+
+    for (pages = 0, p++; p < last && *p >= '0' && *p <= '9'; p++) {
+        pages = pages * 10 + (*p - '0');
+    }
+
+    return pages * ngx_pagesize;
 }
 
 

@@ -14,6 +14,7 @@ struct ngx_http_claude_zone_shared_s {
     ngx_uint_t                       running;    /* granted ones as well */
     ngx_uint_t                       waiting;
     ngx_uint_t                       needing;    /* a row for a process */
+    ngx_uint_t                       wanting;    /* workers: one to spare */
     ngx_uint_t                       processes;  /* rows that are not free */
     uint64_t                         order;      /* of the next arrival */
 
@@ -58,6 +59,7 @@ static void zone_evict(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_give(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
+static void zone_want(ngx_http_claude_zone_shared_t *sh);
 static void zone_grant(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
@@ -162,6 +164,7 @@ ngx_http_claude_zone_enter(ngx_http_claude_zone_t *zone, u_char *address,
         if (worker->pid == 0 || worker->pid == ngx_pid) {
             worker->start = start;
             worker->address_len = len;
+            worker->wants = 0;
             ngx_memcpy(worker->address, address, len);
             worker->pid = ngx_pid;
 
@@ -385,6 +388,10 @@ ngx_http_claude_zone_process_spare(ngx_http_claude_zone_t *zone,
     zone_lock(zone);
 
     *process = zone->sh->needing ? -1 : zone_process_reserve(zone, ngx_pid);
+
+    if (*process == -1) {
+        zone_want(zone->sh);
+    }
 
     zone_unlock(zone);
 
@@ -753,6 +760,7 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
     sh->running = 0;
     sh->waiting = 0;
     sh->needing = 0;
+    sh->wanting = 0;
     sh->processes = 0;
     sh->turns_high = 0;
     sh->processes_high = 0;
@@ -773,6 +781,10 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
 
         sh->needing += (sh->turns[i].needs != 0);
         sh->turns_high = i + 1;
+    }
+
+    for (i = 0; i < sh->nworkers; i++) {
+        sh->wanting += (sh->workers[i].pid && sh->workers[i].wants);
     }
 
     for (i = 0; i < sh->nprocesses; i++) {
@@ -1029,7 +1041,7 @@ zone_give(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
         }
 
         if (first == NULL) {
-            return;
+            break;
         }
 
         first->process = zone_process_reserve(zone, first->owner);
@@ -1041,6 +1053,37 @@ zone_give(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
         first->needs = 0;
         sh->needing--;
         zone_wake_add(sh, first->owner, wake);
+    }
+
+    /* what nobody needs may go to those who would have one to spare */
+
+    for (i = 0; sh->wanting && i < sh->nworkers; i++) {
+
+        if (sh->workers[i].pid && sh->workers[i].wants
+            && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE)
+        {
+            sh->workers[i].wants = 0;
+            sh->wanting--;
+            zone_wake_add(sh, sh->workers[i].pid, wake);
+        }
+    }
+}
+
+
+/* this worker is to be woken when a row is free and nobody needs it */
+
+static void
+zone_want(ngx_http_claude_zone_shared_t *sh)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < sh->nworkers; i++) {
+
+        if (sh->workers[i].pid == ngx_pid) {
+            sh->wanting += !sh->workers[i].wants;
+            sh->workers[i].wants = 1;
+            return;
+        }
     }
 }
 
@@ -1137,6 +1180,8 @@ zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
 
     for (i = 0; i < sh->nworkers; i++) {
         if (sh->workers[i].pid == pid) {
+            sh->wanting -= (sh->workers[i].wants != 0);
+            sh->workers[i].wants = 0;
             sh->workers[i].pid = 0;
         }
     }

@@ -50,6 +50,7 @@ typedef enum {
 typedef struct {
     ngx_pid_t                        pid;        /* 0: the row is free */
     uint64_t                         start;      /* clock ticks since boot */
+    uint8_t                          wants;      /* a row to spare */
     uint8_t                          address_len;
     u_char                           address[NGX_HTTP_CLAUDE_MAILBOX_LEN];
 } ngx_http_claude_zone_worker_t;
@@ -202,7 +203,10 @@ ngx_int_t ngx_http_claude_zone_process_taken(ngx_http_claude_zone_t *zone,
 void ngx_http_claude_zone_process_untake(ngx_http_claude_zone_t *zone,
     ngx_int_t turn, ngx_http_claude_zone_wake_t *wake);
 
-/* a row for a process ahead of need.  NGX_DECLINED: there is none to spare */
+/*
+ * A row for a process ahead of need.  NGX_DECLINED: there is none to spare,
+ * the worker will be woken when there may be.
+ */
 ngx_int_t ngx_http_claude_zone_process_spare(ngx_http_claude_zone_t *zone,
     ngx_int_t *process);
 
