@@ -5,8 +5,8 @@
  * chains are equal.
  *
  * The first link is over what must be the same before any message is: API
- * key, launch profile, model and system prompt.  White space around a text
- * does not count, since clients trim what they send back.
+ * key, launch profile, model and system prompt.  White space around what the
+ * model said does not count, since clients trim what they send back.
  */
 
 
