@@ -5,6 +5,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 DIR=$ROOT/build/bench
 NGINX=${NGINX:-$(PATH=$PATH:/usr/sbin:/sbin command -v nginx || true)}
+export -n NGINX                 # nginx itself reads a variable of that name
 MODULE=$ROOT/build/ngx_http_claude_module.so
 CHILDREN=()
 

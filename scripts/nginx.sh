@@ -5,6 +5,7 @@
 # that a checkout may lie anywhere.
 
 NGINX=${NGINX:-$(command -v nginx || true)}
+export -n NGINX                 # nginx itself reads a variable of that name
 SOURCE=${NGINX_SRC:-/usr/share/nginx/src}
 ASAN_NGINX=$BUILD/asan/nginx
 

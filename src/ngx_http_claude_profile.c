@@ -62,6 +62,10 @@ static const char  *profile_flags[] = {
     "--permission-mode", "dontAsk",
     "--no-session-persistence",
     "--system-prompt", "-",
+
+    /* the model called a tool that nobody offered: not one call more */
+
+    "--max-turns", "1",
     NULL
 };
 

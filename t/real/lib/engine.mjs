@@ -79,7 +79,7 @@ export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leav
             res.on('error', (error) => (out.left ? resolve(out) : reject(error)));
             res.on('data', (data) => {
                 chunks.push(data);
-                if (out.first === undefined && data.includes('"content":"') && !data.includes('"content":""')) {
+                if (out.first === undefined && /"content":"[^"]/.test(data.toString('utf8'))) {
                     out.first = performance.now();
                     if (leave === 'first') go();
                 }

@@ -176,7 +176,7 @@ function writeConf(dir, port, stubPort, options) {
 ${load}
 daemon off;
 master_process on;
-worker_processes 2;
+worker_processes ${options.workers ?? 2};
 ${user}
 pid nginx.pid;
 error_log error.log info;
