@@ -10,12 +10,10 @@
  */
 
 
-#include "ngx_http_claude_process.h"
+#include "ngx_http_claude_process_private.h"
 
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#include "ngx_http_claude_json.h"
 
 
 /* what one read takes; a pipe holds as much */
@@ -24,28 +22,11 @@
 /* reads in a row before other events get their turn */
 #define PROCESS_READS        4
 
-/* what is escaped and written at once */
-#define PROCESS_STAGE_SIZE   65536
-
-/* room in which at least one whole character fits escaped, with its quotes */
-#define PROCESS_STAGE_LEAST  32
-
 /* stderr: the longest line logged, and how much of one process is */
 #define PROCESS_ERR_LINE     1024
 #define PROCESS_ERR_LIMIT    16384
 
 
-struct ngx_http_claude_piece_s {
-    ngx_http_claude_piece_t  *next;
-    u_char                   *pos;
-    u_char                   *last;
-    unsigned                  escape:1;
-    unsigned                  opened:1;    /* its first quote is out */
-};
-
-
-static ngx_int_t process_piece(ngx_http_claude_process_t *process, u_char *p,
-    size_t len, ngx_uint_t escape, ngx_uint_t copy);
 static void process_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawned_t *child);
 static void process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err,
@@ -71,18 +52,7 @@ static void process_err_handler(ngx_event_t *rev);
 static void process_err_text(ngx_http_claude_process_t *process, u_char *p,
     size_t len);
 static void process_err_flush(ngx_http_claude_process_t *process);
-static void process_write_handler(ngx_event_t *wev);
 static void process_empty_handler(ngx_event_t *ev);
-static size_t process_stage(ngx_http_claude_process_t *process, u_char *buf,
-    size_t size);
-static u_char *process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p,
-    size_t room);
-static ngx_int_t process_keep(ngx_http_claude_process_t *process, u_char *p,
-    size_t len);
-static void process_drop_pieces(ngx_http_claude_process_t *process);
-static void process_broken(ngx_http_claude_process_t *process);
-static void process_reason(ngx_http_claude_process_t *process,
-    const char *fmt, ...);
 static void process_line(void *data, ngx_http_claude_cli_line_t *line);
 
 
@@ -280,101 +250,6 @@ failed:
 }
 
 
-ngx_int_t
-ngx_http_claude_process_put(ngx_http_claude_process_t *process, u_char *p,
-    size_t len)
-{
-    return process_piece(process, p, len, 0, 0);
-}
-
-
-ngx_int_t
-ngx_http_claude_process_copy(ngx_http_claude_process_t *process, u_char *p,
-    size_t len)
-{
-    return process_piece(process, p, len, 0, 1);
-}
-
-
-ngx_int_t
-ngx_http_claude_process_escape(ngx_http_claude_process_t *process, u_char *p,
-    size_t len)
-{
-    return process_piece(process, p, len, 1, 0);
-}
-
-
-void
-ngx_http_claude_process_flush(ngx_http_claude_process_t *process)
-{
-    static u_char  stage[1 + PROCESS_STAGE_SIZE];
-
-    u_char            *p;
-    size_t             len;
-    ssize_t            n;
-    ngx_connection_t  *c;
-
-    c = process->in;
-
-    if (c == NULL) {
-        return;
-    }
-
-    while (process->pieces || process->stage_pos < process->stage_last) {
-
-        if (process->stage_pos < process->stage_last) {
-            p = process->stage_pos;
-            len = process->stage_last - p;
-
-        } else {
-            p = stage + 1;
-            len = process_stage(process, p, PROCESS_STAGE_SIZE);
-        }
-
-        n = write(c->fd, p, len);
-
-        if (n == -1) {
-
-            if (ngx_errno != NGX_EINTR && ngx_errno != NGX_EAGAIN) {
-
-                /* it has closed its stdin: its end comes by other ways */
-
-                process_drop_pieces(process);
-                return;
-            }
-
-            if (ngx_errno == NGX_EAGAIN) {
-                c->write->ready = 0;
-            }
-
-            n = 0;
-        }
-
-        if (p == process->stage_pos) {
-            process->stage_pos += n;
-
-        } else if ((size_t) n < len
-                   && process_keep(process, p + n, len - n) != NGX_OK)
-        {
-            process_reason(process, "no memory for its input");
-            process_broken(process);
-            return;
-        }
-
-        if (!c->write->ready) {
-            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-                process_reason(process, "its input cannot be watched");
-                process_broken(process);
-            }
-
-            return;
-        }
-    }
-
-    process_drop_pieces(process);
-}
-
-
 void
 ngx_http_claude_process_pause(ngx_http_claude_process_t *process)
 {
@@ -418,51 +293,6 @@ ngx_http_claude_process_end(ngx_http_claude_process_t *process)
 
     process->ending = 1;
     process_dismiss(process);
-}
-
-
-static ngx_int_t
-process_piece(ngx_http_claude_process_t *process, u_char *p, size_t len,
-    ngx_uint_t escape, ngx_uint_t copy)
-{
-    u_char                   *s;
-    ngx_http_claude_piece_t  *piece;
-
-    if (process->ending || process->is_broken) {
-        return NGX_OK;
-    }
-
-    if (process->pieces_pool == NULL) {
-        process->pieces_pool = ngx_create_pool(2048, process->log);
-        if (process->pieces_pool == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    piece = ngx_palloc(process->pieces_pool, sizeof(ngx_http_claude_piece_t));
-    if (piece == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (copy) {
-        s = ngx_pnalloc(process->pieces_pool, len);
-        if (s == NULL) {
-            return NGX_ERROR;
-        }
-
-        p = ngx_cpymem(s, p, len) - len;
-    }
-
-    piece->pos = p;
-    piece->last = p + len;
-    piece->escape = escape;
-    piece->opened = 0;
-    piece->next = NULL;
-
-    *process->last_piece = piece;
-    process->last_piece = &piece->next;
-
-    return NGX_OK;
 }
 
 
@@ -1024,145 +854,13 @@ process_err_flush(ngx_http_claude_process_t *process)
 
 
 static void
-process_write_handler(ngx_event_t *wev)
-{
-    ngx_connection_t           *c;
-    ngx_http_claude_process_t  *process;
-
-    c = wev->data;
-    process = c->data;
-
-    ngx_http_claude_process_flush(process);
-}
-
-
-static void
 process_empty_handler(ngx_event_t *ev)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "claude: pipe event");
 }
 
 
-/*
- * Fills the buffer from the queue and returns how much came together.  The
- * byte before the buffer must be writable.
- */
-
-static size_t
-process_stage(ngx_http_claude_process_t *process, u_char *buf, size_t size)
-{
-    u_char                   *p, *last;
-    size_t                    len;
-    ngx_http_claude_piece_t  *piece;
-
-    p = buf;
-    last = buf + size;
-
-    while (process->pieces && last - p >= PROCESS_STAGE_LEAST) {
-        piece = process->pieces;
-
-        if (piece->escape) {
-            p = process_escape_slice(piece, p, last - p);
-
-        } else {
-            len = ngx_min(last - p, piece->last - piece->pos);
-            p = ngx_cpymem(p, piece->pos, len);
-            piece->pos += len;
-        }
-
-        if (piece->pos == piece->last) {
-            process->pieces = piece->next;
-        }
-    }
-
-    if (process->pieces == NULL) {
-        process->last_piece = &process->pieces;
-    }
-
-    return p - buf;
-}
-
-
-/*
- * Escapes as much of a string as surely fits.  yajl escapes whole strings, so
- * the quotes around a slice are taken off again, but for the very first and
- * the very last.
- */
-
-static u_char *
-process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p, size_t room)
-{
-    u_char  *s, before;
-    size_t   len;
-
-    s = piece->pos;
-    len = (room - 2) / 6;
-
-    if (len >= (size_t) (piece->last - s)) {
-        len = piece->last - s;
-
-    } else {
-
-        /* not in the midst of a character */
-
-        while (len > 1 && (s[len] & 0xc0) == 0x80) {
-            len--;
-        }
-    }
-
-    if (!piece->opened) {
-        piece->opened = 1;
-        p = ngx_http_claude_json_escape(p, s, len);
-
-    } else {
-        before = p[-1];
-        s = ngx_http_claude_json_escape(p - 1, s, len);
-        p[-1] = before;
-        p = s;
-    }
-
-    piece->pos += len;
-
-    return (piece->pos == piece->last) ? p : p - 1;
-}
-
-
-/* keeps what the pipe did not take until it does */
-
-static ngx_int_t
-process_keep(ngx_http_claude_process_t *process, u_char *p, size_t len)
-{
-    if (process->stage == NULL) {
-        process->stage = ngx_palloc(process->pieces_pool, PROCESS_STAGE_SIZE);
-        if (process->stage == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    process->stage_pos = process->stage;
-    process->stage_last = ngx_cpymem(process->stage, p, len);
-
-    return NGX_OK;
-}
-
-
-static void
-process_drop_pieces(ngx_http_claude_process_t *process)
-{
-    process->pieces = NULL;
-    process->last_piece = &process->pieces;
-    process->stage = NULL;
-    process->stage_pos = NULL;
-    process->stage_last = NULL;
-
-    if (process->pieces_pool) {
-        ngx_destroy_pool(process->pieces_pool);
-        process->pieces_pool = NULL;
-    }
-}
-
-
-static void
+void
 process_broken(ngx_http_claude_process_t *process)
 {
     if (process->is_broken || process->ending) {
@@ -1176,7 +874,7 @@ process_broken(ngx_http_claude_process_t *process)
 }
 
 
-static void
+void
 process_reason(ngx_http_claude_process_t *process, const char *fmt, ...)
 {
     u_char   buf[256], *p;
