@@ -549,7 +549,7 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
     }
 
     if (reader->text_size - reader->text_len < 3 * len) {
-        size = ngx_max(4096, 2 * reader->text_len + 3 * len);
+        size = ngx_max(1024, 2 * reader->text_len + 3 * len);
 
         text = ngx_alloc(size, ngx_cycle->log);
         if (text == NULL) {

@@ -120,20 +120,23 @@ ngx_http_claude_json_end(ngx_http_claude_json_reader_t *reader)
 
     if (reader->read == 0) {
         json_refuse(reader, "the body is empty");
-        return NULL;
+
+    } else {
+        status = yajl_complete_parse(reader->yajl);
+
+        if (reader->reason.len == 0
+            && (status != yajl_status_ok || reader->depth
+                || reader->root == NULL))
+        {
+            json_yajl_reason(reader);
+        }
     }
 
-    status = yajl_complete_parse(reader->yajl);
+    /* its buffers are not for the whole life of a stream */
 
-    if (status == yajl_status_ok && reader->root && reader->depth == 0) {
-        return reader->root;
-    }
+    json_cleanup(reader);
 
-    if (reader->reason.len == 0) {
-        json_yajl_reason(reader);
-    }
-
-    return NULL;
+    return reader->reason.len ? NULL : reader->root;
 }
 
 
@@ -425,7 +428,10 @@ json_cleanup(void *data)
 {
     ngx_http_claude_json_reader_t  *reader = data;
 
-    yajl_free(reader->yajl);
+    if (reader->yajl) {
+        yajl_free(reader->yajl);
+        reader->yajl = NULL;
+    }
 }
 
 
