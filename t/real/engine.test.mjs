@@ -491,7 +491,7 @@ describe('exactness', () => {
             const tag = tagOf(newestText(request));
             by.set(tag, [...by.get(tag) ?? [], request]);
         }
-        continued = (by.get(undefined) ?? []).map((request) => conversation(request).at(-1).join(': '));
+        continued = (by.get(undefined) ?? []).map((request) => conversation(request));
         const faults = [];
         for (const { body, asked, said, answer, text } of seen) {
             const how = `${answer.tag} (${JSON.stringify(text).slice(0, 60)})`;
@@ -517,7 +517,8 @@ describe('exactness', () => {
                 faults.push(`${how}: limits ${JSON.stringify(fitting.map(({ body: got }) => [got.max_tokens, got.stop_sequences]))}`
                     + ` for ${JSON.stringify([body.max_tokens, body.stop])}`);
             }
-            seen.find((turn) => turn.answer === answer).request = fitting.at(-1);
+            /* asked more than once, it is not known which request was whose */
+            if (fitting.length === 1) seen.find((turn) => turn.answer === answer).request = fitting[0];
         }
         assert.deepEqual(faults, []);
         const { rungs, handed, turns: { finished, failed, aborted } } = await server.status();
@@ -526,8 +527,14 @@ describe('exactness', () => {
         assert.ok(handed > 0);
     });
 
-    test('the CLI asks nothing upstream by itself', () => {
-        assert.deepEqual(continued, []);
+    /*
+     * After max_tokens the CLI goes on by itself, and may be quicker than the interrupt: seen with up
+     * to half of such turns when the end of the answer comes in one piece. Once, never three times.
+     */
+    test('what the CLI asks by itself after a cut answer is stopped with the first request', (t) => {
+        const own = (messages) => messages.filter(([role, text]) => role === 'user' && text.startsWith('Output token limit')).length;
+        t.diagnostic(`continuations: ${continued.length}`);
+        for (const messages of continued) assert.equal(own(messages), 1, JSON.stringify(messages.at(-1)));
     });
 
     /*
@@ -575,12 +582,12 @@ describe('exactness', () => {
         }
         assert.ok(picked.length >= 6);
         for (const [i, { body, request, rung, answer }] of picked.entries()) {
+            await server.idle();
             const already = server.stub.requests.length;
             const fresh = await turn(server, { ...body, key: FRESH[i] });
             assert.match(fresh.rung, /^(warm|cold)$/);
-            assert.equal(server.stub.requests.length, already + 1);
             const asked = rung !== 'recycled';
-            assert.deepEqual(comparable(request, asked), comparable(server.stub.requests.at(-1), asked),
+            assert.deepEqual(comparable(request, asked), comparable(server.stub.requests[already], asked),
                 `${rung}, ${answer.tag}`);
         }
     });
