@@ -310,14 +310,22 @@ ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process)
         return;
     }
 
+    process->timer.cancelable = 0;
+
     if (process->turn && process->phase < DRIVER_SETTLING) {
         timeout = process->turn->timeout;
+
+    } else if (process->turn == NULL && process->phase <= DRIVER_PREPARING) {
+
+        /* its asker left while it starts: no reason not to let it */
+
+        timeout = DRIVER_START;
+        process->timer.cancelable = 1;
 
     } else {
         timeout = DRIVER_SETTLE;
     }
 
-    process->timer.cancelable = 0;
     ngx_add_timer(&process->timer, timeout);
 }
 

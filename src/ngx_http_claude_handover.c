@@ -53,6 +53,8 @@ static void handover_empty_handler(ngx_event_t *ev);
 static void handover_timeout(handover_t *handover);
 static void handover_done(handover_t *handover,
     ngx_http_claude_process_t *process);
+static ngx_http_claude_process_t *handover_last(handover_t *handover);
+static ngx_int_t handover_unask(handover_t *handover);
 static ngx_int_t handover_receive(handover_t *handover,
     ngx_http_claude_process_t **process);
 static ngx_http_claude_process_t *handover_adopt(handover_t *handover,
@@ -77,7 +79,7 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn, u_char *tip,
 {
     ngx_int_t                       row;
     ngx_socket_t                    s[2];
-    handover_t                     *handover;
+    handover_t                     *handover, asked;
     ngx_connection_t               *c;
     ngx_http_claude_zone_worker_t   worker;
 
@@ -135,7 +137,8 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn, u_char *tip,
 
 failed:
 
-    (void) ngx_http_claude_zone_process_unask(handover_conf->zone, row);
+    asked.row = row;
+    (void) handover_unask(&asked);
 
     return NGX_DECLINED;
 }
@@ -155,11 +158,12 @@ ngx_http_claude_handover_cancel(ngx_http_claude_turn_t *turn)
 
     turn->handover = NULL;
 
-    if (ngx_http_claude_zone_process_unask(handover_conf->zone, handover->row)
-        == NGX_DECLINED
-        && handover_receive(handover, &process) == NGX_OK && process)
-    {
-        handover_conf->stray(process);
+    if (handover_unask(handover) == NGX_DECLINED) {
+        process = handover_last(handover);
+
+        if (process) {
+            handover_conf->stray(process);
+        }
     }
 
     ngx_close_connection(handover->connection);
@@ -230,8 +234,7 @@ handover_read_handler(ngx_event_t *rev)
     /* the owner said no: the row is as it was, if it is still there */
 
     if (process == NULL) {
-        (void) ngx_http_claude_zone_process_unask(handover_conf->zone,
-                                                  handover->row);
+        (void) handover_unask(handover);
     }
 
     handover_done(handover, process);
@@ -252,18 +255,57 @@ handover_timeout(handover_t *handover)
 
     process = NULL;
 
-    if (ngx_http_claude_zone_process_unask(handover_conf->zone, handover->row)
-        == NGX_DECLINED
-        && handover_receive(handover, &process) == NGX_AGAIN
-        && handover->more++ < 5)
+    if (handover_unask(handover) == NGX_DECLINED
+        && handover_receive(handover, &process) == NGX_AGAIN)
     {
         /* the row is ours already, so the process is about to come */
 
-        ngx_add_timer(handover->connection->read, HANDOVER_MORE);
-        return;
+        if (handover->more++ < 5) {
+            ngx_add_timer(handover->connection->read, HANDOVER_MORE);
+            return;
+        }
+
+        process = handover_last(handover);
     }
 
     handover_done(handover, process);
+}
+
+
+/*
+ * What came so far, and nothing after it: the owner's sendmsg() fails from
+ * now on, so that it keeps the row and ends the process.
+ */
+
+static ngx_http_claude_process_t *
+handover_last(handover_t *handover)
+{
+    ngx_http_claude_process_t  *process;
+
+    (void) shutdown(handover->connection->fd, SHUT_RD);
+
+    (void) handover_receive(handover, &process);
+
+    return process;
+}
+
+
+/* NGX_DECLINED: too late, the row is this worker's */
+
+static ngx_int_t
+handover_unask(handover_t *handover)
+{
+    ngx_int_t                    rc;
+    ngx_http_claude_zone_wake_t  wake;
+
+    wake.n = 0;
+
+    rc = ngx_http_claude_zone_process_unask(handover_conf->zone,
+                                            handover->row, &wake);
+
+    ngx_http_claude_mailbox_wake(handover_conf->zone, &wake);
+
+    return rc;
 }
 
 

@@ -8,6 +8,13 @@
 #include "ngx_http_claude_driver.h"
 
 
+/*
+ * A conversation of more messages than this, used less than so long ago
+ * (msec), is likely to go on: to empty its process would cost its replay.
+ */
+#define POOL_SPARED_HELD   4
+#define POOL_SPARED_TIME   60000
+
 /* before a warm process is started, and when starts keep failing, msec */
 #define POOL_WARM_DELAY    300
 #define POOL_WARM_BACKOFF  60000
@@ -15,6 +22,7 @@
 
 static ngx_uint_t pool_shared(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
+static ngx_uint_t pool_spared(ngx_http_claude_process_t *process);
 static ngx_uint_t pool_outdated(ngx_http_claude_process_t *process);
 static void pool_remove(ngx_http_claude_process_t *process);
 static void pool_warm_handler(ngx_event_t *ev);
@@ -73,11 +81,12 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
 {
     ngx_uint_t                  k;
     ngx_queue_t                *q;
-    ngx_http_claude_rung_e      rate;
+    ngx_http_claude_rung_e      rate, order, lowest;
     ngx_http_claude_process_t  *process, *best;
 
     for ( ;; ) {
         best = NULL;
+        lowest = NGX_HTTP_CLAUDE_RUNG_NONE;
         *keep = 0;
         *rung = NGX_HTTP_CLAUDE_RUNG_NONE;
 
@@ -104,15 +113,24 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
 
             /*
              * The lower rung wins, then the longer beginning.  Of those to
-             * be emptied the last in the queue is taken, idle for longest.
+             * be emptied the last in the queue is taken, idle for longest;
+             * one in the midst of a conversation only if nothing is warm.
              */
 
-            if (best == NULL || rate < *rung
-                || (rate == *rung
+            order = rate;
+
+            if (rate == NGX_HTTP_CLAUDE_RUNG_RECYCLED && pool_spared(process))
+            {
+                order = NGX_HTTP_CLAUDE_RUNG_COLD;
+            }
+
+            if (best == NULL || order < lowest
+                || (order == lowest
                     && (k > *keep
                         || rate == NGX_HTTP_CLAUDE_RUNG_RECYCLED)))
             {
                 best = process;
+                lowest = order;
                 *rung = rate;
                 *keep = k;
             }
@@ -183,6 +201,7 @@ ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
     }
 
     process->pooled = 1;
+    process->idled = ngx_current_msec;
     ngx_queue_insert_head(&pool_idle, &process->idle);
 
     ngx_http_claude_process_idle(process, 1);
@@ -358,6 +377,16 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
     }
 
     return NGX_HTTP_CLAUDE_RUNG_RECYCLED;
+}
+
+
+/* whether the process is likely to be asked for what it holds */
+
+static ngx_uint_t
+pool_spared(ngx_http_claude_process_t *process)
+{
+    return process->held.nelts > POOL_SPARED_HELD
+           && ngx_current_msec - process->idled < POOL_SPARED_TIME;
 }
 
 

@@ -71,6 +71,7 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                expected; /* answers due */
     ngx_uint_t                                requests; /* ids given out */
     double                                    cost;     /* up to now */
+    ngx_msec_t                                idled;    /* when, last */
 
     u_char                                    tenant[
                                                   NGX_HTTP_CLAUDE_TENANT_LEN];

@@ -508,7 +508,7 @@ ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone, u_char *tip,
 
 ngx_int_t
 ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
-    ngx_int_t row)
+    ngx_int_t row, ngx_http_claude_zone_wake_t *wake)
 {
     ngx_int_t                        rc;
     ngx_http_claude_zone_process_t  *process;
@@ -525,6 +525,10 @@ ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
                && process->taker == ngx_pid)
     {
         zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_IDLE);
+
+        /* meanwhile somebody may have looked for one to give way */
+
+        zone_evict(zone, wake);
     }
 
     zone_unlock(zone);

@@ -237,7 +237,7 @@ ngx_int_t ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone,
 
 /* asks no more.  NGX_DECLINED: too late, it has been given */
 ngx_int_t ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
-    ngx_int_t row);
+    ngx_int_t row, ngx_http_claude_zone_wake_t *wake);
 
 /* makes the row the taker's, if it is the taker who asks for it */
 ngx_int_t ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone,
