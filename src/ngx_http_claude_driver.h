@@ -22,6 +22,14 @@
 #include "ngx_http_claude_zone.h"
 
 
+/*
+ * How often a turn may lose its process before the model has said anything.
+ * The last time it gets a new one, so that a question which kills the CLI
+ * does not empty the pool.
+ */
+#define NGX_HTTP_CLAUDE_DRIVER_RETRIES  2
+
+
 /* what the engine does for the driver */
 typedef struct {
     /* no turn any more, and a known conversation: it may be used again */

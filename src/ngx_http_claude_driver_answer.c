@@ -14,6 +14,7 @@
 /* how long a missing login or an old CLI is answered from memory, msec */
 #define DRIVER_REMEMBER    5000
 
+
 /* the longest wait between the CLI's own retries that is not cut, msec */
 #define DRIVER_PATIENCE    5000
 
@@ -417,7 +418,8 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
     pid = process->pid;
 
     if (fail == NGX_HTTP_CLAUDE_FAIL_CLI && !turn->is_started
-        && !turn->retried && turn->rung != NGX_HTTP_CLAUDE_RUNG_COLD
+        && turn->retried < NGX_HTTP_CLAUDE_DRIVER_RETRIES
+        && turn->rung != NGX_HTTP_CLAUDE_RUNG_COLD
         && !process->resulted)
     {
         ngx_log_error(NGX_LOG_WARN, turn->log, 0,
@@ -425,7 +427,7 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
                       "taken: %V%s", pid, &process->reason,
                       detail ? detail : "");
 
-        turn->retried = 1;
+        turn->retried++;
         (void) driver_detach(process);
         ngx_http_claude_driver_end(process);
 

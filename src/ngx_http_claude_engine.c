@@ -26,6 +26,7 @@
 static void engine_woken(void);
 static void engine_handed(ngx_http_claude_turn_t *turn,
     ngx_http_claude_process_t *process);
+static ngx_int_t engine_reuse(ngx_http_claude_turn_t *turn);
 static ngx_int_t engine_local(ngx_http_claude_turn_t *turn,
     ngx_http_claude_rung_e least);
 static ngx_int_t engine_ask(ngx_http_claude_turn_t *turn);
@@ -356,22 +357,9 @@ engine_place(ngx_http_claude_turn_t *turn)
     ngx_int_t                     row;
     ngx_http_claude_zone_wake_t   wake;
 
-    if (turn->asked == ENGINE_ASK_TIP) {
-
-        if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_LIVE) == NGX_OK) {
-            return;
-        }
-
-        if (engine_ask(turn) == NGX_OK) {
-            return;
-        }
-    }
-
-    if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_WARM) == NGX_OK) {
-        return;
-    }
-
-    if (engine_ask(turn) == NGX_OK) {
+    if (turn->retried < NGX_HTTP_CLAUDE_DRIVER_RETRIES
+        && engine_reuse(turn) == NGX_OK)
+    {
         return;
     }
 
@@ -389,6 +377,26 @@ engine_place(ngx_http_claude_turn_t *turn)
         engine_wait(turn);
         ngx_http_claude_mailbox_wake(engine->zone, &wake);
     }
+}
+
+
+/* NGX_OK: some process has the turn, or may come, or the turn is over */
+
+static ngx_int_t
+engine_reuse(ngx_http_claude_turn_t *turn)
+{
+    if (turn->asked == ENGINE_ASK_TIP
+        && (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_LIVE) == NGX_OK
+            || engine_ask(turn) == NGX_OK))
+    {
+        return NGX_OK;
+    }
+
+    if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_WARM) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    return engine_ask(turn);
 }
 
 

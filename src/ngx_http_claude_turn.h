@@ -165,7 +165,7 @@ struct ngx_http_claude_turn_s {
     ngx_int_t                            ticket;     /* row in the zone, -1 */
     unsigned                             queued:1;   /* for its place */
     unsigned                             rowless:1;  /* for a process */
-    unsigned                             retried:1;  /* in another process */
+    unsigned                             retried:2;  /* in other processes */
     unsigned                             is_started:1;
     unsigned                             is_finished:1;
     unsigned                             over:1;
