@@ -101,6 +101,7 @@ static const cli_node_t  cli_nodes[] = {
     string(N_ROOT, "type", TYPE),
     string(N_ROOT, "subtype", SUBTYPE),
     string(N_ROOT, "parent_tool_use_id", PARENT),
+    string(N_ROOT, "user_message_uuid", QUESTION),
     string(N_ROOT, "request_id", REQUEST_ID),
     string(N_ROOT, "error", ERROR),
     string(N_ROOT, "claude_code_version", VERSION),

@@ -41,10 +41,11 @@ static void driver_timeout(ngx_event_t *ev);
 
 static void driver_answered(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
-static ngx_uint_t driver_accepted(ngx_http_claude_process_t *process,
-    ngx_uint_t kind, ngx_http_claude_cli_line_t *line);
+static void driver_check(ngx_http_claude_process_t *process, ngx_uint_t kind,
+    ngx_http_claude_cli_line_t *line);
 static ngx_int_t driver_check_version(ngx_http_claude_process_t *process,
     ngx_str_t *version);
+static void driver_begun(ngx_http_claude_process_t *process);
 static void driver_refused(ngx_http_claude_process_t *process,
     ngx_uint_t kind, ngx_http_claude_cli_line_t *line);
 
@@ -503,6 +504,8 @@ driver_send(ngx_http_claude_process_t *process)
 
     if (query) {
         process->phase = DRIVER_ASKED;
+        process->begun = 0;
+        process->unwanted = 0;
         ngx_http_claude_link_begin(&process->answer,
                                    &links[turn->messages.nelts]);
     } else {
@@ -573,8 +576,13 @@ driver_line(ngx_http_claude_process_t *process,
         break;
 
     case NGX_HTTP_CLAUDE_CLI_INIT:
-        (void) driver_check_version(process,
-                             &line->string[NGX_HTTP_CLAUDE_CLI_S_VERSION]);
+        if (driver_check_version(process,
+                              &line->string[NGX_HTTP_CLAUDE_CLI_S_VERSION])
+            == NGX_OK)
+        {
+            driver_begun(process);
+        }
+
         break;
 
     case NGX_HTTP_CLAUDE_CLI_RESULT:
@@ -643,6 +651,10 @@ driver_broken(ngx_http_claude_process_t *process)
 static void
 driver_gone(ngx_http_claude_process_t *process)
 {
+    if (process->timer.timer_set) {
+        ngx_del_timer(&process->timer);
+    }
+
     driver_hooks->free(process->row);
 
     ngx_queue_remove(&process->queue);
@@ -706,7 +718,11 @@ driver_answered(ngx_http_claude_process_t *process,
         return;
     }
 
-    if (!driver_accepted(process, kind, line) && process->doubtful) {
+    driver_check(process, kind, line);
+
+    /* a refusal may have been its end */
+
+    if (process->ending || process->doubtful) {
         return;
     }
 
@@ -716,10 +732,10 @@ driver_answered(ngx_http_claude_process_t *process,
 }
 
 
-/* 0: it was refused, and the process has lost its turn or its life */
+/* when it was refused, the process loses its turn, and mostly its life */
 
-static ngx_uint_t
-driver_accepted(ngx_http_claude_process_t *process, ngx_uint_t kind,
+static void
+driver_check(ngx_http_claude_process_t *process, ngx_uint_t kind,
     ngx_http_claude_cli_line_t *line)
 {
     u_char      uuid[NGX_HTTP_CLAUDE_UUID_LEN];
@@ -731,9 +747,9 @@ driver_accepted(ngx_http_claude_process_t *process, ngx_uint_t kind,
 
         /* a CLI that does not know the question is older than the answer */
 
-        return driver_check_version(process,
-                          &string[NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION])
-               == NGX_OK;
+        (void) driver_check_version(process,
+                          &string[NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION]);
+        return;
     }
 
     if (string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_SUBTYPE].len != 7) {
@@ -741,7 +757,7 @@ driver_accepted(ngx_http_claude_process_t *process, ngx_uint_t kind,
         /* anything but "success" */
 
         driver_refused(process, kind, line);
-        return 0;
+        return;
     }
 
     if (kind == DRIVER_REWIND) {
@@ -754,11 +770,8 @@ driver_accepted(ngx_http_claude_process_t *process, ngx_uint_t kind,
                != 0)
         {
             driver_refused(process, kind, line);
-            return 0;
         }
     }
-
-    return 1;
 }
 
 
@@ -831,13 +844,22 @@ driver_refused(ngx_http_claude_process_t *process, ngx_uint_t kind,
 }
 
 
-/* makes the model stop; the result that follows settles the process */
+/*
+ * Makes the model stop; the result that follows settles the process.  Not
+ * before the CLI has begun with the question: an interrupt that comes while
+ * it is queued leaves it there, to be answered as if it were the next one.
+ */
 
 void
 driver_interrupt(ngx_http_claude_process_t *process)
 {
     process->cut = 1;
     process->phase = DRIVER_SETTLING;
+
+    if (!process->begun) {
+        process->unwanted = 1;
+        return;
+    }
 
     if (ngx_http_claude_cli_interrupt(process,
                                       driver_id(process, DRIVER_INTERRUPT))
@@ -848,6 +870,24 @@ driver_interrupt(ngx_http_claude_process_t *process)
     }
 
     ngx_http_claude_process_flush(process);
+}
+
+
+/* every message has its init line; that of the question is the last */
+
+static void
+driver_begun(ngx_http_claude_process_t *process)
+{
+    if (process->phase != DRIVER_ASKED && process->phase != DRIVER_SETTLING) {
+        return;
+    }
+
+    process->begun = 1;
+
+    if (process->unwanted) {
+        process->unwanted = 0;
+        driver_interrupt(process);
+    }
 }
 
 
@@ -892,6 +932,10 @@ driver_settled(ngx_http_claude_process_t *process)
 void
 driver_idle(ngx_http_claude_process_t *process)
 {
+    if (process->ending || process->is_broken) {
+        return;
+    }
+
     process->phase = DRIVER_IDLE;
     process->resulted = 0;
 

@@ -19,6 +19,8 @@
 #define DRIVER_PATIENCE    5000
 
 
+static ngx_uint_t driver_ours(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
 static void driver_tool(ngx_http_claude_process_t *process);
 static void driver_usage(ngx_http_claude_turn_t *turn,
     ngx_http_claude_cli_line_t *line);
@@ -124,6 +126,13 @@ driver_event(ngx_http_claude_process_t *process,
             return;
         }
 
+        if (!driver_ours(process, line)) {
+            process->doubtful = 1;
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "it answered another question");
+            return;
+        }
+
         driver_usage(turn, line);
         turn->is_started = 1;
         turn->handlers->started(turn);
@@ -180,6 +189,25 @@ driver_event(ngx_http_claude_process_t *process,
     ngx_http_claude_link_add(&process->answer, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
+}
+
+
+/* whether a line is about the question of the turn, if it says so at all */
+
+static ngx_uint_t
+driver_ours(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    u_char      uuid[NGX_HTTP_CLAUDE_UUID_LEN];
+    ngx_str_t  *question;
+
+    question = &line->string[NGX_HTTP_CLAUDE_CLI_S_QUESTION];
+
+    ngx_http_claude_cli_uuid(uuid, process, process->newest);
+
+    return question->len == 0
+           || (question->len == sizeof(uuid)
+               && ngx_memcmp(question->data, uuid, sizeof(uuid)) == 0);
 }
 
 
@@ -332,6 +360,13 @@ driver_result(ngx_http_claude_process_t *process,
         return;
 
     case DRIVER_ASKED:
+
+        if (!driver_ours(process, line)) {
+            process->doubtful = 1;
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                        "it ended another question");
+            return;
+        }
 
         fail = ngx_http_claude_cli_result_error(line);
 

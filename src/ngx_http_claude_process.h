@@ -89,6 +89,9 @@ struct ngx_http_claude_process_s {
     unsigned                                  pooled:1; /* idle */
     unsigned                                  cut:1;    /* take the question
                                                            back */
+    unsigned                                  begun:1;  /* the CLI is at it */
+    unsigned                                  unwanted:1; /* interrupt it as
+                                                             soon as it is */
     unsigned                                  resulted:1; /* the CLI is done */
     unsigned                                  doubtful:1; /* end it */
     unsigned                                  tool:1;   /* was called */
