@@ -138,6 +138,21 @@ describe('rungs', () => {
         }
     });
 
+    test('a question that its client left at once is never answered to the next one', async () => {
+        const { agent } = workers[0];
+        const one = talk(server, { agent });
+        await one.say('the beginning');
+        for (let i = 0; i < 24; i++) {
+            const question = [...one.messages, user(`the same question ${i}`)];
+            /* the process is live: from 0 ms on, the CLI may still have it in its queue */
+            await ask(server, { agent: false, messages: question, leave: i % 8 });
+            const answer = await turn(server, { agent, messages: question, max_tokens: 2000 + i });
+            assert.equal(answer.content, `echo: the same question ${i}`);
+            assert.ok(askedAbout(server, `the same question ${i}`)
+                .some(({ body }) => body.max_tokens === 2000 + i), `question ${i} reached the model as it was asked`);
+        }
+    });
+
     test('an idle process that was killed is not missed', async () => {
         const { agent } = workers[0];
         const one = talk(server, { agent });
