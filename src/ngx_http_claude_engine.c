@@ -571,6 +571,8 @@ engine_idle(ngx_http_claude_process_t *process)
     ngx_http_claude_turn_t       *turn;
     ngx_http_claude_zone_wake_t   wake;
 
+    ngx_http_claude_pool_ready(process);
+
     for (q = ngx_queue_head(&engine_waiting);
          q != ngx_queue_sentinel(&engine_waiting);
          q = ngx_queue_next(q))

@@ -172,15 +172,20 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
 
 
 void
-ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
+ngx_http_claude_pool_ready(ngx_http_claude_process_t *process)
 {
-    u_char  kin[20], *tip;
-
     if (process == pool_starting) {
         pool_starting = NULL;
         pool_backoff = 0;
         ngx_http_claude_pool_warm();
     }
+}
+
+
+void
+ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
+{
+    u_char  kin[20], *tip;
 
     tip = process->held.nelts
           ? ((ngx_http_claude_held_t *) process->held.elts
@@ -463,9 +468,8 @@ pool_warm_handler(ngx_event_t *ev)
 
         if (pool_starting) {
             (void) pool_outdated(pool_starting);
-        }
 
-        if (pool_starting == NULL) {
+        } else {
             pool_backoff = POOL_WARM_BACKOFF;
             ngx_http_claude_pool_warm();
         }

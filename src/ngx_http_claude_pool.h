@@ -57,6 +57,9 @@ ngx_http_claude_rung_e ngx_http_claude_pool_rate(
     ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn,
     ngx_uint_t *keep);
 
+/* a process has started: it is not the pool's any more, until it is put */
+void ngx_http_claude_pool_ready(ngx_http_claude_process_t *process);
+
 /* takes a process that is idle; may end it at once */
 void ngx_http_claude_pool_put(ngx_http_claude_process_t *process);
 
