@@ -155,6 +155,7 @@ static ngx_int_t cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p,
 static void cli_reset(ngx_http_claude_cli_reader_t *reader);
 static void cli_kind(ngx_http_claude_cli_line_t *line);
 static int cli_open(ngx_http_claude_cli_reader_t *reader);
+static size_t cli_cut(const u_char *s, size_t len);
 static void cli_cleanup(void *data);
 
 static int cli_on_boolean(void *ctx, int value);
@@ -436,6 +437,23 @@ cli_open(ngx_http_claude_cli_reader_t *reader)
 }
 
 
+/* the length of a diagnostic string, not cut in the midst of a character */
+
+static size_t
+cli_cut(const u_char *s, size_t len)
+{
+    if (len <= CLI_STRING_LIMIT) {
+        return len;
+    }
+
+    for (len = CLI_STRING_LIMIT; len && (s[len] & 0xc0) == 0x80; len--) {
+        /* void */
+    }
+
+    return len;
+}
+
+
 static void
 cli_cleanup(void *data)
 {
@@ -535,13 +553,8 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 
     string = &reader->line.string[node->slot];
 
-    if (node->slot != NGX_HTTP_CLAUDE_CLI_S_TEXT && len > CLI_STRING_LIMIT) {
-
-        /* not in the midst of a character */
-
-        for (len = CLI_STRING_LIMIT; (s[len] & 0xc0) == 0x80; len--) {
-            /* void */
-        }
+    if (node->slot != NGX_HTTP_CLAUDE_CLI_S_TEXT) {
+        len = cli_cut(s, len);
     }
 
     if (len == 0) {
@@ -585,6 +598,12 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 
         string->len = ngx_http_claude_utf8_copy(string->data, s, len)
                       - string->data;
+
+        /* each of its bytes may have become three */
+
+        if (node->slot != NGX_HTTP_CLAUDE_CLI_S_TEXT) {
+            string->len = cli_cut(string->data, string->len);
+        }
     }
 
     reader->text_len += string->len;
