@@ -5,17 +5,24 @@
 
 
 #include "ngx_http_claude_chain.h"
+#include "ngx_http_claude_json.h"
 #include "ngx_http_claude_profile.h"
 
 
-/* before each text, so that texts cannot run into each other */
+/* before each message and block, so that they cannot run into each other */
 #define CHAIN_USER       "\0u"
 #define CHAIN_ASSISTANT  "\0a"
 #define CHAIN_TEXT       "\0t"
+#define CHAIN_CALL       "\0c"
 
 
 static void chain_root(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *root);
+static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+    ngx_http_claude_message_t *message);
+static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
+static ngx_int_t chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool,
+    ngx_str_t *id, ngx_str_t *name, ngx_str_t *input);
 static void chain_string(ngx_sha1_t *sha1, ngx_str_t *s);
 static size_t chain_trimmed(u_char *p, size_t len);
 
@@ -27,10 +34,7 @@ static size_t chain_trimmed(u_char *p, size_t len);
 ngx_http_claude_link_t *
 ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
 {
-    u_char                       *p;
-    size_t                        len;
-    ngx_str_t                    *text;
-    ngx_uint_t                    i, j;
+    ngx_uint_t                    i;
     ngx_sha1_t                    sha1;
     ngx_http_claude_link_t       *links;
     ngx_http_claude_message_t    *message;
@@ -49,33 +53,12 @@ ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
 
         ngx_sha1_init(&sha1);
         ngx_sha1_update(&sha1, links[i].hash, NGX_HTTP_CLAUDE_LINK_LEN);
-        ngx_sha1_update(&sha1, (message[i].role == NGX_HTTP_CLAUDE_USER)
-                               ? CHAIN_USER : CHAIN_ASSISTANT, 2);
 
-        text = message[i].texts.elts;
+        if (message[i].role == NGX_HTTP_CLAUDE_USER) {
+            chain_user(&sha1, &message[i].blocks);
 
-        for (j = 0; j < message[i].texts.nelts; j++) {
-
-            if (j) {
-                ngx_sha1_update(&sha1, CHAIN_TEXT, 2);
-            }
-
-            p = text[j].data;
-            len = text[j].len;
-
-            /* what the model said comes back trimmed from many a client */
-
-            if (message[i].role == NGX_HTTP_CLAUDE_ASSISTANT) {
-
-                while (len && chain_space(*p)) {
-                    p++;
-                    len--;
-                }
-
-                len = chain_trimmed(p, len);
-            }
-
-            ngx_sha1_update(&sha1, p, len);
+        } else if (chain_assistant(&sha1, turn->pool, &message[i]) != NGX_OK) {
+            return NULL;
         }
 
         ngx_sha1_final(links[i + 1].hash, &sha1);
@@ -129,6 +112,14 @@ ngx_http_claude_link_add(ngx_http_claude_link_text_t *text, u_char *p,
 }
 
 
+ngx_int_t
+ngx_http_claude_link_call(ngx_http_claude_link_text_t *text,
+    ngx_pool_t *pool, ngx_str_t *id, ngx_str_t *name, ngx_str_t *input)
+{
+    return chain_call(&text->trimmed, pool, id, name, input);
+}
+
+
 void
 ngx_http_claude_link_end(ngx_http_claude_link_text_t *text,
     ngx_http_claude_link_t *link)
@@ -150,6 +141,117 @@ chain_root(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *root)
     chain_string(&sha1, &turn->system);
 
     ngx_sha1_final(root->hash, &sha1);
+}
+
+
+/*
+ * What the model said, and then its calls.  The text comes back trimmed from
+ * many a client, and nobody sends along where between texts a call was.
+ */
+
+static ngx_int_t
+chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+    ngx_http_claude_message_t *message)
+{
+    u_char                   *p;
+    size_t                    len;
+    ngx_uint_t                i, n;
+    ngx_http_claude_block_t  *block;
+
+    ngx_sha1_update(sha1, CHAIN_ASSISTANT, 2);
+
+    block = message->blocks.elts;
+    n = 0;
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+
+        if (block[i].type != NGX_HTTP_CLAUDE_TEXT) {
+            continue;
+        }
+
+        if (n++) {
+            ngx_sha1_update(sha1, CHAIN_TEXT, 2);
+        }
+
+        p = block[i].text.data;
+        len = block[i].text.len;
+
+        while (len && chain_space(*p)) {
+            p++;
+            len--;
+        }
+
+        ngx_sha1_update(sha1, p, chain_trimmed(p, len));
+    }
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+
+        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE
+            && chain_call(sha1, pool, &block[i].id, &block[i].name,
+                          &block[i].text)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks)
+{
+    u_char                    kind[3];
+    ngx_uint_t                i;
+    ngx_http_claude_block_t  *block;
+
+    ngx_sha1_update(sha1, CHAIN_USER, 2);
+    ngx_sha1_update(sha1, &blocks->nelts, sizeof(ngx_uint_t));
+
+    block = blocks->elts;
+
+    for (i = 0; i < blocks->nelts; i++) {
+
+        kind[0] = (u_char) block[i].type;
+        kind[1] = (u_char) block[i].error;
+        kind[2] = (block[i].content != NULL);
+
+        ngx_sha1_update(sha1, kind, sizeof(kind));
+
+        chain_string(sha1, &block[i].text);
+        chain_string(sha1, &block[i].media);
+        chain_string(sha1, &block[i].name);
+        chain_string(sha1, &block[i].id);
+
+        /* a result holds texts and images, which hold nothing */
+
+        if (block[i].content) {
+            chain_user(sha1, block[i].content);
+        }
+    }
+}
+
+
+/* calls are the same when their arguments are the same values */
+
+static ngx_int_t
+chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool, ngx_str_t *id,
+    ngx_str_t *name, ngx_str_t *input)
+{
+    ngx_str_t  canonical;
+
+    if (ngx_http_claude_json_canonical(pool, input, &canonical) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_sha1_update(sha1, CHAIN_CALL, 2);
+
+    chain_string(sha1, id);
+    chain_string(sha1, name);
+    chain_string(sha1, &canonical);
+
+    return NGX_OK;
 }
 
 

@@ -6,7 +6,8 @@
  *
  * The first link is over what must be the same before any message is: API
  * key, launch profile, model and system prompt.  White space around what the
- * model said does not count, since clients trim what they send back.
+ * model said does not count, since clients trim what they send back, nor does
+ * how the arguments of a call are written.
  */
 
 
@@ -48,6 +49,14 @@ void ngx_http_claude_link_begin(ngx_http_claude_link_text_t *text,
     ngx_http_claude_link_t *before);
 void ngx_http_claude_link_add(ngx_http_claude_link_text_t *text, u_char *p,
     size_t len);
+
+/*
+ * A call of the answer, behind all of its text; the pool is for the time of
+ * the call.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_link_call(ngx_http_claude_link_text_t *text,
+    ngx_pool_t *pool, ngx_str_t *id, ngx_str_t *name, ngx_str_t *input);
+
 void ngx_http_claude_link_end(ngx_http_claude_link_text_t *text,
     ngx_http_claude_link_t *link);
 

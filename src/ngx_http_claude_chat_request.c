@@ -302,9 +302,10 @@ static ngx_int_t
 request_text(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_str_t *text)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t   *all;
+    u_char                   *p;
+    size_t                    len;
+    ngx_str_t                *all;
+    ngx_http_claude_block_t  *block;
 
     if (!system) {
 
@@ -314,8 +315,15 @@ request_text(request_place_t *place, ngx_uint_t system,
                                        "is blank: it must have some text");
         }
 
-        return ngx_http_claude_turn_add(&place->chat->turn, role, text)
-               == NGX_OK ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        block = ngx_http_claude_turn_add(&place->chat->turn, role,
+                                         NGX_HTTP_CLAUDE_TEXT);
+        if (block == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        block->text = *text;
+
+        return NGX_OK;
     }
 
     if (request_blank(text)) {

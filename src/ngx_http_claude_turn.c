@@ -30,11 +30,11 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
 }
 
 
-ngx_int_t
+ngx_http_claude_block_t *
 ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
-    ngx_http_claude_role_e role, ngx_str_t *text)
+    ngx_http_claude_role_e role, ngx_http_claude_block_e type)
 {
-    ngx_str_t                  *s;
+    ngx_http_claude_block_t    *block;
     ngx_http_claude_message_t  *message;
 
     message = turn->messages.elts;
@@ -47,24 +47,26 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
     } else {
         message = ngx_array_push(&turn->messages);
         if (message == NULL) {
-            return NGX_ERROR;
+            return NULL;
         }
 
         message->role = role;
 
-        if (ngx_array_init(&message->texts, turn->pool, 1, sizeof(ngx_str_t))
+        if (ngx_array_init(&message->blocks, turn->pool, 1,
+                           sizeof(ngx_http_claude_block_t))
             != NGX_OK)
         {
-            return NGX_ERROR;
+            return NULL;
         }
     }
 
-    s = ngx_array_push(&message->texts);
-    if (s == NULL) {
-        return NGX_ERROR;
+    block = ngx_array_push(&message->blocks);
+    if (block == NULL) {
+        return NULL;
     }
 
-    *s = *text;
+    ngx_memzero(block, sizeof(ngx_http_claude_block_t));
+    block->type = type;
 
-    return NGX_OK;
+    return block;
 }

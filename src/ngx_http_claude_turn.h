@@ -33,9 +33,42 @@ typedef enum {
 } ngx_http_claude_role_e;
 
 
+typedef enum {
+    NGX_HTTP_CLAUDE_TEXT = 0,
+    NGX_HTTP_CLAUDE_IMAGE,
+    NGX_HTTP_CLAUDE_DOCUMENT,
+    NGX_HTTP_CLAUDE_TOOL_USE,               /* the assistant's */
+    NGX_HTTP_CLAUDE_TOOL_RESULT             /* the user's */
+} ngx_http_claude_block_e;
+
+
+/*
+ * A piece of a message, in the terms of the Messages API ("Content blocks").
+ * All strings are UTF-8; what the dialect could not vouch for is not here.
+ */
+typedef struct {
+    ngx_http_claude_block_e              type;
+    ngx_str_t                            text;      /* a text; the data of an
+                                                       image or document; a
+                                                       call's input, JSON */
+    ngx_str_t                            media;     /* type of the data,
+                                                       base64 unless it is
+                                                       text/plain; empty: the
+                                                       data is a URL */
+    ngx_str_t                            name;      /* of a tool; title of a
+                                                       document, or empty */
+    ngx_str_t                            id;        /* of a call: its use and
+                                                       its result */
+    ngx_array_t                         *content;   /* of a result: of
+                                                       block_t, texts and
+                                                       images; may be empty */
+    unsigned                             error:1;   /* the tool failed */
+} ngx_http_claude_block_t;
+
+
 typedef struct {
     ngx_http_claude_role_e               role;
-    ngx_array_t                          texts;     /* of ngx_str_t */
+    ngx_array_t                          blocks;    /* of block_t */
 } ngx_http_claude_message_t;
 
 
@@ -179,12 +212,14 @@ ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
     ngx_pool_t *pool, ngx_log_t *log);
 
 /*
- * Adds text to the conversation.  The text of neighbours with one role goes
- * into one message, as the Messages API would have it: the CLI would join
- * them with a newline that no client wrote.  NGX_ERROR: no memory.
+ * Adds a block to the conversation, zeroed but for its type, for the caller
+ * to fill in.  The blocks of neighbours with one role go into one message, as
+ * the Messages API would have it: the CLI would join them with a newline that
+ * no client wrote.  NULL: no memory.
  */
-ngx_int_t ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
-    ngx_http_claude_role_e role, ngx_str_t *text);
+ngx_http_claude_block_t *ngx_http_claude_turn_add(
+    ngx_http_claude_turn_t *turn, ngx_http_claude_role_e role,
+    ngx_http_claude_block_e type);
 
 
 #endif /* _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_ */

@@ -67,6 +67,7 @@ chat_turn(ngx_http_claude_chat_t *chat)
     ngx_str_t                  *s;
     ngx_uint_t                  i, j;
     ngx_http_claude_turn_t     *turn;
+    ngx_http_claude_block_t    *block;
     ngx_http_claude_message_t  *message;
 
     turn = &chat->turn;
@@ -78,20 +79,25 @@ chat_turn(ngx_http_claude_chat_t *chat)
 
         fuzz_check(message[i].role == ((i % 2) ? NGX_HTTP_CLAUDE_ASSISTANT
                                                : NGX_HTTP_CLAUDE_USER));
-        fuzz_check(message[i].texts.nelts != 0);
+        fuzz_check(message[i].blocks.nelts != 0);
 
-        s = message[i].texts.elts;
+        block = message[i].blocks.elts;
 
-        for (j = 0; j < message[i].texts.nelts; j++) {
-            chat_text(&s[j]);
+        for (j = 0; j < message[i].blocks.nelts; j++) {
+            s = &block[j].text;
+            chat_text(s);
 
-            for (spaces = 0; spaces < s[j].len; spaces++) {
-                if (!strchr(" \t\r\n\v\f", s[j].data[spaces])) {
+            if (block[j].type != NGX_HTTP_CLAUDE_TEXT) {
+                continue;
+            }
+
+            for (spaces = 0; spaces < s->len; spaces++) {
+                if (!strchr(" \t\r\n\v\f", s->data[spaces])) {
                     break;
                 }
             }
 
-            fuzz_check(spaces < s[j].len);
+            fuzz_check(spaces < s->len);
         }
     }
 

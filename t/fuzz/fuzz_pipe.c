@@ -129,11 +129,11 @@ static void
 pipe_check_message(ngx_pool_t *pool, size_t *pos,
     ngx_http_claude_message_t *message)
 {
-    ngx_str_t               *text;
-    ngx_uint_t               i;
-    ngx_http_claude_json_t  *node, *content, *uuid;
+    ngx_uint_t                i;
+    ngx_http_claude_json_t   *node, *content, *uuid;
+    ngx_http_claude_block_t  *block;
 
-    text = message->texts.elts;
+    block = message->blocks.elts;
     node = pipe_line(pool, pos);
 
     if (message->role == NGX_HTTP_CLAUDE_USER) {
@@ -150,19 +150,19 @@ pipe_check_message(ngx_pool_t *pool, size_t *pos,
     fuzz_check(content != NULL);
 
     if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
-        fuzz_check(message->texts.nelts == 1);
-        fuzz_check(fuzz_same(&content->value, &text[0]));
+        fuzz_check(message->blocks.nelts == 1);
+        fuzz_check(fuzz_same(&content->value, &block[0].text));
         return;
     }
 
     for (i = 0, node = content->first; node; node = node->next, i++) {
-        fuzz_check(i < message->texts.nelts);
+        fuzz_check(i < message->blocks.nelts);
 
         content = fuzz_member(node, "text", NGX_HTTP_CLAUDE_JSON_STRING);
-        fuzz_check(fuzz_same(&content->value, &text[i]));
+        fuzz_check(fuzz_same(&content->value, &block[i].text));
     }
 
-    fuzz_check(i == message->texts.nelts);
+    fuzz_check(i == message->blocks.nelts);
 }
 
 
@@ -194,6 +194,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     fuzz_input_t                in;
     fuzz_request_t             *fake;
     ngx_http_claude_turn_t     *turn;
+    ngx_http_claude_block_t    *block;
     ngx_http_claude_message_t  *message;
     ngx_http_claude_process_t  *process;
 
@@ -230,11 +231,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_str_set(&model, "sonnet");
 
     for (i = 2; i < n - 1; i++) {
-        fuzz_check(ngx_http_claude_turn_add(turn,
+        block = ngx_http_claude_turn_add(turn,
                        fuzz_number(&in, 3) ? NGX_HTTP_CLAUDE_USER
                                            : NGX_HTTP_CLAUDE_ASSISTANT,
-                       &text[i])
-                   == NGX_OK);
+                       NGX_HTTP_CLAUDE_TEXT);
+        fuzz_check(block != NULL);
+        block->text = text[i];
     }
 
     message = turn->messages.elts;
