@@ -8,12 +8,14 @@
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
+#include "ngx_http_claude_utf8.h"
 
 #include <ngx_sha1.h>
 
 
 static ngx_int_t auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     ngx_str_t *key, ngx_str_t *name);
+static ngx_uint_t auth_is_name(ngx_str_t *name);
 static void auth_hash(u_char *hash, ngx_str_t *key);
 static ngx_int_t auth_file_line(ngx_conf_t *cf,
     ngx_http_claude_loc_conf_t *lcf, ngx_str_t *file, ngx_uint_t n,
@@ -197,6 +199,14 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
         return NGX_ERROR;
     }
 
+    if (!auth_is_name(name)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the name of an API key is %d bytes of UTF-8 at "
+                           "most, without control characters, and does not "
+                           "begin with \"(\"", NGX_HTTP_CLAUDE_KEY_NAME);
+        return NGX_ERROR;
+    }
+
     if (lcf->keys == NGX_CONF_UNSET_PTR) {
         lcf->keys = ngx_array_create(cf->pool, 4,
                                      sizeof(ngx_http_claude_key_t));
@@ -238,6 +248,31 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
     }
 
     return NGX_OK;
+}
+
+
+/* it goes into logs, JSON and labels, where "(other)" is nobody's */
+
+static ngx_uint_t
+auth_is_name(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    if (name->len > NGX_HTTP_CLAUDE_KEY_NAME
+        || !ngx_http_claude_utf8_valid(name->data, name->len))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] < 0x20 || name->data[i] == 0x7f
+            || (i == 0 && name->data[i] == '('))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

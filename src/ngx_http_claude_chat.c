@@ -175,6 +175,7 @@ chat_init(ngx_http_claude_chat_t *chat)
 
     if (ctx->key) {
         ngx_memcpy(turn->tenant, ctx->key->hash, NGX_HTTP_CLAUDE_TENANT_LEN);
+        turn->tenant_name = ctx->key->name;
     }
 
     chat->created = ngx_time();

@@ -207,6 +207,7 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->cut = 0;
     process->err_total = 0;
     process->err_cut = 0;
+    process->account = NULL;
 
     ngx_http_claude_process_idle(process, 0);
 
@@ -219,6 +220,12 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     }
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->rungs[rung], 1);
+
+    if (turn->retried == 0) {
+        ngx_http_claude_histogram_add(&driver_zone->counters->wait,
+                                      ngx_current_msec - turn->begun);
+    }
+
     ngx_http_claude_zone_process_turn(driver_zone, process->row, rung);
 
     if (process->running) {
@@ -627,7 +634,8 @@ driver_broken(ngx_http_claude_process_t *process)
         if (process->phase == DRIVER_GREETING) {
             ngx_log_error(NGX_LOG_ERR, process->log, 0,
                           "claude: process %P failed before its first turn: "
-                          "%V", process->pid, &process->reason);
+                          "%V%s%V", process->pid, &process->reason,
+                          process->detail.len ? ": " : "", &process->detail);
         }
 
         ngx_http_claude_driver_end(process);
@@ -955,6 +963,9 @@ driver_detach(ngx_http_claude_process_t *process)
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn;
+
+    ngx_http_claude_metrics_parted(driver_zone->counters, turn,
+                                   process->account);
 
     turn->process = NULL;
     process->turn = NULL;

@@ -41,7 +41,7 @@ static struct {
     { NGX_LOG_WARN, "the queue is full, see claude_queue" },
     { NGX_LOG_WARN, "waited too long, see claude_queue and "
                     "claude_max_concurrent" },
-    { NGX_LOG_ERR,  "no CLI could be started, see the line before" },
+    { NGX_LOG_ERR,  "the CLI could not be started" },
     { NGX_LOG_ERR,  "the CLI is not logged in, see claude_env" },
     { NGX_LOG_ERR,  "the CLI is too old, 2.1.260 or later is needed" },
     { NGX_LOG_ERR,  "the CLI failed" },
@@ -85,6 +85,8 @@ driver_retry(ngx_http_claude_process_t *process,
     turn = process->turn;
     delay = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY];
     status = line->number[NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS];
+
+    (void) ngx_atomic_fetch_add(&driver_zone->counters->retries, 1);
 
     if (turn == NULL || process->phase != DRIVER_ASKED
         || delay <= DRIVER_PATIENCE)
@@ -135,6 +137,9 @@ driver_event(ngx_http_claude_process_t *process,
 
         driver_usage(turn, line);
         turn->is_started = 1;
+        process->account = ngx_http_claude_zone_account(driver_zone,
+                                                        &turn->tenant_name,
+                                                        &turn->model);
         turn->handlers->started(turn);
         return;
 
@@ -334,6 +339,12 @@ driver_result(ngx_http_claude_process_t *process,
 
     if (cost >= before) {
         process->cost = cost;
+
+        /* also what is spent when the asker has left */
+
+        if (process->account) {
+            ngx_http_claude_metrics_cost(process->account, cost - before);
+        }
     }
 
     switch (process->phase) {
@@ -413,22 +424,8 @@ driver_result(ngx_http_claude_process_t *process,
 void
 driver_finish(ngx_http_claude_turn_t *turn)
 {
-    ngx_http_claude_counters_t  *counters;
-
-    counters = driver_zone->counters;
-
     (void) ngx_atomic_fetch_add(
-               &counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FINISHED], 1);
-    (void) ngx_atomic_fetch_add(&counters->prompt_tokens,
-               turn->usage.input + turn->usage.cache_read
-               + turn->usage.cache_creation);
-    (void) ngx_atomic_fetch_add(&counters->completion_tokens,
-                                turn->usage.output);
-
-    if (turn->cost > 0) {
-        (void) ngx_atomic_fetch_add(&counters->microdollars,
-                                    (ngx_atomic_int_t) (turn->cost * 1e6));
-    }
+        &driver_zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FINISHED], 1);
 
     turn->over = 1;
     turn->handlers->settled(turn);
@@ -461,6 +458,8 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
                       "claude: process %P is of no use, another one is "
                       "taken: %V%s", pid, &process->reason,
                       detail ? detail : "");
+
+        (void) ngx_atomic_fetch_add(&driver_zone->counters->replaced, 1);
 
         turn->retried++;
         (void) driver_detach(process);
@@ -524,9 +523,7 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
 
     turn->over = 1;
 
-    (void) ngx_atomic_fetch_add(
-        &driver_zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_FAILED], 1);
-
+    ngx_http_claude_metrics_failed(driver_zone->counters, fail);
     ngx_http_claude_driver_log(turn, pid);
 
     turn->handlers->failed(turn);
@@ -567,8 +564,12 @@ driver_fail_reason(ngx_http_claude_process_t *process,
         profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
         return;
 
-    case NGX_HTTP_CLAUDE_FAIL_CLI:
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
+        turn->words = driver_words(turn, &process->detail);
+        reason = &process->reason;
+        break;
+
+    case NGX_HTTP_CLAUDE_FAIL_CLI:
         reason = &process->reason;
         break;
 

@@ -170,9 +170,6 @@ ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
     default:
         turn->retry_after = 1 + ngx_http_claude_zone_waiting(engine->zone)
                                 / engine->zone->max_running;
-        (void) ngx_atomic_fetch_add(
-            &engine->zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_REFUSED],
-            1);
 
         return engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_QUEUE_FULL,
                              "Too many requests are waiting already.");
@@ -335,8 +332,6 @@ engine_wait_timeout(ngx_event_t *ev)
 
     turn->retry_after = 1 + ngx_http_claude_zone_waiting(engine->zone)
                             / engine->zone->max_running;
-    (void) ngx_atomic_fetch_add(
-        &engine->zone->counters->outcomes[NGX_HTTP_CLAUDE_OUTCOME_REFUSED], 1);
 
     (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_QUEUE_TIMEOUT,
                          "The request has waited too long for its turn.");
@@ -511,6 +506,7 @@ engine_spawn(ngx_http_claude_turn_t *turn, ngx_int_t row)
                                            turn->log);
     if (process == NULL) {
         engine_leave(turn->ticket);
+        ngx_str_set(&turn->words, "see the line before");
         (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE, NULL);
         return;
     }
@@ -540,6 +536,7 @@ engine_refuse(ngx_http_claude_turn_t *turn, ngx_http_claude_fail_e fail,
         turn->reason.len = ngx_strlen(reason);
     }
 
+    ngx_http_claude_metrics_failed(engine->zone->counters, fail);
     ngx_http_claude_driver_log(turn, 0);
 
     return NGX_DECLINED;

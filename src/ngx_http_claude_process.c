@@ -31,6 +31,8 @@ static void process_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawned_t *child);
 static void process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err,
     const char *what);
+static void process_detail(ngx_http_claude_process_t *process, ngx_err_t err,
+    const char *what);
 static void process_exited(ngx_http_claude_spawn_t *spawn, int status);
 static ngx_http_claude_process_t *process_alloc(
     ngx_http_claude_profile_t *profile, size_t max_line,
@@ -337,15 +339,44 @@ process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err, const char *what)
     process->exited = 1;
     process->unavailable = 1;
 
-    ngx_log_error(NGX_LOG_ERR, process->log, err,
-                  "claude: \"%s\" could not be started in \"%s\": %s failed",
-                  process->profile->binary, process->profile->directory,
-                  what);
-
     process_reason(process, "it could not be started");
+    process_detail(process, err, what);
     process_broken(process);
 
     process->handlers->gone(process);
+}
+
+
+/* why it could not be started, with names that are the operator's */
+
+static void
+process_detail(ngx_http_claude_process_t *process, ngx_err_t err,
+    const char *what)
+{
+    u_char                     *p, *last;
+    ngx_http_claude_profile_t  *profile;
+
+    profile = process->profile;
+
+    p = ngx_pnalloc(process->pool,
+                    sizeof("\"\" in \"\":  failed") + NGX_MAX_ERROR_STR
+                    + ngx_strlen(profile->binary)
+                    + ngx_strlen(profile->directory) + ngx_strlen(what));
+    if (p == NULL) {
+        return;
+    }
+
+    process->detail.data = p;
+
+    p = ngx_sprintf(p, "\"%s\" in \"%s\": %s failed", profile->binary,
+                    profile->directory, what);
+
+    if (err) {
+        last = p + NGX_MAX_ERROR_STR;
+        p = ngx_log_errno(p, last, err);
+    }
+
+    process->detail.len = p - process->detail.data;
 }
 
 

@@ -17,6 +17,7 @@
 
 #include "ngx_http_claude_chain.h"
 #include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_metrics.h"
 #include "ngx_http_claude_profile.h"
 #include "ngx_http_claude_spawner.h"
 
@@ -84,6 +85,8 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                target;   /* of the rewind */
     ngx_http_claude_link_text_t               answer;
     ngx_http_claude_fail_e                    error;    /* as it announced */
+    ngx_http_claude_account_t                *account;  /* who pays; NULL:
+                                                           nobody yet */
 
     unsigned                                  used:1;   /* has a tenant */
     unsigned                                  pooled:1; /* idle */
@@ -101,6 +104,7 @@ struct ngx_http_claude_process_s {
     ngx_pid_t                                 pid;
     uint64_t                                  start;
     ngx_str_t                                 reason;
+    ngx_str_t                                 detail;   /* the log's, of it */
     int                                       status;   /* wait status */
     unsigned                                  unavailable:1; /* no start */
 

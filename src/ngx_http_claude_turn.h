@@ -97,7 +97,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_FAIL_REQUEST,           /* upstream 400 */
     NGX_HTTP_CLAUDE_FAIL_TOO_LARGE,         /* upstream 413 */
     NGX_HTTP_CLAUDE_FAIL_CONTEXT,
-    NGX_HTTP_CLAUDE_FAIL_BUDGET
+    NGX_HTTP_CLAUDE_FAIL_BUDGET,
+    NGX_HTTP_CLAUDE_FAILS
 } ngx_http_claude_fail_e;
 
 
@@ -164,6 +165,7 @@ struct ngx_http_claude_turn_s {
     ngx_str_t                            id;         /* of the request */
     ngx_http_claude_profile_t           *profile;
     u_char                               tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
+    ngx_str_t                            tenant_name; /* for the metrics */
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* never empty */
     ngx_array_t                          messages;   /* roles alternate, the

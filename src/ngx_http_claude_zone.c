@@ -33,8 +33,8 @@ struct ngx_http_claude_zone_shared_s {
 };
 
 
-/* shares of the zone: 1/16 workers, 1/4 turns, 1/4 processes; the rest is
- * the slab allocator's, for what later grows there */
+/* shares of the zone: 1/16 workers, 1/4 turns, 1/4 processes, 1/16 accounts;
+ * the rest is the slab allocator's, for what later grows there */
 
 #define zone_share(size, part, type)  ((size) / (part) / sizeof(type))
 
@@ -66,6 +66,9 @@ static void zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
     ngx_http_claude_zone_wake_t *wake);
+static ngx_http_claude_account_t *zone_account(
+    ngx_http_claude_counters_t *counters, uint32_t hash, ngx_str_t *key,
+    ngx_str_t *model, ngx_uint_t make);
 
 
 ngx_uint_t
@@ -88,6 +91,7 @@ ngx_http_claude_zone_init(ngx_http_claude_zone_t *zone,
 {
     size_t                          size;
     ngx_slab_pool_t                *shpool;
+    ngx_http_claude_counters_t     *counters;
     ngx_http_claude_zone_shared_t  *sh;
 
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
@@ -126,7 +130,15 @@ ngx_http_claude_zone_init(ngx_http_claude_zone_t *zone,
     sh->process = ngx_slab_calloc(shpool, sh->nprocesses
                                   * sizeof(ngx_http_claude_zone_process_t));
 
-    if (sh->workers == NULL || sh->turns == NULL || sh->process == NULL) {
+    counters = &sh->counters;
+    counters->since = ngx_time();
+    counters->naccounts = zone_share(size, 16, ngx_http_claude_account_t);
+    counters->accounts = ngx_slab_calloc(shpool, counters->naccounts
+                                         * sizeof(ngx_http_claude_account_t));
+
+    if (sh->workers == NULL || sh->turns == NULL || sh->process == NULL
+        || counters->accounts == NULL)
+    {
         goto small;
     }
 
@@ -630,6 +642,41 @@ ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone, ngx_int_t row,
     zone_process_clear(zone, row, wake);
 
     zone_unlock(zone);
+}
+
+
+ngx_http_claude_account_t *
+ngx_http_claude_zone_account(ngx_http_claude_zone_t *zone, ngx_str_t *key,
+    ngx_str_t *model)
+{
+    uint32_t                    hash;
+    ngx_str_t                   k, m;
+    ngx_http_claude_account_t  *account;
+
+    k.data = key->data;
+    k.len = ngx_min(key->len, NGX_HTTP_CLAUDE_KEY_NAME);
+    m.data = model->data;
+    m.len = ngx_min(model->len, NGX_HTTP_CLAUDE_MODEL_NAME);
+
+    ngx_crc32_init(hash);
+    ngx_crc32_update(&hash, k.data, k.len);
+    ngx_crc32_update(&hash, (u_char *) "", 1);
+    ngx_crc32_update(&hash, m.data, m.len);
+    ngx_crc32_final(hash);
+
+    /* rows never change or go, so what is there is found without the lock */
+
+    account = zone_account(zone->counters, hash, &k, &m, 0);
+
+    if (account == NULL) {
+        zone_lock(zone);
+
+        account = zone_account(zone->counters, hash, &k, &m, 1);
+
+        zone_unlock(zone);
+    }
+
+    return account ? account : &zone->counters->other;
 }
 
 
@@ -1191,4 +1238,54 @@ zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
     }
 
     zone_grant(zone, wake);
+}
+
+
+/*
+ * The row of these names, by open addressing.  make: the lock is held, and a
+ * free row may be taken.  NULL: there is none.
+ */
+
+static ngx_http_claude_account_t *
+zone_account(ngx_http_claude_counters_t *counters, uint32_t hash,
+    ngx_str_t *key, ngx_str_t *model, ngx_uint_t make)
+{
+    ngx_uint_t                  i;
+    ngx_http_claude_account_t  *account;
+
+    for (i = 0; i < counters->naccounts; i++) {
+        account = &counters->accounts[(hash + i) % counters->naccounts];
+
+        if (account->used) {
+
+            if (account->hash == hash && account->key_len == key->len
+                && account->model_len == model->len
+                && ngx_memcmp(account->key, key->data, key->len) == 0
+                && ngx_memcmp(account->model, model->data, model->len) == 0)
+            {
+                return account;
+            }
+
+            continue;
+        }
+
+        if (!make) {
+            return NULL;
+        }
+
+        account->hash = hash;
+        account->key_len = key->len;
+        account->model_len = model->len;
+        ngx_memcpy(account->key, key->data, key->len);
+        ngx_memcpy(account->model, model->data, model->len);
+
+        /* others may look at it from here on */
+
+        ngx_memory_barrier();
+        account->used = 1;
+
+        return account;
+    }
+
+    return NULL;
 }

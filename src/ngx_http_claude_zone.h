@@ -2,8 +2,8 @@
 /*
  * The shared zone: the only thing that workers have in common.
  *
- * It holds three tables, of workers, of turns (running and waiting) and of
- * processes, and counters.  Rows are found by scanning, never linked, so a
+ * It holds tables of workers, of turns (running and waiting), of processes and
+ * of accounts, and counters.  Rows are found by scanning, never linked, so a
  * worker killed in the midst of a change leaves at worst one half-written
  * row; sums over rows are kept beside them and made anew by the next holder
  * of the lock when it finds the dirty mark.  No section spans a system call.
@@ -19,6 +19,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_claude_metrics.h"
 #include "ngx_http_claude_turn.h"
 
 
@@ -80,31 +81,6 @@ typedef struct {
     ngx_uint_t                       turns;
     ngx_http_claude_rung_e           rung;
 } ngx_http_claude_zone_process_t;
-
-
-/* outcomes of turns, for the status page */
-typedef enum {
-    NGX_HTTP_CLAUDE_OUTCOME_FINISHED = 0,
-    NGX_HTTP_CLAUDE_OUTCOME_FAILED,
-    NGX_HTTP_CLAUDE_OUTCOME_ABORTED,        /* the client left */
-    NGX_HTTP_CLAUDE_OUTCOME_REFUSED,        /* by the queue */
-    NGX_HTTP_CLAUDE_OUTCOMES
-} ngx_http_claude_outcome_e;
-
-
-/* counters are only ever added to, with atomic operations and no lock */
-typedef struct {
-    ngx_atomic_t                     outcomes[NGX_HTTP_CLAUDE_OUTCOMES];
-    ngx_atomic_t                     rungs[NGX_HTTP_CLAUDE_RUNGS];
-    ngx_atomic_t                     spawned;    /* processes started */
-    ngx_atomic_t                     died;       /* that ended unasked */
-    ngx_atomic_t                     evicted;    /* idle ones, for others */
-    ngx_atomic_t                     handed;     /* to another worker */
-    ngx_atomic_t                     prompt_tokens;
-    ngx_atomic_t                     completion_tokens;
-    ngx_atomic_t                     microdollars;
-    ngx_atomic_t                     version;    /* of the CLI, not added to */
-} ngx_http_claude_counters_t;
 
 
 typedef struct ngx_http_claude_zone_shared_s  ngx_http_claude_zone_shared_t;
@@ -263,6 +239,13 @@ void ngx_http_claude_zone_process_turn(ngx_http_claude_zone_t *zone,
 /* the process is gone; a turn that waited for a row gets it */
 void ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_http_claude_zone_wake_t *wake);
+
+/*
+ * Where what a key uses of a model is added up; the row for all that find no
+ * room if the table is full.  Names that are longer than a row's are cut.
+ */
+ngx_http_claude_account_t *ngx_http_claude_zone_account(
+    ngx_http_claude_zone_t *zone, ngx_str_t *key, ngx_str_t *model);
 
 void ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_sums_t *sums);

@@ -127,8 +127,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 {
     my %later = (claude_session_ttl => 1);       # in "Not yet"
     my %ours = (%type, %later, map { $_ => 1 }
-                $readme =~ /^The metrics are (.*?)\.$/ms
-                ? $1 =~ /`(\w+)`/g : ());
+                $readme =~ /^\| `(\w+)` \| (?:gauge|counter|histogram) \|/mg);
     my @unknown = grep { !$ours{$_} } $readme =~ /(?<![\$\w.])(claude_[a-z_]+)/g;
     @unknown = grep { !/^claude_code_|^claude_$/ } @unknown;
     same(\@unknown, [], 'README names no directive that is not there');
@@ -228,10 +227,16 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 # Metrics.
 
 {
-    my ($page) = $readme =~ /^The metrics are (.*?)\.$/ms;
-    same([($page // '') =~ /`(\w+)`/g],
-         [slurp('src/ngx_http_claude_status.c') =~ /# TYPE (\w+) /g],
-         'the metrics of README are those of the code');
+    my %code = slurp('src/ngx_http_claude_status_prometheus.c')
+               =~ /prometheus_(?:head|one)\(p, "(\w+)", "(\w+)"/g;
+    my %page;
+
+    $page{$1} = $2
+        while $readme =~ /^\| `(\w+)` \| (gauge|counter|histogram) \|/mg;
+
+    cmp_ok(scalar keys %code, '>', 15, 'the code has metrics');
+    is_deeply(\%page, \%code, 'the metrics of README are those of the code, '
+                              . 'with their types');
 }
 
 

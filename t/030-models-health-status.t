@@ -255,17 +255,19 @@ limits.processes = 5
 --- get: /status?format=prometheus
 --- response_headers_like
 Content-Type: text/plain; version=0\.0\.4.*
---- response_body_like chop
-\A(?:# (?:HELP|TYPE) [a-z_]+ [^\n]+\n|[a-z_]+(?:\{[a-z]+="[a-z]+"\})? [0-9.]+\n)+\z
-
-
-
-=== TEST 25: each Prometheus metric has a type
---- server
-        location = /status { claude_status; }
---- get: /status?format=prometheus
 --- response_body_like
 # TYPE claude_turns gauge.*# TYPE claude_processes gauge.*# TYPE claude_turns_total counter.*# TYPE claude_tokens_total counter
+
+
+
+=== TEST 25: status needs a key
+--- server
+        location = /status { claude_status; }
+--- key: none
+--- get: /status?format=prometheus
+--- error_code: 401
+--- json
+error.code = "invalid_api_key"
 
 
 
