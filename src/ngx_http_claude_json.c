@@ -16,7 +16,7 @@ struct ngx_http_claude_json_reader_s {
     yajl_handle                   yajl;
     ngx_pool_t                   *pool;
     ngx_http_claude_json_t       *root;
-    ngx_http_claude_json_t       *stack[NGX_HTTP_CLAUDE_JSON_DEPTH];
+    ngx_http_claude_json_t      **stack;     /* only while it is read */
     ngx_uint_t                    depth;
     ngx_uint_t                    values;
     ngx_str_t                     name;      /* of the member to come */
@@ -78,15 +78,17 @@ ngx_http_claude_json_reader(ngx_pool_t *pool)
         return NULL;
     }
 
-    reader->pool = pool;
-    reader->yajl = yajl_alloc(&json_callbacks, NULL, reader);
-
-    if (reader->yajl == NULL) {
-        return NULL;
-    }
-
     cln->handler = json_cleanup;
     cln->data = reader;
+
+    reader->pool = pool;
+    reader->stack = ngx_alloc(NGX_HTTP_CLAUDE_JSON_DEPTH
+                              * sizeof(ngx_http_claude_json_t *), pool->log);
+    reader->yajl = yajl_alloc(&json_callbacks, NULL, reader);
+
+    if (reader->stack == NULL || reader->yajl == NULL) {
+        return NULL;
+    }
 
     return reader;
 }
@@ -431,6 +433,11 @@ json_cleanup(void *data)
     if (reader->yajl) {
         yajl_free(reader->yajl);
         reader->yajl = NULL;
+    }
+
+    if (reader->stack) {
+        ngx_free(reader->stack);
+        reader->stack = NULL;
     }
 }
 

@@ -641,15 +641,17 @@ process_read_handler(ngx_event_t *rev)
 
     for (i = 0, rc = NGX_OK; i < PROCESS_READS && rc == NGX_OK; i++) {
 
-        if (process->paused) {
+        if (process->paused || process->ending || process->is_broken) {
             break;
         }
 
         rc = process_read(process);
-    }
 
-    if (!process->ending && !process->is_broken) {
-        process->handlers->quiet(process);
+        /* after each read: what waits for the client is one read's */
+
+        if (!process->ending && !process->is_broken) {
+            process->handlers->quiet(process);
+        }
     }
 
     if (process->ending || process->is_broken) {

@@ -1,6 +1,11 @@
 
 /*
  * Output as server-sent events.  See the header.
+ *
+ * The memory of buffers is the worker's: a stream borrows what it writes into
+ * and gives it back when it is sent, most often in the same event.  So a
+ * stream that waits for the model holds none, and thousands of them write
+ * into the same few pages.
  */
 
 
@@ -12,16 +17,33 @@
 
 #define STREAM_BUF_SIZE  4096
 
+/* how many the worker keeps: about what one read of a pipe makes */
+#define STREAM_SPARE     64
+
 /* a string is escaped in slices that surely fit one buffer */
 #define STREAM_SLICE     ((STREAM_BUF_SIZE - 2) / 6)
 
 
+typedef struct stream_memory_s  stream_memory_t;
+
+struct stream_memory_s {
+    stream_memory_t  *next;
+};
+
+
 static u_char *stream_room(ngx_http_claude_stream_t *stream, size_t least);
+static u_char *stream_borrow(ngx_log_t *log);
+static void stream_return(ngx_chain_t *cl);
+static void stream_sent(ngx_http_claude_stream_t *stream);
 static void stream_writer(ngx_http_request_t *r);
 static ngx_int_t stream_wait(ngx_http_claude_stream_t *stream);
 static void stream_heartbeat(ngx_event_t *ev);
 static void stream_cleanup(void *data);
 static void stream_drop(ngx_http_claude_stream_t *stream);
+
+
+static stream_memory_t  *stream_spare;
+static ngx_uint_t        stream_spares;
 
 
 ngx_int_t
@@ -153,10 +175,7 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 
     rc = ngx_http_output_filter(r, stream->out);
 
-    ngx_chain_update_chains(r->pool, &stream->free, &stream->busy,
-                            &stream->out,
-                            (ngx_buf_tag_t) &ngx_http_claude_module);
-    stream->last = &stream->out;
+    stream_sent(stream);
 
     if (rc == NGX_ERROR) {
         stream->failed = 1;
@@ -218,21 +237,18 @@ stream_room(ngx_http_claude_stream_t *stream, size_t least)
 
     b = cl->buf;
 
+    b->start = stream_borrow(stream->request->connection->log);
     if (b->start == NULL) {
-        b->start = ngx_palloc(stream->request->pool, STREAM_BUF_SIZE);
-        if (b->start == NULL) {
-            stream->failed = 1;
-            return NULL;
-        }
-
-        b->end = b->start + STREAM_BUF_SIZE;
-        b->temporary = 1;
-        b->tag = (ngx_buf_tag_t) &ngx_http_claude_module;
+        stream->failed = 1;
+        return NULL;
     }
 
+    b->end = b->start + STREAM_BUF_SIZE;
     b->pos = b->start;
     b->last = b->start;
+    b->temporary = 1;
     b->flush = 0;
+    b->tag = (ngx_buf_tag_t) &ngx_http_claude_module;
 
     cl->next = NULL;
     *stream->last = cl;
@@ -240,6 +256,69 @@ stream_room(ngx_http_claude_stream_t *stream, size_t least)
     stream->buf = b;
 
     return b->last;
+}
+
+
+static u_char *
+stream_borrow(ngx_log_t *log)
+{
+    stream_memory_t  *memory;
+
+    memory = stream_spare;
+
+    if (memory == NULL) {
+        return ngx_alloc(STREAM_BUF_SIZE, log);
+    }
+
+    stream_spare = memory->next;
+    stream_spares--;
+
+    return (u_char *) memory;
+}
+
+
+/* the last one returned is the next one borrowed: it is in the cache */
+
+static void
+stream_return(ngx_chain_t *cl)
+{
+    stream_memory_t  *memory;
+
+    for ( /* void */ ; cl && cl->buf->start; cl = cl->next) {
+
+        memory = (stream_memory_t *) cl->buf->start;
+
+        cl->buf->start = NULL;
+        cl->buf->pos = NULL;
+        cl->buf->last = NULL;
+        cl->buf->end = NULL;
+
+        if (stream_spares == STREAM_SPARE) {
+            ngx_free(memory);
+            continue;
+        }
+
+        memory->next = stream_spare;
+        stream_spare = memory;
+        stream_spares++;
+    }
+}
+
+
+/*
+ * Sorts out what the filters have taken.  Free chains keep the heads of
+ * buffers alone, the latest in front.
+ */
+
+static void
+stream_sent(ngx_http_claude_stream_t *stream)
+{
+    ngx_chain_update_chains(stream->request->pool, &stream->free,
+                            &stream->busy, &stream->out,
+                            (ngx_buf_tag_t) &ngx_http_claude_module);
+    stream->last = &stream->out;
+
+    stream_return(stream->free);
 }
 
 
@@ -283,10 +362,7 @@ stream_writer(ngx_http_request_t *r)
         return;
     }
 
-    ngx_chain_update_chains(r->pool, &stream->free, &stream->busy,
-                            &stream->out,
-                            (ngx_buf_tag_t) &ngx_http_claude_module);
-    stream->last = &stream->out;
+    stream_sent(stream);
 
     if (stream_wait(stream) == NGX_ERROR) {
         ngx_http_finalize_request(r, NGX_ERROR);
@@ -380,6 +456,9 @@ stream_cleanup(void *data)
     if (stream->timer.timer_set) {
         ngx_del_timer(&stream->timer);
     }
+
+    stream_return(stream->out);
+    stream_return(stream->busy);
 }
 
 
@@ -388,6 +467,8 @@ stream_cleanup(void *data)
 static void
 stream_drop(ngx_http_claude_stream_t *stream)
 {
+    stream_return(stream->out);
+
     stream->out = NULL;
     stream->last = &stream->out;
     stream->buf = NULL;
