@@ -3,9 +3,11 @@
  * The CLI's protocol, reading: yajl's events are matched against the paths of
  * the few fields that matter and end up in one flat struct a line.
  *
- * One yajl handle reads the whole life of a process, and one buffer holds the
- * kept strings of the line at hand, so a delta costs no allocation.  What is
- * not known is skipped: the CLI says more with every release.
+ * A worker has one parser: yajl gets whole lines only, so that between two
+ * calls nothing is left in it, and thousands of processes share one handle
+ * and one buffer for the strings of the line at hand.  A delta costs no
+ * allocation, and a process that is silent holds nothing.  What is not known
+ * is skipped: the CLI says more with every release.
  */
 
 
@@ -44,18 +46,8 @@ typedef struct {
 
 
 struct ngx_http_claude_cli_reader_s {
-    yajl_handle                       yajl;
     ngx_http_claude_cli_line_pt       handler;
     void                             *data;
-
-    ngx_http_claude_cli_line_t        line;
-    u_char                           *text;      /* strings of the line */
-    size_t                            text_size;
-    size_t                            text_len;
-
-    ngx_uint_t                        depth;
-    int8_t                            node[CLI_DEPTH];
-    int8_t                            member;    /* node of the last key */
 
     u_char                           *partial;   /* a line without its end */
     size_t                            partial_size;
@@ -150,11 +142,38 @@ static const cli_node_t  cli_nodes[] = {
 #define CLI_NODES  (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
 
 
+/* the worker's, for the reader whose lines are being read */
+typedef struct {
+    yajl_handle                       yajl;
+    ngx_http_claude_cli_reader_t     *reader;
+
+    ngx_http_claude_cli_line_t        line;
+    u_char                           *text;      /* strings of the line */
+    size_t                            text_size;
+    size_t                            text_len;
+
+    ngx_uint_t                        depth;
+    int8_t                            node[CLI_DEPTH];
+    int8_t                            member;    /* node of the last key */
+
+    /* of nodes: the first child, and the next of the same parent; 0: none */
+    uint8_t                           child[N_LEAVES];
+    uint8_t                           sibling[CLI_NODES];
+
+    unsigned                          large:1;   /* so has yajl's buffer
+                                                    become */
+} cli_parser_t;
+
+
+static ngx_int_t cli_parser_init(cli_parser_t *parser);
+static ngx_int_t cli_parse(ngx_http_claude_cli_reader_t *reader, u_char *p,
+    size_t len);
+static void cli_parser_end(cli_parser_t *parser);
 static ngx_int_t cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p,
     size_t len);
-static void cli_reset(ngx_http_claude_cli_reader_t *reader);
+static void cli_reset(cli_parser_t *parser);
 static void cli_kind(ngx_http_claude_cli_line_t *line);
-static int cli_open(ngx_http_claude_cli_reader_t *reader);
+static int cli_open(cli_parser_t *parser);
 static size_t cli_cut(const u_char *s, size_t len);
 static void cli_cleanup(void *data);
 
@@ -182,6 +201,9 @@ static yajl_callbacks  cli_callbacks = {
 };
 
 
+static cli_parser_t  cli_parser;
+
+
 ngx_http_claude_cli_reader_t *
 ngx_http_claude_cli_reader(ngx_pool_t *pool,
     ngx_http_claude_cli_line_pt handler, void *data)
@@ -201,19 +223,9 @@ ngx_http_claude_cli_reader(ngx_pool_t *pool,
 
     reader->handler = handler;
     reader->data = data;
-    cli_reset(reader);
-
-    reader->yajl = yajl_alloc(&cli_callbacks, NULL, reader);
-    if (reader->yajl == NULL) {
-        return NULL;
-    }
 
     cln->handler = cli_cleanup;
     cln->data = reader;
-
-    /* lines are so many JSON texts, one after the other */
-
-    (void) yajl_config(reader->yajl, yajl_allow_multiple_values, 1);
 
     return reader;
 }
@@ -243,27 +255,23 @@ ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader, u_char *p,
         end++;
 
         if (cli_partial(reader, p, end - p) != NGX_OK
-            || yajl_parse(reader->yajl, reader->partial, reader->partial_len)
-               != yajl_status_ok)
+            || cli_parse(reader, reader->partial, reader->partial_len)
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         p = end;
-        reader->partial_len = 0;
 
-        if (reader->partial_size > CLI_TEXT_KEEP) {
-            ngx_free(reader->partial);
-            reader->partial = NULL;
-            reader->partial_size = 0;
-        }
+        ngx_free(reader->partial);
+        reader->partial = NULL;
+        reader->partial_size = 0;
+        reader->partial_len = 0;
     }
 
     for (end = last; end > p && end[-1] != LF; end--) { /* void */ }
 
-    if (end > p
-        && yajl_parse(reader->yajl, p, end - p) != yajl_status_ok)
-    {
+    if (end > p && cli_parse(reader, p, end - p) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -313,6 +321,85 @@ ngx_http_claude_cli_version(ngx_str_t *version)
 
 
 static ngx_int_t
+cli_parser_init(cli_parser_t *parser)
+{
+    int      i, parent;
+    uint8_t  last[N_LEAVES];
+
+    parser->yajl = yajl_alloc(&cli_callbacks, NULL, parser);
+    if (parser->yajl == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* lines are so many JSON texts, one after the other */
+
+    (void) yajl_config(parser->yajl, yajl_allow_multiple_values, 1);
+
+    ngx_memzero(last, sizeof(last));
+
+    for (i = 1; i < CLI_NODES; i++) {
+        parent = cli_nodes[i].parent;
+
+        if (last[parent]) {
+            parser->sibling[last[parent]] = i;
+
+        } else {
+            parser->child[parent] = i;
+        }
+
+        last[parent] = i;
+    }
+
+    parser->depth = 0;
+    cli_reset(parser);
+
+    return NGX_OK;
+}
+
+
+/* whole lines; a handler must not have those of another process read */
+
+static ngx_int_t
+cli_parse(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)
+{
+    cli_parser_t  *parser;
+
+    parser = &cli_parser;
+
+    if (parser->yajl == NULL && cli_parser_init(parser) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    parser->reader = reader;
+
+    if (yajl_parse(parser->yajl, p, len) != yajl_status_ok
+        || parser->depth)
+    {
+        /* not JSON, or a line that ends too early: forget what is in it */
+
+        cli_parser_end(parser);
+        return NGX_ERROR;
+    }
+
+    if (parser->large) {
+        cli_parser_end(parser);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+cli_parser_end(cli_parser_t *parser)
+{
+    yajl_free(parser->yajl);
+
+    parser->yajl = NULL;
+    parser->large = 0;
+}
+
+
+static ngx_int_t
 cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)
 {
     u_char  *partial;
@@ -348,22 +435,22 @@ cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)
 
 
 static void
-cli_reset(ngx_http_claude_cli_reader_t *reader)
+cli_reset(cli_parser_t *parser)
 {
     ngx_uint_t  i;
 
-    ngx_memzero(&reader->line, sizeof(ngx_http_claude_cli_line_t));
+    ngx_memzero(&parser->line, sizeof(ngx_http_claude_cli_line_t));
 
     for (i = 0; i < NGX_HTTP_CLAUDE_CLI_NUMBERS; i++) {
-        reader->line.number[i] = -1;
+        parser->line.number[i] = -1;
     }
 
-    reader->text_len = 0;
+    parser->text_len = 0;
 
-    if (reader->text_size > CLI_TEXT_KEEP) {
-        ngx_free(reader->text);
-        reader->text = NULL;
-        reader->text_size = 0;
+    if (parser->text_size > CLI_TEXT_KEEP) {
+        ngx_free(parser->text);
+        parser->text = NULL;
+        parser->text_size = 0;
     }
 }
 
@@ -423,15 +510,15 @@ cli_kind(ngx_http_claude_cli_line_t *line)
 
 
 static int
-cli_open(ngx_http_claude_cli_reader_t *reader)
+cli_open(cli_parser_t *parser)
 {
-    if (reader->depth == CLI_DEPTH) {
+    if (parser->depth == CLI_DEPTH) {
         return 0;
     }
 
-    reader->node[reader->depth] = reader->depth ? reader->member
+    parser->node[parser->depth] = parser->depth ? parser->member
                                                 : CLI_NODE_ROOT;
-    reader->depth++;
+    parser->depth++;
 
     return 1;
 }
@@ -459,12 +546,6 @@ cli_cleanup(void *data)
 {
     ngx_http_claude_cli_reader_t  *reader = data;
 
-    yajl_free(reader->yajl);
-
-    if (reader->text) {
-        ngx_free(reader->text);
-    }
-
     if (reader->partial) {
         ngx_free(reader->partial);
     }
@@ -474,24 +555,24 @@ cli_cleanup(void *data)
 static int
 cli_on_boolean(void *ctx, int value)
 {
-    ngx_http_claude_cli_reader_t  *reader = ctx;
+    cli_parser_t  *parser = ctx;
 
-    if (reader->depth == 0) {
+    if (parser->depth == 0) {
         return 0;
     }
 
-    if (reader->member <= 0) {
+    if (parser->member <= 0) {
         return 1;
     }
 
-    switch (cli_nodes[reader->member].value) {
+    switch (cli_nodes[parser->member].value) {
 
     case CLI_VALUE_ERROR:
-        reader->line.is_error = value;
+        parser->line.is_error = value;
         break;
 
     case CLI_VALUE_REWOUND:
-        reader->line.rewound = value;
+        parser->line.rewound = value;
         break;
     }
 
@@ -502,24 +583,24 @@ cli_on_boolean(void *ctx, int value)
 static int
 cli_on_number(void *ctx, const char *s, size_t len)
 {
-    ngx_http_claude_cli_reader_t *reader = ctx;
+    cli_parser_t *parser = ctx;
 
     char               buf[64];
     const cli_node_t  *node;
 
-    if (reader->depth == 0) {
+    if (parser->depth == 0) {
         return 0;
     }
 
-    if (reader->member <= 0) {
+    if (parser->member <= 0) {
         return 1;
     }
 
-    node = &cli_nodes[reader->member];
+    node = &cli_nodes[parser->member];
 
     if (node->value == CLI_VALUE_NUMBER && len < sizeof(buf)) {
         ngx_cpystrn((u_char *) buf, (u_char *) s, len + 1);
-        reader->line.number[node->slot] = strtod(buf, NULL);
+        parser->line.number[node->slot] = strtod(buf, NULL);
     }
 
     return 1;
@@ -529,7 +610,7 @@ cli_on_number(void *ctx, const char *s, size_t len)
 static int
 cli_on_string(void *ctx, const unsigned char *s, size_t len)
 {
-    ngx_http_claude_cli_reader_t *reader = ctx;
+    cli_parser_t *parser = ctx;
 
     u_char            *text;
     size_t             size;
@@ -537,21 +618,23 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
     ngx_uint_t         i;
     const cli_node_t  *node;
 
-    if (reader->depth == 0) {
+    parser->large |= (len > CLI_TEXT_KEEP);
+
+    if (parser->depth == 0) {
         return 0;
     }
 
-    if (reader->member <= 0) {
+    if (parser->member <= 0) {
         return 1;
     }
 
-    node = &cli_nodes[reader->member];
+    node = &cli_nodes[parser->member];
 
     if (node->value != CLI_VALUE_STRING) {
         return 1;
     }
 
-    string = &reader->line.string[node->slot];
+    string = &parser->line.string[node->slot];
 
     if (node->slot != NGX_HTTP_CLAUDE_CLI_S_TEXT) {
         len = cli_cut(s, len);
@@ -562,32 +645,32 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
         return 1;
     }
 
-    if (reader->text_size - reader->text_len < 3 * len) {
-        size = ngx_max(1024, 2 * reader->text_len + 3 * len);
+    if (parser->text_size - parser->text_len < 3 * len) {
+        size = ngx_max(1024, 2 * parser->text_len + 3 * len);
 
         text = ngx_alloc(size, ngx_cycle->log);
         if (text == NULL) {
             return 0;
         }
 
-        if (reader->text) {
+        if (parser->text) {
 
             for (i = 0; i < NGX_HTTP_CLAUDE_CLI_STRINGS; i++) {
-                if (reader->line.string[i].data) {
-                    reader->line.string[i].data =
-                        text + (reader->line.string[i].data - reader->text);
+                if (parser->line.string[i].data) {
+                    parser->line.string[i].data =
+                        text + (parser->line.string[i].data - parser->text);
                 }
             }
 
-            ngx_memcpy(text, reader->text, reader->text_len);
-            ngx_free(reader->text);
+            ngx_memcpy(text, parser->text, parser->text_len);
+            ngx_free(parser->text);
         }
 
-        reader->text = text;
-        reader->text_size = size;
+        parser->text = text;
+        parser->text_size = size;
     }
 
-    string->data = reader->text + reader->text_len;
+    string->data = parser->text + parser->text_len;
 
     if (ngx_http_claude_utf8_valid(s, len)) {
         string->len = ngx_cpymem(string->data, s, len) - string->data;
@@ -606,7 +689,7 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
         }
     }
 
-    reader->text_len += string->len;
+    parser->text_len += string->len;
 
     return 1;
 }
@@ -615,13 +698,13 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 static int
 cli_on_start_map(void *ctx)
 {
-    ngx_http_claude_cli_reader_t  *reader = ctx;
+    cli_parser_t  *parser = ctx;
 
-    if (!cli_open(reader)) {
+    if (!cli_open(parser)) {
         return 0;
     }
 
-    reader->member = CLI_NODE_NONE;
+    parser->member = CLI_NODE_NONE;
 
     return 1;
 }
@@ -630,24 +713,25 @@ cli_on_start_map(void *ctx)
 static int
 cli_on_map_key(void *ctx, const unsigned char *s, size_t len)
 {
-    ngx_http_claude_cli_reader_t *reader = ctx;
+    cli_parser_t *parser = ctx;
 
     int               i;
     int8_t            parent;
 
-    parent = reader->node[reader->depth - 1];
-    reader->member = CLI_NODE_NONE;
+    parser->large |= (len > CLI_TEXT_KEEP);
+
+    parent = parser->node[parser->depth - 1];
+    parser->member = CLI_NODE_NONE;
 
     if (parent == CLI_NODE_NONE) {
         return 1;
     }
 
-    for (i = 1; i < CLI_NODES; i++) {
-        if (cli_nodes[i].parent == parent
-            && cli_nodes[i].name.len == len
+    for (i = parser->child[parent]; i; i = parser->sibling[i]) {
+        if (cli_nodes[i].name.len == len
             && ngx_memcmp(cli_nodes[i].name.data, s, len) == 0)
         {
-            reader->member = i;
+            parser->member = i;
             break;
         }
     }
@@ -659,35 +743,35 @@ cli_on_map_key(void *ctx, const unsigned char *s, size_t len)
 static int
 cli_on_start_array(void *ctx)
 {
-    ngx_http_claude_cli_reader_t  *reader = ctx;
+    cli_parser_t  *parser = ctx;
 
     /* a line is an object, and nothing that matters stands in an array */
 
-    if (reader->depth == 0) {
+    if (parser->depth == 0) {
         return 0;
     }
 
-    reader->member = CLI_NODE_NONE;
+    parser->member = CLI_NODE_NONE;
 
-    return cli_open(reader);
+    return cli_open(parser);
 }
 
 
 static int
 cli_on_end(void *ctx)
 {
-    ngx_http_claude_cli_reader_t  *reader = ctx;
+    cli_parser_t  *parser = ctx;
 
-    reader->depth--;
-    reader->member = CLI_NODE_NONE;
+    parser->depth--;
+    parser->member = CLI_NODE_NONE;
 
-    if (reader->depth) {
+    if (parser->depth) {
         return 1;
     }
 
-    cli_kind(&reader->line);
-    reader->handler(reader->data, &reader->line);
-    cli_reset(reader);
+    cli_kind(&parser->line);
+    parser->reader->handler(parser->reader->data, &parser->line);
+    cli_reset(parser);
 
     return 1;
 }
