@@ -139,7 +139,13 @@ static const cli_node_t  cli_nodes[] = {
     { N_RESPONSE2, CLI_VALUE_REWOUND, 0, ngx_string("rewound") },
 };
 
-#define CLI_NODES  (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
+#define CLI_NODES    (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
+#define CLI_BUCKETS  128
+
+/* most keys of a line are none that matter: their bucket is empty */
+#define cli_bucket(parent, name, len)                                         \
+    (((parent) * 31 + (len) * 7 + ((len) ? (name)[0] : 0))                    \
+     & (CLI_BUCKETS - 1))
 
 
 /* the worker's, for the reader whose lines are being read */
@@ -156,9 +162,9 @@ typedef struct {
     int8_t                            node[CLI_DEPTH];
     int8_t                            member;    /* node of the last key */
 
-    /* of nodes: the first child, and the next of the same parent; 0: none */
-    uint8_t                           child[N_LEAVES];
-    uint8_t                           sibling[CLI_NODES];
+    /* nodes by their hash: the first, and the next with the same; 0: none */
+    uint8_t                           first[CLI_BUCKETS];
+    uint8_t                           next[CLI_NODES];
 
     unsigned                          large:1;   /* so has yajl's buffer
                                                     become */
@@ -323,8 +329,9 @@ ngx_http_claude_cli_version(ngx_str_t *version)
 static ngx_int_t
 cli_parser_init(cli_parser_t *parser)
 {
-    int      i, parent;
-    uint8_t  last[N_LEAVES];
+    int                i;
+    ngx_uint_t         bucket;
+    const cli_node_t  *node;
 
     parser->yajl = yajl_alloc(&cli_callbacks, NULL, parser);
     if (parser->yajl == NULL) {
@@ -335,19 +342,14 @@ cli_parser_init(cli_parser_t *parser)
 
     (void) yajl_config(parser->yajl, yajl_allow_multiple_values, 1);
 
-    ngx_memzero(last, sizeof(last));
+    ngx_memzero(parser->first, sizeof(parser->first));
 
     for (i = 1; i < CLI_NODES; i++) {
-        parent = cli_nodes[i].parent;
+        node = &cli_nodes[i];
+        bucket = cli_bucket(node->parent, node->name.data, node->name.len);
 
-        if (last[parent]) {
-            parser->sibling[last[parent]] = i;
-
-        } else {
-            parser->child[parent] = i;
-        }
-
-        last[parent] = i;
+        parser->next[i] = parser->first[bucket];
+        parser->first[bucket] = i;
     }
 
     parser->depth = 0;
@@ -727,8 +729,12 @@ cli_on_map_key(void *ctx, const unsigned char *s, size_t len)
         return 1;
     }
 
-    for (i = parser->child[parent]; i; i = parser->sibling[i]) {
-        if (cli_nodes[i].name.len == len
+    for (i = parser->first[cli_bucket(parent, s, len)];
+         i;
+         i = parser->next[i])
+    {
+        if (cli_nodes[i].parent == parent
+            && cli_nodes[i].name.len == len
             && ngx_memcmp(cli_nodes[i].name.data, s, len) == 0)
         {
             parser->member = i;

@@ -31,6 +31,7 @@ struct stream_memory_s {
 };
 
 
+static ngx_int_t stream_send(ngx_http_claude_stream_t *stream);
 static u_char *stream_room(ngx_http_claude_stream_t *stream, size_t least);
 static u_char *stream_borrow(ngx_log_t *log);
 static void stream_return(ngx_chain_t *cl);
@@ -142,11 +143,6 @@ ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
 ngx_int_t
 ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
-
-    r = stream->request;
-
     if (stream->failed) {
         return NGX_ERROR;
     }
@@ -154,6 +150,52 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
     if (stream->out == NULL || stream->closed) {
         return NGX_OK;
     }
+
+    stream->buf->flush = 1;
+
+    if (stream_send(stream) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_add_timer(&stream->timer, stream->heartbeat);
+
+    return stream_wait(stream);
+}
+
+
+ngx_int_t
+ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
+{
+    if (stream->failed || (!stream->opened && stream->out == NULL)) {
+        return NGX_ERROR;
+    }
+
+    if (stream->timer.timer_set) {
+        ngx_del_timer(&stream->timer);
+    }
+
+    stream->closed = 1;
+
+    /* the end goes with what is left to send, if anything is: one packet */
+
+    if (stream->out) {
+        stream->buf->last_buf = 1;
+        stream->buf->last_in_chain = 1;
+
+        return stream_send(stream);
+    }
+
+    return ngx_http_send_special(stream->request, NGX_HTTP_LAST);
+}
+
+
+static ngx_int_t
+stream_send(ngx_http_claude_stream_t *stream)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = stream->request;
 
     if (!stream->opened) {
         stream->opened = 1;
@@ -170,7 +212,6 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
         }
     }
 
-    stream->buf->flush = 1;
     stream->buf = NULL;
 
     rc = ngx_http_output_filter(r, stream->out);
@@ -179,35 +220,9 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 
     if (rc == NGX_ERROR) {
         stream->failed = 1;
-        return NGX_ERROR;
     }
 
-    if (!stream->closed) {
-        ngx_add_timer(&stream->timer, stream->heartbeat);
-    }
-
-    return stream_wait(stream);
-}
-
-
-ngx_int_t
-ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
-{
-    if (ngx_http_claude_stream_flush(stream) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    stream->closed = 1;
-
-    if (stream->timer.timer_set) {
-        ngx_del_timer(&stream->timer);
-    }
-
-    if (!stream->opened) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_send_special(stream->request, NGX_HTTP_LAST);
+    return rc;
 }
 
 
