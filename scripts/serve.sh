@@ -72,6 +72,7 @@ write_conf() {
     conf=${conf//@claude@/"$2"}
     conf=${conf//@key@/"$3"}
     conf=${conf//@port@/"$PORT"}
+    conf=${conf//@html@/"$ROOT/conf/html"}
     conf=${conf//@environment@/"$4"}
 
     mkdir -p "$1/logs"
@@ -127,6 +128,7 @@ $note
 
   address   http://127.0.0.1:$PORT/v1
   API key   $key
+  status    http://127.0.0.1:$PORT/claude-status/
   log       ${dir#"$ROOT"/}/logs/access.log, errors below
   stop      Ctrl-C
 

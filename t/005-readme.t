@@ -370,6 +370,7 @@ for my $file (sort glob "$root/conf/examples/*.conf") {
         module => '-', user => $> == 0 ? 'user root;' : '',
         claude => "$root/t/bin/claude", key => 'sk-a', port => port(),
         environment => 'claude_env HOME=/nonexistent;',
+        html => "$root/conf/html",
     );
     my $text = slurp('conf/nginx.conf') =~ s/@(\w+)@/$word{$1} \/\/ ''/ger;
 
