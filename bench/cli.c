@@ -13,7 +13,7 @@
  * lines a write), pad bytes of text in each besides the stamp; the first one
  * at that moment of CLOCK_MONOTONIC, in microseconds.  Each delta's text has
  * the moment of its write, "@123456789;", and the first also that of
- * message_start, "#123456000;".
+ * message_start, "#123456000;".  With stamp=0 the text is the pad alone.
  */
 
 
@@ -45,6 +45,7 @@ typedef struct {
     int64_t   gap;            /* microseconds */
     int64_t   pad;
     int64_t   at;
+    int64_t   stamp;          /* 0: texts have none */
     int64_t   sent;
     int64_t   due;            /* of the next delta */
     int64_t   started;        /* stamp of message_start, 0: not yet */
@@ -311,6 +312,7 @@ turn_begin(const char *line)
     turn.gap = word(script, "gap", 0);
     turn.pad = word(script, "pad", 4);
     turn.at = word(script, "at", 0);
+    turn.stamp = word(script, "stamp", 1);
     turn.started = 0;
     turn.running = 1;
 
@@ -331,7 +333,7 @@ turn_begin(const char *line)
 static void
 turn_step(int64_t stamp)
 {
-    char  mark[32];
+    char  mark[64];
 
     if (turn.started == 0) {
         say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_start\","
@@ -355,9 +357,13 @@ turn_step(int64_t stamp)
 
     mark[0] = '\0';
 
-    if (turn.sent == 0) {
-        (void) snprintf(mark, sizeof(mark), "#%lld;",
-                        (long long) turn.started);
+    if (turn.stamp) {
+        (void) snprintf(mark, sizeof(mark), "@%lld;", (long long) stamp);
+
+        if (turn.sent == 0) {
+            (void) snprintf(mark, sizeof(mark), "#%lld;@%lld;",
+                            (long long) turn.started, (long long) stamp);
+        }
     }
 
     turn.sent++;
@@ -365,8 +371,8 @@ turn_step(int64_t stamp)
 
     say("{\"type\":\"stream_event\",\"event\":{\"type\":"
         "\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
-        "\"text_delta\",\"text\":\"%s@%lld;%.*s\"}}" TAIL,
-        mark, (long long) stamp, (int) turn.pad, pad);
+        "\"text_delta\",\"text\":\"%s%.*s\"}}" TAIL,
+        mark, (int) turn.pad, pad);
 }
 
 

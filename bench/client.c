@@ -5,8 +5,6 @@
  *
  *     client pipe CLI [option=value ...]        a bare pipe, no server
  *     client http PORT [option=value ...]       streams of a server
- *     client floor CLI [option=value ...]       pipe read, yajl, write: the
- *                                               least that a relay can do
  *
  *     streams=1 turns=1 n=100 gap=2000 pad=16   as bench/cli.c has them
  *     lead=0      milliseconds before the first delta, the same moment for
@@ -31,14 +29,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <yajl/yajl_parse.h>
-
 
 #define READ_SIZE  262144
 #define KEEP       64                  /* a stamp may be cut by a read */
@@ -550,120 +544,6 @@ measure(const char *where, int http)
 }
 
 
-static int      floor_text, floor_out;
-static size_t   floor_len;
-static char     floor_buf[2 * READ_SIZE];
-
-
-static int
-floor_key(void *ctx, const unsigned char *s, size_t len)
-{
-    (void) ctx;
-    floor_text = (len == 4 && memcmp(s, "text", 4) == 0);
-
-    return 1;
-}
-
-
-static int
-floor_string(void *ctx, const unsigned char *s, size_t len)
-{
-    static const char  head[] = "data: {\"id\":\"chatcmpl-0123456789abcdef01234"
-        "567\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
-        "\"model\":\"sonnet\",\"choices\":[{\"index\":0,\"delta\":{\"content\""
-        ":\"";
-    static const char  foot[] = "\"},\"finish_reason\":null}]}\n\n";
-
-    (void) ctx;
-
-    if (!floor_text) {
-        return 1;
-    }
-
-    floor_text = 0;
-
-    memcpy(floor_buf + floor_len, head, sizeof(head) - 1);
-    floor_len += sizeof(head) - 1;
-    memcpy(floor_buf + floor_len, s, len);
-    floor_len += len;
-    memcpy(floor_buf + floor_len, foot, sizeof(foot) - 1);
-    floor_len += sizeof(foot) - 1;
-
-    return 1;
-}
-
-
-static void
-floor_run(const char *cli)
-{
-    static char  buf[65536];
-
-    int             sv[2];
-    char           *p;
-    pid_t           child, reader;
-    ssize_t         len, done;
-    stream_t       *s;
-    yajl_handle     yajl;
-    yajl_callbacks  callbacks;
-    struct rusage   before, after;
-
-    memset(&callbacks, 0, sizeof(callbacks));
-    callbacks.yajl_string = floor_string;
-    callbacks.yajl_map_key = floor_key;
-
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv) != 0) {
-        fail("socketpair");
-    }
-
-    reader = fork();
-
-    if (reader == 0) {
-        close(sv[0]);
-        while (read(sv[1], buf, sizeof(buf)) > 0) { }
-        _exit(0);
-    }
-
-    close(sv[1]);
-    floor_out = sv[0];
-
-    s = &stream[0];
-    child = start_cli(cli, s);
-    yajl = yajl_alloc(&callbacks, NULL, NULL);
-    yajl_config(yajl, yajl_allow_multiple_values, 1);
-
-    getrusage(RUSAGE_SELF, &before);
-    ask_pipe(s, 0);
-    close(s->out);
-
-    while ((len = read(s->fd, buf, sizeof(buf))) > 0) {
-
-        if (yajl_parse(yajl, (unsigned char *) buf, len) != yajl_status_ok) {
-            fail("not JSON");
-        }
-
-        for (p = floor_buf; floor_len; p += done, floor_len -= done) {
-            done = write(floor_out, p, floor_len);
-
-            if (done <= 0) {
-                fail("write");
-            }
-        }
-    }
-
-    getrusage(RUSAGE_SELF, &after);
-
-    close(floor_out);
-    waitpid(child, NULL, 0);
-    waitpid(reader, NULL, 0);
-
-    printf("cpu=%lld\n", (long long)
-           ((after.ru_utime.tv_sec - before.ru_utime.tv_sec
-             + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000LL
-            + after.ru_utime.tv_usec - before.ru_utime.tv_usec
-            + after.ru_stime.tv_usec - before.ru_stime.tv_usec));
-}
-
-
 int
 main(int argc, char **argv)
 {
@@ -677,7 +557,7 @@ main(int argc, char **argv)
     };
 
     if (argc < 3) {
-        fprintf(stderr, "usage: client pipe|http|floor CLI|PORT "
+        fprintf(stderr, "usage: client pipe|http CLI|PORT "
                         "[option=value ...]\n");
         return 2;
     }
@@ -708,12 +588,7 @@ main(int argc, char **argv)
         stream[i].late = calloc(n * turns + 1, sizeof(int64_t));
     }
 
-    if (strcmp(argv[1], "floor") == 0) {
-        floor_run(argv[2]);
-
-    } else {
-        measure(argv[2], strcmp(argv[1], "http") == 0);
-    }
+    measure(argv[2], strcmp(argv[1], "http") == 0);
 
     return 0;
 }

@@ -37,7 +37,9 @@ build_tools() {
 
     mkdir -p "$DIR/bin" "$DIR/work" "$DIR/nginx"
     "$cc" -O2 -Wall -Wextra -o "$DIR/bin/claude" "$ROOT/bench/cli.c"
-    "$cc" -O2 -Wall -Wextra -o "$DIR/bin/client" "$ROOT/bench/client.c" -lyajl
+    "$cc" -O2 -Wall -Wextra -o "$DIR/bin/client" "$ROOT/bench/client.c"
+    "$cc" -O2 -Wall -Wextra -o "$DIR/bin/turns" "$ROOT/bench/turns.c"
+    "$cc" -O2 -Wall -Wextra -o "$DIR/bin/floor" "$ROOT/bench/floor.c" -lyajl
 
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -100,6 +102,7 @@ http {
     claude_max_processes 2200;
     claude_auth off;
     access_log off;
+    keepalive_requests 10000000;
 
     client_body_temp_path body;
     proxy_temp_path proxy;
@@ -112,6 +115,10 @@ http {
 
         location /v1/ {
             claude_openai;
+        }
+
+        location = /status {
+            claude_status;
         }
     }
 }
@@ -131,11 +138,40 @@ END
 }
 
 
+# The least that a relay can do; sets FLOOR_PORT and FLOOR_PID.
+start_floor() {
+    FLOOR_PORT=$(free_port)
+    "$DIR/bin/floor" "$FLOOR_PORT" "$DIR/bin/claude" </dev/null &
+    FLOOR_PID=$!
+    CHILDREN+=("$FLOOR_PID")
+
+    wait_for_port "$FLOOR_PORT" "$FLOOR_PID" || die "the floor did not start"
+}
+
+
+# rss PID: what is resident of it, in KB
+rss() {
+    awk '$1 == "VmRSS:" { print $2 }' "/proc/$1/status"
+}
+
+
+# alerts: what nginx logged that it should not have
+alerts() {
+    grep -cE '\[(alert|crit|emerg)\]' "$DIR/nginx/error.log" || true
+}
+
+
 # measure ARGUMENT…: runs the client and sets M_name for each of its lines.
 measure() {
+    run_client client "$@"
+}
+
+
+# run_client PROGRAM ARGUMENT…
+run_client() {
     local line out
 
-    out=$("$DIR/bin/client" "$@") || die "client $* has failed; see \
+    out=$("$DIR/bin/$1" "${@:2}") || die "$* has failed; see \
 ${DIR#"$ROOT"/}/nginx/error.log"
 
     while IFS= read -r line; do

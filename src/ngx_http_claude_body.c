@@ -24,8 +24,8 @@ typedef struct {
 static void body_done(ngx_http_request_t *r);
 static void body_event(ngx_event_t *ev);
 static void body_slices(body_t *body);
-static ngx_int_t body_slice(body_t *body, size_t size);
-static ngx_int_t body_file(body_t *body, ngx_buf_t *b, size_t size);
+static ngx_int_t body_slice(body_t *body, size_t *size);
+static ngx_int_t body_file(body_t *body, ngx_buf_t *b, size_t *size);
 static void body_cleanup(void *data);
 
 
@@ -115,20 +115,25 @@ body_event(ngx_event_t *ev)
 static void
 body_slices(body_t *body)
 {
+    size_t                   size, left;
     ngx_int_t                rc;
     ngx_http_claude_ctx_t   *ctx;
     ngx_http_claude_json_t  *root;
 
     ctx = body->ctx;
     rc = NGX_OK;
+    left = ngx_http_claude_json_slice(body->reader);
 
-    if (body->in) {
-        rc = body_slice(body, ngx_http_claude_json_slice(body->reader));
+    while (rc == NGX_OK && body->in) {
 
-        if (rc == NGX_OK && body->in) {
+        if (left == 0) {
             ngx_post_event(&body->event, &ngx_posted_next_events);
             return;
         }
+
+        size = left;
+        rc = body_slice(body, &size);
+        left -= size;
     }
 
     root = (rc == NGX_OK) ? ngx_http_claude_json_end(body->reader) : NULL;
@@ -149,10 +154,10 @@ body_slices(body_t *body)
 }
 
 
-/* NGX_ABORT: not the client's fault */
+/* size becomes what was read; NGX_ABORT: not the client's fault */
 
 static ngx_int_t
-body_slice(body_t *body, size_t size)
+body_slice(body_t *body, size_t *size)
 {
     ngx_buf_t  *b;
     ngx_int_t   rc;
@@ -163,10 +168,10 @@ body_slice(body_t *body, size_t size)
     /* the last buffer of a body may hold nothing and be of no kind */
 
     if (ngx_buf_in_memory(b) && b->pos < b->last) {
-        size = ngx_min(size, (size_t) (b->last - b->pos));
+        *size = ngx_min(*size, (size_t) (b->last - b->pos));
 
-        rc = ngx_http_claude_json_read(body->reader, b->pos, size);
-        b->pos += size;
+        rc = ngx_http_claude_json_read(body->reader, b->pos, *size);
+        b->pos += *size;
 
         if (b->pos < b->last) {
             return rc;
@@ -178,6 +183,9 @@ body_slice(body_t *body, size_t size)
         if (body->pos < b->file_last - b->file_pos) {
             return rc;
         }
+
+    } else {
+        *size = 0;
     }
 
     body->in = body->in->next;
@@ -188,13 +196,13 @@ body_slice(body_t *body, size_t size)
 
 
 static ngx_int_t
-body_file(body_t *body, ngx_buf_t *b, size_t size)
+body_file(body_t *body, ngx_buf_t *b, size_t *size)
 {
     ssize_t  n;
 
-    size = ngx_min((off_t) size, b->file_last - b->file_pos - body->pos);
+    *size = ngx_min((off_t) *size, b->file_last - b->file_pos - body->pos);
 
-    if (size > body->size) {
+    if (*size > body->size) {
 
         if (body->buf) {
             ngx_pfree(body->ctx->request->pool, body->buf);
@@ -202,7 +210,7 @@ body_file(body_t *body, ngx_buf_t *b, size_t size)
 
         /* large allocations of a pool can be freed */
 
-        body->size = ngx_max(size, ngx_pagesize);
+        body->size = ngx_max(*size, ngx_pagesize);
         body->buf = ngx_palloc(body->ctx->request->pool, body->size);
 
         if (body->buf == NULL) {
@@ -210,13 +218,14 @@ body_file(body_t *body, ngx_buf_t *b, size_t size)
         }
     }
 
-    n = ngx_read_file(b->file, body->buf, size, b->file_pos + body->pos);
+    n = ngx_read_file(b->file, body->buf, *size, b->file_pos + body->pos);
 
     if (n <= 0) {
         return NGX_ABORT;
     }
 
     body->pos += n;
+    *size = n;
 
     return ngx_http_claude_json_read(body->reader, body->buf, n);
 }

@@ -1,0 +1,336 @@
+
+/*
+ * The asking side of bench/turns: clients that keep their connection and
+ * their conversation, and ask for the next short answer as soon as they have
+ * the last.  One thread, epoll.
+ *
+ *     turns PORT [option=value ...]
+ *
+ *     clients=16   at once, each with conversations of its own
+ *     turns=20000  in all
+ *     talk=10      turns of a conversation, then the client begins another
+ *     deltas=3     of each answer
+ *     pid=0        of the server: its CPU time is taken
+ *
+ * Prints name=value lines.  A turn is wrong if its answer is not whole.
+ */
+
+
+#define _GNU_SOURCE
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+
+#define TALK_MAX     64
+#define BODY_SIZE    (TALK_MAX * 512)
+#define ANSWER_SIZE  65536
+#define PAD          "xxxx"              /* what bench/cli.c pads with */
+
+
+typedef struct {
+    int       fd;
+    long      id;
+    long      talk;                      /* of its conversations */
+    long      turn;                      /* of the conversation */
+    int64_t   asked;
+    size_t    len;
+    char      answer[ANSWER_SIZE + 1];
+} client_t;
+
+
+static long      port, clients = 16, turns = 20000, talk = 10, deltas = 3, pid;
+static long      asked, answered, wrong;
+static int64_t  *took;
+
+
+static int64_t
+now(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+static void
+fail(const char *what)
+{
+    fprintf(stderr, "turns: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+
+/* user and system time of a process, microseconds, in steps of 10 ms */
+
+static int64_t
+cpu(void)
+{
+    char       path[64];
+    FILE      *f;
+    long long  user, sys;
+
+    if (pid == 0) {
+        return 0;
+    }
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    f = fopen(path, "r");
+
+    /* nginx's name has no space in it */
+
+    if (f == NULL
+        || fscanf(f, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+                  "%lld %lld", &user, &sys)
+           != 2)
+    {
+        fail(path);
+    }
+
+    fclose(f);
+
+    return (user + sys) * (1000000 / sysconf(_SC_CLK_TCK));
+}
+
+
+static int
+dial(void)
+{
+    int                 fd, one;
+    struct sockaddr_in  sin;
+
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+    sin.sin_port = htons(port);
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    one = 1;
+    fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
+
+    if (fd == -1 || connect(fd, (struct sockaddr *) &sin, sizeof(sin)) != 0) {
+        fail("connect");
+    }
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+
+    return fd;
+}
+
+
+/* the conversation so far, and a question more */
+
+static void
+ask(client_t *c)
+{
+    static char  body[BODY_SIZE], request[BODY_SIZE + 256];
+
+    char  *p, *last;
+    long   i, n;
+    int    len;
+
+    if (c->turn == talk) {
+        c->turn = 0;
+        c->talk++;
+    }
+
+    p = body;
+    last = body + sizeof(body);
+
+    p += snprintf(p, last - p, "{\"model\":\"sonnet\",\"stream\":true,"
+                  "\"messages\":[");
+
+    for (i = 0; i <= c->turn; i++) {
+
+        p += snprintf(p, last - p, "%s{\"role\":\"user\",\"content\":\"Client "
+                      "%ld, talk %ld, turn %ld. [[bench n=%ld pad=4 stamp=0]]"
+                      "\"}", i ? "," : "", c->id, c->talk, i, deltas);
+
+        if (i < c->turn) {
+            p += snprintf(p, last - p,
+                          ",{\"role\":\"assistant\",\"content\":\"");
+
+            for (n = 0; n < deltas; n++) {
+                p += snprintf(p, last - p, PAD);
+            }
+
+            p += snprintf(p, last - p, "\"}");
+        }
+    }
+
+    p += snprintf(p, last - p, "]}");
+
+    len = snprintf(request, sizeof(request), "POST /v1/chat/completions "
+                   "HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json"
+                   "\r\nContent-Length: %ld\r\n\r\n%s", (long) (p - body),
+                   body);
+
+    c->asked = now();
+    c->turn++;
+    c->len = 0;
+    asked++;
+
+    if (write(c->fd, request, len) != len) {
+        fail("write");
+    }
+}
+
+
+static long
+count(const char *p, const char *what)
+{
+    long  n;
+
+    for (n = 0; (p = strstr(p, what)) != NULL; p++, n++) { }
+
+    return n;
+}
+
+
+/* 1: the answer is there to its end */
+
+static int
+hear(client_t *c)
+{
+    ssize_t  n;
+
+    n = read(c->fd, c->answer + c->len, ANSWER_SIZE - c->len);
+
+    if (n <= 0) {
+        fprintf(stderr, "turns: a connection was closed after %zu bytes\n",
+                c->len);
+        exit(1);
+    }
+
+    c->len += n;
+    c->answer[c->len] = '\0';
+
+    if (c->len < 5 || memcmp(c->answer + c->len - 5, "0\r\n\r\n", 5) != 0) {
+        return 0;
+    }
+
+    wrong += (strncmp(c->answer, "HTTP/1.1 200 ", 13) != 0
+              || count(c->answer, "{\"content\":\"" PAD "\"}") != deltas
+              || strstr(c->answer, "data: [DONE]") == NULL);
+
+    took[answered++] = now() - c->asked;
+
+    return 1;
+}
+
+
+static int
+compare(const void *a, const void *b)
+{
+    int64_t  x = *(const int64_t *) a, y = *(const int64_t *) b;
+
+    return (x > y) - (x < y);
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int                 i, j, ep, ready;
+    char               *value;
+    size_t              len;
+    int64_t             used, began;
+    client_t           *client, *c;
+    struct epoll_event  ev, events[256];
+
+    static const struct { const char *name; long *value; } options[] = {
+        { "clients", &clients }, { "turns", &turns }, { "talk", &talk },
+        { "deltas", &deltas }, { "pid", &pid }
+    };
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: turns PORT [option=value ...]\n");
+        return 2;
+    }
+
+    port = atol(argv[1]);
+
+    for (i = 2; i < argc; i++) {
+        value = strchr(argv[i], '=');
+        len = value ? (size_t) (value - argv[i]) : 0;
+
+        for (j = 0; j < (int) (sizeof(options) / sizeof(options[0])); j++) {
+            if (len == strlen(options[j].name)
+                && memcmp(argv[i], options[j].name, len) == 0)
+            {
+                *options[j].value = atol(value + 1);
+            }
+        }
+    }
+
+    if (talk > TALK_MAX || deltas > 16) {
+        fprintf(stderr, "turns: talk=%d and deltas=16 at most\n", TALK_MAX);
+        return 2;
+    }
+
+    signal(SIGPIPE, SIG_IGN);
+
+    client = calloc(clients, sizeof(client_t));
+    took = calloc(turns + clients, sizeof(int64_t));
+    ep = epoll_create1(EPOLL_CLOEXEC);
+
+    if (client == NULL || took == NULL || ep == -1) {
+        fail("start");
+    }
+
+    used = cpu();
+    began = now();
+
+    for (i = 0; i < clients; i++) {
+        client[i].id = i;
+        client[i].fd = dial();
+
+        ev.events = EPOLLIN;
+        ev.data.ptr = &client[i];
+        epoll_ctl(ep, EPOLL_CTL_ADD, client[i].fd, &ev);
+
+        ask(&client[i]);
+    }
+
+    while (answered < asked) {
+        ready = epoll_wait(ep, events, 256, 30000);
+
+        if (ready == 0) {
+            fprintf(stderr, "turns: nothing came for 30 s, %ld of %ld turns "
+                    "are over\n", answered, asked);
+            return 1;
+        }
+
+        for (i = 0; i < ready; i++) {
+            c = events[i].data.ptr;
+
+            if (hear(c) && asked < turns) {
+                ask(c);
+            }
+        }
+    }
+
+    used = cpu() - used;
+    began = now() - began;
+
+    qsort(took, answered, sizeof(int64_t), compare);
+
+    printf("turns=%ld\nwrong=%ld\ncpu=%lld\ntook=%lld\nmedian=%lld\n"
+           "p99=%lld\n", answered, wrong, (long long) used, (long long) began,
+           (long long) took[answered / 2],
+           (long long) took[answered * 99 / 100]);
+
+    return wrong != 0;
+}
