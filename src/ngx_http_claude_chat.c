@@ -345,6 +345,10 @@ chat_flush(ngx_http_claude_turn_t *turn)
     if (chat->stream.failed
         || ngx_http_claude_stream_flush(&chat->stream) == NGX_ERROR)
     {
+        /* the request may outlive this: its error goes out, it lingers */
+
+        ngx_http_claude_turn_abort(turn);
+
         chat_finalize(chat, chat->stream.opened
                             ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
     }
@@ -517,10 +521,27 @@ chat_stream_error(ngx_http_claude_chat_t *chat)
 static ngx_int_t
 chat_keep(ngx_http_claude_chat_t *chat, u_char *p, size_t len)
 {
-    size_t        max, size;
-    u_char       *last, before;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    size_t                        max, size;
+    u_char                       *last, before;
+    ngx_buf_t                    *b;
+    ngx_chain_t                  *cl;
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(chat->ctx->request,
+                                        ngx_http_claude_module);
+
+    if (chat->length + len > mcf->max_line) {
+        ngx_log_error(NGX_LOG_ERR, chat->turn.log, 0,
+                      "claude: an answer that is not streamed has more than "
+                      "%uz bytes, see claude_max_line, request %V",
+                      mcf->max_line, &chat->ctx->id);
+
+        (void) ngx_http_claude_error(chat->ctx,
+                       NGX_HTTP_INTERNAL_SERVER_ERROR, "internal_error", NULL,
+                       "The answer is too long for one piece; ask for a "
+                       "stream.");
+        return NGX_ERROR;
+    }
 
     max = ngx_http_claude_json_escaped_max(len);
     b = chat->text ? ((ngx_chain_t *) ((u_char *) chat->last

@@ -1,0 +1,178 @@
+# Back-pressure: clients that do not read stop their own pipes and nobody
+# else's, whatever the CLIs would write, and cost a bounded amount of memory.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use ClaudeTest;
+use Socket qw(SHUT_WR);
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+use constant FIONREAD => 0x541B;       # linux, x86 and arm
+use constant PIPE => 65536;
+
+my $stalled = 20;
+
+my $s = ClaudeTest->start(
+    http => 'claude_max_line 300k; claude_max_concurrent 40; '
+        . 'claude_max_processes 60; claude_warm 0;',
+    server => 'client_body_timeout 1s; '
+        . 'location /v1/ { claude_openai; send_timeout 60s; } '
+        . 'location /stall/ { claude_openai; send_timeout 1s; }',
+);
+
+sub rss {
+    my $sum = 0;
+    for ($s->workers) {
+        open my $fh, '<', "/proc/$_/status" or next;
+        /^VmRSS:\s+(\d+)/ and $sum += $1 while <$fh>;
+    }
+    return $sum;
+}
+
+# What of a process's stdout nobody has read: its pipe is opened once more.
+
+sub unread {
+    my ($pid) = @_;
+    my $n = pack 'i', 0;
+    open my $fh, '<', "/proc/$pid/fd/1" or return -1;
+    ioctl $fh, FIONREAD, $n or return -1;
+    return unpack 'i', $n;
+}
+
+sub flood {
+    my ($path, %fake) = @_;
+    my $c = $s->send(POST => "$path/chat/completions", receive_buffer => 4096,
+        body => ClaudeTest::body('hi', stream => 1, fake =>
+            { deltas => ['x' x 1000], repeat => 100_000, %fake }));
+    $c->until(qr/xxx/);
+    return $c;
+}
+
+
+# stalled clients
+
+{
+    $s->chat('hi') for 1 .. 4;         # first use of everything
+    my $before = rss();
+    my @c = map { flood('/v1') } 1 .. $stalled;
+    my %pid = map { $_->{pid} => 1 } grep { $_->{pid} } $s->events('asked');
+    my @full;
+
+    ok((wait_for {
+        @full = grep { alive($_) && unread($_) >= PIPE - 4096 } keys %pid;
+        @full == $stalled
+    } undef), "$stalled clients that do not read: $stalled pipes are full")
+        or diag(scalar @full);
+
+    my $each = (rss() - $before) / $stalled;
+    my $limit = $ENV{TEST_SANITIZED} ? 1500 : 200;
+    cmp_ok($each, '<', $limit, "each costs less than $limit KB in nginx");
+
+    my $r = $s->chat('hi', stream => 1, fake =>
+        { deltas => ["x\n"], repeat => 500 });
+    is($r->{text}, "x\n" x 500, 'another stream flows meanwhile');
+    is($r->{done}, 1, 'to its end');
+    is((grep { unread($_) >= PIPE - 4096 } @full), $stalled,
+       'and theirs are as full as before');
+
+    # one of them reads a little: its own CLI goes on, the others do not
+
+    my $got = length $c[0]{raw};
+    while (length $c[0]{raw} < $got + 1_000_000) {
+        $c[0]->read(patience()) or last;
+    }
+    cmp_ok(length $c[0]{raw}, '>=', $got + 1_000_000,
+           'a client that reads again gets more');
+    cmp_ok((rss() - $before) / $stalled, '<', $limit, 'for no more memory');
+
+    $_->close for @c;
+    ok($s->wait_idle, 'clients that leave leave nothing');
+}
+
+# send_timeout: the time without any progress, not that of the whole
+
+{
+    my $c = flood('/stall', repeat => 2_000);
+    my $begun = time;
+
+    while (time - $begun < 3) {        # a slow reader, for three times as long
+        sleep 0.1;
+        my $want = length($c->{raw}) + 20_000;
+        while (length $c->{raw} < $want) {
+            $c->read(patience()) or last;
+        }
+    }
+    ok(!$c->{eof}, 'a client that reads slowly is not given up');
+    is(length $c->rest->{text}, 2_000_000, 'and gets all');
+
+    $c = flood('/stall');
+    ok($s->wait_idle, 'one that reads nothing is, after send_timeout');
+    $c->close;
+}
+
+# what is kept is bounded, too
+
+{
+    my $r = $s->chat('hi', fake => { deltas => ['y' x 1000], repeat => 299 });
+    is(length $r->{text}, 299_000, 'an answer of one piece up to the limit');
+
+    $r = $s->chat('hi', fake => { deltas => ['y' x 1000], repeat => 100_000 });
+    is($r->{status}, 500, 'one that is longer is an error');
+    is($r->{error}{code}, 'internal_error', '  with a code');
+    like(join('', $s->errors), qr/\[error\].*see claude_max_line, request req_/,
+         '  and a line in the log');
+    $s->wait_idle('and its turn ends');
+    is($s->chat('ho')->{text}, 'echo: ho', 'the next one is answered');
+}
+
+{
+    my $c = $s->open_chat('hi', stream => 1, fake =>
+        { deltas => ['one'], hang_after_deltas => 1 });
+    $c->until(qr/"one"/);
+    my $r = $s->chat('hi', stream => 1, fake => { huge_line => 400_000 });
+    is($r->{status} == 502 || ($r->{error}{code} // '') eq 'cli_failed', 1,
+       'a line over claude_max_line fails its turn');
+    ok(!$c->read(0.2), 'and no other');
+    $c->close;
+    $s->wait_idle;
+}
+
+# slow bodies, and clients that close one side
+
+{
+    my $body = ClaudeTest::body('slowly ' . 'z' x 3000);
+    my $c = ClaudeTest::Connection->new(port);
+    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
+              . 'Content-Length: ' . length($body) . "\r\n\r\n");
+    for (my $at = 0; $at < length $body; $at += 300) {
+        $c->write(substr $body, $at, 300);
+        sleep 0.15;
+    }
+    like($c->rest->{text}, qr/^echo: slowly z{3000}$/,
+         'a body that comes slowly is read to its end');
+
+    $c = ClaudeTest::Connection->new(port);
+    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
+              . "Content-Length: 1000\r\n\r\n{\"model\":");
+    my $r = $c->rest;
+    is(!$r->{timeout} && $r->{status}, 0,
+       'one that does not come is given up after client_body_timeout');
+}
+
+{
+    my $c = $s->open_chat('hi', stream => 1, fake =>
+        { deltas => ['one'], hang_after_deltas => 1 });
+    $c->until(qr/"one"/);
+    shutdown $c->{socket}, SHUT_WR;
+    ok($s->wait_idle, 'a client that closes its sending side has left');
+    ok($c->rest->{cut}, 'and its stream is cut');
+}
+
+$s->stop;
+
+done_testing();
