@@ -11,6 +11,8 @@
 
 
 #include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_chat_format.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_models.h"
@@ -21,13 +23,7 @@
 #define REQUEST_TOKENS   10000000
 
 
-/* where in the body a message stands, for errors: messages[3].content[0] */
-typedef struct {
-    ngx_http_claude_chat_t   *chat;
-    ngx_uint_t                message;
-    ngx_int_t                 part;         /* -1: the content itself */
-    ngx_str_t                 system;       /* texts of system messages */
-} request_place_t;
+typedef ngx_http_claude_chat_place_t  request_place_t;
 
 
 static ngx_int_t request_model(ngx_http_claude_chat_t *chat,
@@ -52,13 +48,12 @@ static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_unsupported(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
-static ngx_int_t request_place_error(request_place_t *place,
-    const char *field, const char *message);
-static ngx_http_claude_json_t *request_field(ngx_http_claude_json_t *body,
-    const char *name);
 static ngx_uint_t request_is(ngx_http_claude_json_t *node, const char *text);
-static ngx_uint_t request_blank(ngx_str_t *text);
 
+
+#define request_place_error  ngx_http_claude_chat_place_error
+#define request_field        ngx_http_claude_chat_field
+#define request_blank        ngx_http_claude_chat_blank
 
 #define request_error(chat, param, ...)                                       \
     ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
@@ -79,6 +74,7 @@ ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
     if ((rc = request_model(chat, body)) != NGX_OK
         || (rc = request_stream(chat, body)) != NGX_OK
         || (rc = request_unsupported(chat, body)) != NGX_OK
+        || (rc = ngx_http_claude_chat_format(chat, body)) != NGX_OK
         || (rc = request_limits(chat, body)) != NGX_OK
         || (rc = request_stop(chat, body)) != NGX_OK
         || (rc = request_sampling(chat, body)) != NGX_OK
@@ -262,7 +258,9 @@ static ngx_int_t
 request_part(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_http_claude_json_t *part)
 {
-    ngx_http_claude_json_t  *type, *text;
+    ngx_int_t                 rc;
+    ngx_http_claude_json_t   *type, *text;
+    ngx_http_claude_block_t  *block, one;
 
     if (part->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
         return request_place_error(place, "", "must be an object");
@@ -273,6 +271,27 @@ request_part(request_place_t *place, ngx_uint_t system,
     if (type == NULL || type->type != NGX_HTTP_CLAUDE_JSON_STRING) {
         return request_place_error(place, ".type", "is missing: it must be "
                                    "a string");
+    }
+
+    if (!system && role == NGX_HTTP_CLAUDE_USER) {
+
+        ngx_memzero(&one, sizeof(ngx_http_claude_block_t));
+
+        rc = ngx_http_claude_chat_part(place, part, &one);
+
+        if (rc == NGX_OK) {
+            block = ngx_http_claude_turn_add(&place->chat->turn, role,
+                                             one.type);
+            if (block == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            *block = one;
+        }
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
     }
 
     if (request_is(type, "text")) {
@@ -637,52 +656,7 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         }
     }
 
-    node = request_field(body, "response_format");
-
-    if (node) {
-        node = request_field(node, "type");
-
-        if (node == NULL || !request_is(node, "text")) {
-            return request_error(chat, "response_format", "The only "
-                                 "'response_format' that is supported is "
-                                 "{\"type\":\"text\"}.");
-        }
-    }
-
     return NGX_OK;
-}
-
-
-static ngx_int_t
-request_place_error(request_place_t *place, const char *field,
-    const char *message)
-{
-    u_char  param[sizeof("messages[].content[].type") + 2 * NGX_INT_T_LEN
-                  + 16];
-
-    if (place->part == -1) {
-        (void) ngx_sprintf(param, "messages[%ui]%s%Z", place->message, field);
-
-    } else {
-        (void) ngx_sprintf(param, "messages[%ui].content[%i]%s%Z",
-                           place->message, place->part, field);
-    }
-
-    return request_error(place->chat, (char *) param, "'%s' %s.", param,
-                         message);
-}
-
-
-/* a member, null being the same as none */
-
-static ngx_http_claude_json_t *
-request_field(ngx_http_claude_json_t *body, const char *name)
-{
-    ngx_http_claude_json_t  *node;
-
-    node = ngx_http_claude_json_member(body, name);
-
-    return (node && node->type != NGX_HTTP_CLAUDE_JSON_NULL) ? node : NULL;
 }
 
 
@@ -692,40 +666,4 @@ request_is(ngx_http_claude_json_t *node, const char *text)
     return node->type == NGX_HTTP_CLAUDE_JSON_STRING
            && node->value.len == ngx_strlen(text)
            && ngx_memcmp(node->value.data, text, node->value.len) == 0;
-}
-
-
-/* white space as ECMAScript's trim() has it, which the CLI judges by */
-
-static ngx_uint_t
-request_blank(ngx_str_t *text)
-{
-    u_char    *p, *last;
-    uint32_t   ch;
-
-    p = text->data;
-    last = p + text->len;
-
-    while (p < last) {
-
-        if (*p < 0x80) {
-            if (*p > ' ' || (*p < ' ' && (*p < '\t' || *p > '\r'))) {
-                return 0;
-            }
-
-            p++;
-            continue;
-        }
-
-        ch = ngx_utf8_decode(&p, last - p);
-
-        if (!(ch == 0xa0 || ch == 0x1680 || (ch >= 0x2000 && ch <= 0x200a)
-              || ch == 0x2028 || ch == 0x2029 || ch == 0x202f || ch == 0x205f
-              || ch == 0x3000 || ch == 0xfeff))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }

@@ -23,6 +23,11 @@
     }
 
 
+/* the CLI merges objects, so its own output_config.effort stays */
+#define CLI_FORMAT                                                            \
+    ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
+
+
 static ngx_int_t cli_control(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 static ngx_int_t cli_extra_body(ngx_http_claude_process_t *process,
@@ -259,14 +264,15 @@ cli_extra_body(ngx_http_claude_process_t *process,
     stop = turn->stops.elts;
 
     if (turn->stops.nelts == 0 && turn->temperature.len == 0
-        && turn->top_p.len == 0)
+        && turn->top_p.len == 0 && turn->schema.len == 0)
     {
         put("\"\"");
         return NGX_OK;
     }
 
     len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":}")
-          + turn->temperature.len + turn->top_p.len;
+          + turn->temperature.len + turn->top_p.len
+          + sizeof(CLI_FORMAT "}}") + turn->schema.len;
 
     for (i = 0; i < turn->stops.nelts; i++) {
         len += ngx_http_claude_json_escaped_max(stop[i].len) + 1;
@@ -298,6 +304,12 @@ cli_extra_body(ngx_http_claude_process_t *process,
     if (turn->top_p.len) {
         p = cli_copy(p, ",\"top_p\":");
         p = ngx_cpymem(p, turn->top_p.data, turn->top_p.len);
+    }
+
+    if (turn->schema.len) {
+        p = cli_copy(p, CLI_FORMAT);
+        p = ngx_cpymem(p, turn->schema.data, turn->schema.len);
+        p = cli_copy(p, "}}");
     }
 
     *p++ = '}';

@@ -135,6 +135,16 @@ driver_event(ngx_http_claude_process_t *process,
             return;
         }
 
+        if (process->error != NGX_HTTP_CLAUDE_FAIL_INTERNAL) {
+
+            /* it took out what upstream refused, and asked without it */
+
+            driver_fail(process, NGX_HTTP_CLAUDE_FAIL_REQUEST, NULL,
+                        "an image or a file of the conversation could not be "
+                        "processed");
+            return;
+        }
+
         driver_usage(turn, line);
         turn->is_started = 1;
         process->account = ngx_http_claude_zone_account(driver_zone,

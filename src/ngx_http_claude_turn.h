@@ -175,6 +175,8 @@ struct ngx_http_claude_turn_s {
     ngx_str_t                            temperature;   /* JSON number or "" */
     ngx_str_t                            top_p;
     ngx_msec_t                           timeout;    /* without any line */
+    ngx_str_t                            schema;     /* JSON, that the answer
+                                                        has to satisfy, or "" */
 
     /* the answer, set by the engine */
 

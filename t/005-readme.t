@@ -148,11 +148,12 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 }
 
 
-# Fields of a request: what chat_request.c looks at.
+# Fields of a request: what the rooms of the chat dialect look at.
 
 {
-    my $code = slurp('src/ngx_http_claude_chat_request.c');
-    my %code = map { $_ => 1 } $code =~ /request_field\(\w+, "(\w+)"\)/g;
+    my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
+                        glob "$root/src/ngx_http_claude_chat_*.c";
+    my %code = map { $_ => 1 } $code =~ /\b\w+_field\(\w+, "(\w+)"\)/g;
 
     while ($code =~ /names\[\] = \{(.*?)\}/sg) {
         my $names = $1;
@@ -172,7 +173,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
     same([grep { !$leaves{$_} } keys %code], [],
          'README has a row for every field that the code looks at');
     same([grep { my ($leaf) = /(\w+)$/;
-                 !$code{$leaf} && grep { !/^ignored$/ } @{ $page{$_} } }
+                 !$code{$leaf} && grep { !/^ignored\b/ } @{ $page{$_} } }
           keys %page], [],
          'and says "ignored" of every other');
 
