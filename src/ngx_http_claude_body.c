@@ -165,15 +165,19 @@ body_slice(body_t *body, size_t *size)
     b = body->in->buf;
     rc = NGX_OK;
 
-    /* the last buffer of a body may hold nothing and be of no kind */
+    /*
+     * The last buffer of a body may hold nothing and be of no kind.  None is
+     * changed: an error_page may hand the body to another module.
+     */
 
     if (ngx_buf_in_memory(b) && b->pos < b->last) {
-        *size = ngx_min(*size, (size_t) (b->last - b->pos));
+        *size = ngx_min((off_t) *size, b->last - b->pos - body->pos);
 
-        rc = ngx_http_claude_json_read(body->reader, b->pos, *size);
-        b->pos += *size;
+        rc = ngx_http_claude_json_read(body->reader, b->pos + body->pos,
+                                       *size);
+        body->pos += *size;
 
-        if (b->pos < b->last) {
+        if (body->pos < b->last - b->pos) {
             return rc;
         }
 
