@@ -141,6 +141,7 @@ chat_body(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body)
     ctx->turn = &chat->turn;
 
     if (ngx_http_claude_turn_start(&chat->turn) != NGX_OK) {
+        ngx_http_claude_stream_cancel(&chat->stream);
         ngx_http_finalize_request(r, ngx_http_claude_error_turn(ctx,
                                                              &chat->turn));
     }
@@ -259,6 +260,10 @@ chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc)
 
     r = chat->ctx->request;
     c = r->connection;
+
+    if (!chat->stream.opened) {
+        ngx_http_claude_stream_cancel(&chat->stream);
+    }
 
     ngx_http_set_log_request(c->log, r);
     ngx_http_finalize_request(r, rc);

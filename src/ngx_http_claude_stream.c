@@ -163,6 +163,15 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 }
 
 
+void
+ngx_http_claude_stream_cancel(ngx_http_claude_stream_t *stream)
+{
+    if (stream->timer.timer_set) {
+        ngx_del_timer(&stream->timer);
+    }
+}
+
+
 ngx_int_t
 ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
 {

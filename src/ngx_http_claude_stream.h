@@ -57,6 +57,12 @@ void ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
 /* sends all that was written.  NGX_ERROR: the request is to be finalized */
 ngx_int_t ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream);
 
+/*
+ * The response will be another's, an error page's for instance, which may
+ * take its time: no heartbeat any more.  For a stream that is not open.
+ */
+void ngx_http_claude_stream_cancel(ngx_http_claude_stream_t *stream);
+
 /* ends the response; returns what to finalize the request with */
 ngx_int_t ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream);
 
