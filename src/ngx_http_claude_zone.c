@@ -653,7 +653,9 @@ ngx_http_claude_zone_account(ngx_http_claude_zone_t *zone, ngx_str_t *key,
     ngx_str_t                   k, m;
     ngx_http_claude_account_t  *account;
 
-    k.data = key->data;
+    /* without API keys there is no name, and no address of one */
+
+    k.data = key->len ? key->data : (u_char *) "";
     k.len = ngx_min(key->len, NGX_HTTP_CLAUDE_KEY_NAME);
     m.data = model->data;
     m.len = ngx_min(model->len, NGX_HTTP_CLAUDE_MODEL_NAME);
