@@ -385,6 +385,8 @@ process_exited(ngx_http_claude_spawn_t *spawn, int status)
 {
     ngx_http_claude_process_t *process = spawn->data;
 
+    ngx_uint_t  i;
+
     process->exited = 1;
     process->status = status;
 
@@ -398,9 +400,19 @@ process_exited(ngx_http_claude_spawn_t *spawn, int status)
             process_err_handler(process->err->read);
         }
 
-        /* what is left in the pipe is all there will be */
+        /*
+         * What is left in the pipe is all there will be, and one read takes
+         * it: more could only be from a child that it has left behind.
+         */
 
-        while (process->out && !process->ending && !process->is_broken) {
+        for (i = 0; i < PROCESS_READS; i++) {
+
+            if (process->out == NULL || process->ending
+                || process->is_broken)
+            {
+                break;
+            }
+
             process->out->read->ready = 1;
 
             if (process_read(process) == NGX_AGAIN

@@ -162,6 +162,22 @@ sub rss {
 }
 
 {
+    my $r = $s->send(POST => '/beat/chat/completions',
+        body => ClaudeTest::body('hi', stream => 1, fake =>
+            { api_retry => 3, retry_ms => 300, deltas => ['one'] }))->rest;
+    like($r->{body}, qr/^: heartbeat\n\n(?=: heartbeat).*"one"/s,
+         'the same while the CLI tries again');
+
+    $r = $s->send(POST => '/beat/chat/completions',
+        body => ClaudeTest::body('hi', stream => 1, fake =>
+            { thinking => 'Hm. ' x 25, gap_ms => 40,
+              deltas => ['one'] }))->rest;
+    like($r->{body}, qr/"role".*: heartbeat\n\n: heartbeat\n\n.*"one"/s,
+         'heartbeats while the model thinks');
+    is($r->{text}, 'one', 'and then the answer');
+}
+
+{
     my $c = $s->send(POST => '/beat/chat/completions',
         body => ClaudeTest::body('hi', stream => 1, fake =>
             { delay_ms => 400, error => { status => 529 } }));

@@ -108,6 +108,15 @@ sub owner { my ($s, $cli) = @_;
     wait_for { !alive($second->{child}) } 'and that child is gone, too',
              $gone_within + 2;
 
+    $r = $s->chat('hi', stream => 1, fake => { deltas => ['a', 'b'],
+        gap_ms => 100, die_after_deltas => 1,
+        fork_child_holds_pipe => 'flood' });
+    is($r->{error}{code}, 'cli_failed', 'and when that child never stops '
+                                        . 'writing');
+    ($second) = reverse $s->events('child');
+    wait_for { !alive($second->{child}) } '  it is gone, too',
+             $gone_within + 2;
+
     my $c = $s->open_chat('hi', stream => 1, fake => $hang);
     $c->until(qr/first/);
     kill 'KILL', cli_of_last($s);
