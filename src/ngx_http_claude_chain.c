@@ -189,7 +189,7 @@ chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
         if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE
             && chain_call(sha1, pool, &block[i].id, &block[i].name,
                           &block[i].text)
-               != NGX_OK)
+               == NGX_ERROR)
         {
             return NGX_ERROR;
         }
@@ -202,7 +202,7 @@ chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
 static void
 chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks)
 {
-    u_char                    kind[3];
+    u_char                    kind[2];
     ngx_uint_t                i;
     ngx_http_claude_block_t  *block;
 
@@ -214,8 +214,7 @@ chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks)
     for (i = 0; i < blocks->nelts; i++) {
 
         kind[0] = (u_char) block[i].type;
-        kind[1] = (u_char) block[i].error;
-        kind[2] = (block[i].content != NULL);
+        kind[1] = (block[i].content != NULL);
 
         ngx_sha1_update(sha1, kind, sizeof(kind));
 
@@ -233,15 +232,21 @@ chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks)
 }
 
 
-/* calls are the same when their arguments are the same values */
+/*
+ * Calls are the same when their arguments are the same values.  NGX_DECLINED:
+ * they are no JSON.
+ */
 
 static ngx_int_t
 chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool, ngx_str_t *id,
     ngx_str_t *name, ngx_str_t *input)
 {
+    ngx_int_t  rc;
     ngx_str_t  canonical;
 
-    if (ngx_http_claude_json_canonical(pool, input, &canonical) == NGX_ERROR) {
+    rc = ngx_http_claude_json_canonical(pool, input, &canonical);
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -251,7 +256,7 @@ chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool, ngx_str_t *id,
     chain_string(sha1, name);
     chain_string(sha1, &canonical);
 
-    return NGX_OK;
+    return rc;
 }
 
 

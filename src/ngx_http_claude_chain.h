@@ -51,8 +51,8 @@ void ngx_http_claude_link_add(ngx_http_claude_link_text_t *text, u_char *p,
     size_t len);
 
 /*
- * A call of the answer, behind all of its text; the pool is for the time of
- * the call.  NGX_ERROR: no memory.
+ * A call of the answer, behind all of its text; the pool keeps some of it.
+ * NGX_DECLINED: the input is no JSON; NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_claude_link_call(ngx_http_claude_link_text_t *text,
     ngx_pool_t *pool, ngx_str_t *id, ngx_str_t *name, ngx_str_t *input);

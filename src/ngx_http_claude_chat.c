@@ -15,9 +15,6 @@
 
 #define CHAT_ID_LEN     24
 
-/* the answer kept for a response of one piece: buffers of 4 KB and more */
-#define CHAT_BUF_SIZE   4096
-
 #define chat_write(chat, text)                                                \
     ngx_http_claude_stream_write(&(chat)->stream, (u_char *) text,            \
                                  sizeof(text) - 1)
@@ -33,6 +30,10 @@ static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 static void chat_started(ngx_http_claude_turn_t *turn);
 static void chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
 static void chat_thinking(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+static void chat_call(ngx_http_claude_turn_t *turn, ngx_str_t *id,
+    ngx_str_t *name);
+static void chat_arguments(ngx_http_claude_turn_t *turn, u_char *p,
+    size_t len);
 static void chat_finished(ngx_http_claude_turn_t *turn);
 static void chat_flush(ngx_http_claude_turn_t *turn);
 static void chat_settled(ngx_http_claude_turn_t *turn);
@@ -47,26 +48,18 @@ static void chat_chunk_close(ngx_http_claude_chat_t *chat,
 static void chat_chunk_usage(ngx_http_claude_chat_t *chat);
 static void chat_stream_error(ngx_http_claude_chat_t *chat);
 
-static ngx_int_t chat_keep(ngx_http_claude_chat_t *chat, u_char *p,
+static void chat_forced_text(ngx_http_claude_chat_t *chat, u_char *p,
     size_t len);
-static ngx_int_t chat_whole(ngx_http_claude_chat_t *chat);
-static const char *chat_finish(ngx_http_claude_turn_t *turn);
-static u_char *chat_usage(u_char *p, ngx_http_claude_usage_t *usage);
-
-
-#define CHAT_USAGE_LEN                                                        \
-    (sizeof("{\"prompt_tokens\":,\"completion_tokens\":,\"total_tokens\":,"   \
-            "\"prompt_tokens_details\":{\"cached_tokens\":,"                  \
-            "\"audio_tokens\":0},\"completion_tokens_details\":"              \
-            "{\"reasoning_tokens\":,\"audio_tokens\":0,"                      \
-            "\"accepted_prediction_tokens\":0,"                               \
-            "\"rejected_prediction_tokens\":0}}") + 5 * NGX_INT64_LEN)
+static ngx_int_t chat_forced(ngx_http_claude_chat_t *chat);
+static void chat_forced_call(ngx_http_claude_chat_t *chat, ngx_str_t *name);
 
 
 static const ngx_http_claude_turn_handlers_t  chat_handlers = {
     chat_started,
     chat_text,
     chat_thinking,
+    chat_call,
+    chat_arguments,
     chat_finished,
     chat_flush,
     chat_settled,
@@ -179,8 +172,15 @@ chat_init(ngx_http_claude_chat_t *chat)
         turn->tenant_name = ctx->key->name;
     }
 
+    if (ngx_array_init(&chat->calls, r->pool, 2,
+                       sizeof(ngx_http_claude_chat_call_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     chat->created = ngx_time();
-    chat->last = &chat->text;
+    chat->text.last = &chat->text.first;
 
     /* x-request-id is unique, so part of it is good for this, too */
 
@@ -292,9 +292,14 @@ chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
 {
     ngx_http_claude_chat_t *chat = turn->data;
 
+    if (chat->forced) {
+        chat_forced_text(chat, p, len);
+        return;
+    }
+
     if (!chat->streamed) {
 
-        if (chat_keep(chat, p, len) != NGX_OK) {
+        if (ngx_http_claude_chat_keep(chat, &chat->text, p, len) != NGX_OK) {
             chat->stream.failed = 1;
         }
 
@@ -319,10 +324,208 @@ chat_thinking(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
 }
 
 
+/* the first delta of a call has everything but the arguments */
+
+static void
+chat_call(ngx_http_claude_turn_t *turn, ngx_str_t *id, ngx_str_t *name)
+{
+    u_char                       buf[NGX_INT_T_LEN], *p;
+    ngx_http_claude_chat_t      *chat = turn->data;
+    ngx_http_claude_chat_call_t *call;
+
+    if (!chat->streamed) {
+
+        call = ngx_array_push(&chat->calls);
+
+        if (call == NULL
+            || (call->id.data = ngx_pstrdup(turn->pool, id)) == NULL
+            || (call->name.data = ngx_pstrdup(turn->pool, name)) == NULL)
+        {
+            chat->stream.failed = 1;
+            return;
+        }
+
+        call->id.len = id->len;
+        call->name.len = name->len;
+
+        /* set when the array has its final place: it may still move */
+
+        ngx_memzero(&call->arguments, sizeof(ngx_http_claude_chat_text_t));
+        chat->ncalls++;
+        return;
+    }
+
+    chat_chunk_open(chat);
+
+    if (chat->functions) {
+        chat_write(chat, "{\"function_call\":{\"name\":");
+        ngx_http_claude_stream_escape(&chat->stream, name->data, name->len);
+        chat_write(chat, ",\"arguments\":\"\"}}");
+
+    } else {
+        chat_write(chat, "{\"tool_calls\":[{\"index\":");
+        p = ngx_sprintf(buf, "%ui", chat->ncalls);
+        ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
+        chat_write(chat, ",\"id\":");
+        ngx_http_claude_stream_escape(&chat->stream, id->data, id->len);
+        chat_write(chat, ",\"type\":\"function\",\"function\":{\"name\":");
+        ngx_http_claude_stream_escape(&chat->stream, name->data, name->len);
+        chat_write(chat, ",\"arguments\":\"\"}}]}");
+    }
+
+    chat_chunk_close(chat, NULL);
+    chat->ncalls++;
+}
+
+
+static void
+chat_arguments(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
+{
+    u_char                       buf[NGX_INT_T_LEN], *last;
+    ngx_http_claude_chat_t      *chat = turn->data;
+    ngx_http_claude_chat_call_t *call;
+
+    if (chat->stream.failed) {
+        return;
+    }
+
+    if (!chat->streamed) {
+
+        call = (ngx_http_claude_chat_call_t *) chat->calls.elts
+               + chat->calls.nelts - 1;
+
+        if (call->arguments.first == NULL) {
+            call->arguments.last = &call->arguments.first;
+        }
+
+        if (ngx_http_claude_chat_keep(chat, &call->arguments, p, len) != NGX_OK) {
+            chat->stream.failed = 1;
+        }
+
+        return;
+    }
+
+    chat_chunk_open(chat);
+
+    if (chat->functions) {
+        chat_write(chat, "{\"function_call\":{\"arguments\":");
+        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        chat_write(chat, "}}");
+
+    } else {
+        chat_write(chat, "{\"tool_calls\":[{\"index\":");
+        last = ngx_sprintf(buf, "%ui", chat->ncalls - 1);
+        ngx_http_claude_stream_write(&chat->stream, buf, last - buf);
+        chat_write(chat, ",\"function\":{\"arguments\":");
+        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        chat_write(chat, "}}]}");
+    }
+
+    chat_chunk_close(chat, NULL);
+}
+
+
+/* the answer is a call in disguise, see tools_emulate() */
+
+static void
+chat_forced_text(ngx_http_claude_chat_t *chat, u_char *p, size_t len)
+{
+    u_char  *data;
+    size_t   size;
+
+    if (chat->forced_name.len) {
+
+        if (chat->ncalls == 0) {
+            chat_forced_call(chat, &chat->forced_name);
+        }
+
+        chat_arguments(&chat->turn, p, len);
+        return;
+    }
+
+    /* its name may come last: it is told when it is complete */
+
+    if (chat->forced_size - chat->forced_json.len < len) {
+
+        size = 2 * (chat->forced_json.len + len);
+
+        data = ngx_pnalloc(chat->turn.pool, size);
+        if (data == NULL) {
+            chat->stream.failed = 1;
+            return;
+        }
+
+        if (chat->forced_json.data) {
+            ngx_memcpy(data, chat->forced_json.data, chat->forced_json.len);
+            ngx_pfree(chat->turn.pool, chat->forced_json.data);
+        }
+
+        chat->forced_json.data = data;
+        chat->forced_size = size;
+    }
+
+    ngx_memcpy(chat->forced_json.data + chat->forced_json.len, p, len);
+    chat->forced_json.len += len;
+}
+
+
+/* the end of a call that any tool could have been */
+
+static ngx_int_t
+chat_forced(ngx_http_claude_chat_t *chat)
+{
+    ngx_str_t                text;
+    ngx_http_claude_json_t  *call, *name, *arguments;
+
+    if (chat->forced_json.len == 0) {
+        return NGX_OK;
+    }
+
+    call = ngx_http_claude_json_parse(chat->turn.pool, &chat->forced_json);
+
+    if (call == NULL
+        || (name = ngx_http_claude_json_member(call, "name")) == NULL
+        || (arguments = ngx_http_claude_json_member(call, "arguments")) == NULL
+        || ngx_http_claude_json_text(chat->turn.pool, arguments, &text)
+           != NGX_OK)
+    {
+        /* cut off by a limit: half a call is of no use to anybody */
+
+        return NGX_DECLINED;
+    }
+
+    chat_forced_call(chat, &name->value);
+    chat_arguments(&chat->turn, text.data, text.len);
+
+    return NGX_OK;
+}
+
+
+static void
+chat_forced_call(ngx_http_claude_chat_t *chat, ngx_str_t *name)
+{
+    u_char     buf[sizeof("toolu_") + CHAT_ID_LEN], *p;
+    ngx_str_t  id;
+
+    p = ngx_cpymem(buf, "toolu_", sizeof("toolu_") - 1);
+    p = ngx_cpymem(p, chat->id.data + sizeof("chatcmpl-") - 1,
+                   chat->id.len - (sizeof("chatcmpl-") - 1));
+
+    id.data = buf;
+    id.len = p - buf;
+
+    chat_call(&chat->turn, &id, name);
+}
+
+
 static void
 chat_finished(ngx_http_claude_turn_t *turn)
 {
     ngx_http_claude_chat_t *chat = turn->data;
+
+    if (chat->forced) {
+        (void) chat_forced(chat);
+    }
 
     /* a whole one waits the few milliseconds until its cost is known */
 
@@ -332,7 +535,7 @@ chat_finished(ngx_http_claude_turn_t *turn)
 
     chat_chunk_open(chat);
     chat_write(chat, "{}");
-    chat_chunk_close(chat, chat_finish(turn));
+    chat_chunk_close(chat, ngx_http_claude_chat_finish(chat));
 
     if (chat->include_usage) {
         chat_chunk_usage(chat);
@@ -373,7 +576,7 @@ chat_settled(ngx_http_claude_turn_t *turn)
         rc = ngx_http_claude_stream_close(&chat->stream);
 
     } else {
-        rc = chat_whole(chat);
+        rc = ngx_http_claude_chat_whole(chat);
     }
 
     chat_finalize(chat, rc);
@@ -490,13 +693,13 @@ chat_chunk_close(ngx_http_claude_chat_t *chat, const char *finish)
 static void
 chat_chunk_usage(ngx_http_claude_chat_t *chat)
 {
-    u_char  buf[CHAT_USAGE_LEN], *p;
+    u_char  buf[NGX_HTTP_CLAUDE_CHAT_USAGE_LEN], *p;
 
     ngx_http_claude_stream_write(&chat->stream, chat->prefix.data,
                                  chat->prefix.len);
     chat_write(chat, "\"choices\":[],\"usage\":");
 
-    p = chat_usage(buf, &chat->turn.usage);
+    p = ngx_http_claude_chat_usage(buf, &chat->turn.usage);
     ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
 
     chat_write(chat, "}\n\n");
@@ -521,152 +724,20 @@ chat_stream_error(ngx_http_claude_chat_t *chat)
 }
 
 
-/* keeps text, escaped, for the response of one piece */
-
-static ngx_int_t
-chat_keep(ngx_http_claude_chat_t *chat, u_char *p, size_t len)
+const char *
+ngx_http_claude_chat_finish(ngx_http_claude_chat_t *chat)
 {
-    size_t                        max, size;
-    u_char                       *last, before;
-    ngx_buf_t                    *b;
-    ngx_chain_t                  *cl;
-    ngx_http_claude_main_conf_t  *mcf;
+    ngx_http_claude_turn_t  *turn;
 
-    mcf = ngx_http_get_module_main_conf(chat->ctx->request,
-                                        ngx_http_claude_module);
+    turn = &chat->turn;
 
-    if (chat->length + len > mcf->max_line) {
-        ngx_log_error(NGX_LOG_ERR, chat->turn.log, 0,
-                      "claude: an answer that is not streamed has more than "
-                      "%uz bytes, see claude_max_line, request %V",
-                      mcf->max_line, &chat->ctx->id);
+    if (chat->ncalls && turn->stop <= NGX_HTTP_CLAUDE_STOP_SEQUENCE) {
 
-        (void) ngx_http_claude_error(chat->ctx,
-                       NGX_HTTP_INTERNAL_SERVER_ERROR, "internal_error", NULL,
-                       "The answer is too long for one piece; ask for a "
-                       "stream.");
-        return NGX_ERROR;
+        /* a forced call, which the model knows nothing of */
+
+        return chat->functions ? "function_call" : "tool_calls";
     }
 
-    max = ngx_http_claude_json_escaped_max(len);
-    b = chat->text ? ((ngx_chain_t *) ((u_char *) chat->last
-                                       - offsetof(ngx_chain_t, next)))->buf
-                   : NULL;
-
-    if (b == NULL || (size_t) (b->end - b->last) < max) {
-
-        size = ngx_max(CHAT_BUF_SIZE, max + 1);
-        size = ngx_max(size, ngx_min(chat->length, 16 * CHAT_BUF_SIZE));
-
-        b = ngx_create_temp_buf(chat->turn.pool, size);
-        cl = ngx_alloc_chain_link(chat->turn.pool);
-
-        if (b == NULL || cl == NULL) {
-            return NGX_ERROR;
-        }
-
-        /* room for the quote that yajl puts first */
-
-        b->pos++;
-        b->last++;
-
-        cl->buf = b;
-        cl->next = NULL;
-        *chat->last = cl;
-        chat->last = &cl->next;
-    }
-
-    before = b->last[-1];
-    last = ngx_http_claude_json_escape(b->last - 1, p, len) - 1;
-    b->last[-1] = before;
-
-    chat->length += last - b->last;
-    b->last = last;
-
-    return NGX_OK;
-}
-
-
-/* the response of one piece */
-
-static ngx_int_t
-chat_whole(ngx_http_claude_chat_t *chat)
-{
-    off_t                length;
-    ngx_buf_t           *head, *tail;
-    ngx_int_t            rc;
-    ngx_chain_t         *first, *last;
-    ngx_http_request_t  *r;
-
-    r = chat->ctx->request;
-
-    head = ngx_create_temp_buf(r->pool, 512 + chat->id.len
-                + ngx_http_claude_json_escaped_max(chat->model.len));
-    tail = ngx_create_temp_buf(r->pool, 256 + CHAT_USAGE_LEN);
-    first = ngx_alloc_chain_link(r->pool);
-    last = ngx_alloc_chain_link(r->pool);
-
-    if (head == NULL || tail == NULL || first == NULL || last == NULL) {
-        return NGX_ERROR;
-    }
-
-    head->last = ngx_sprintf(head->last, "{\"id\":\"%V\",\"object\":"
-                             "\"chat.completion\",\"created\":%T,\"model\":",
-                             &chat->id, chat->created);
-    head->last = ngx_http_claude_json_escape(head->last, chat->model.data,
-                                             chat->model.len);
-    head->last = ngx_sprintf(head->last, ",\"choices\":[{\"index\":0,"
-                             "\"message\":{\"role\":\"assistant\","
-                             "\"content\":\"");
-
-    tail->last = ngx_sprintf(tail->last, "\",\"refusal\":null,"
-                             "\"annotations\":[]},\"logprobs\":null,"
-                             "\"finish_reason\":\"%s\"}],\"usage\":",
-                             chat_finish(&chat->turn));
-    tail->last = chat_usage(tail->last, &chat->turn.usage);
-    tail->last = ngx_sprintf(tail->last,
-                             ",\"system_fingerprint\":\"fp_claude\"}\n");
-
-    length = (head->last - head->pos) + chat->length
-             + (tail->last - tail->pos);
-
-    tail->last_buf = 1;
-    tail->last_in_chain = 1;
-
-    first->buf = head;
-    first->next = chat->text ? chat->text : last;
-    *chat->last = last;
-    last->buf = tail;
-    last->next = NULL;
-
-    if (chat->text == last) {
-        chat->text = NULL;
-    }
-
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = length;
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    if (ngx_http_claude_response_headers(r) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    chat->stream.opened = 1;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    return ngx_http_output_filter(r, first);
-}
-
-
-static const char *
-chat_finish(ngx_http_claude_turn_t *turn)
-{
     switch (turn->stop) {
 
     case NGX_HTTP_CLAUDE_STOP_LENGTH:
@@ -676,7 +747,7 @@ chat_finish(ngx_http_claude_turn_t *turn)
         return "content_filter";
 
     case NGX_HTTP_CLAUDE_STOP_TOOL:
-        return "tool_calls";
+        return chat->functions ? "function_call" : "tool_calls";
 
     default:
         return "stop";
@@ -684,8 +755,8 @@ chat_finish(ngx_http_claude_turn_t *turn)
 }
 
 
-static u_char *
-chat_usage(u_char *p, ngx_http_claude_usage_t *usage)
+u_char *
+ngx_http_claude_chat_usage(u_char *p, ngx_http_claude_usage_t *usage)
 {
     uint64_t  prompt;
 

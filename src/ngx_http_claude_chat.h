@@ -20,6 +20,22 @@
 #include "ngx_http_claude_turn.h"
 
 
+/* text as JSON, escaped, in buffers of growing size, for a whole response */
+typedef struct {
+    ngx_chain_t               *first;
+    ngx_chain_t              **last;
+    size_t                     length;
+} ngx_http_claude_chat_text_t;
+
+
+/* a call of a tool in a whole response */
+typedef struct {
+    ngx_str_t                  id;
+    ngx_str_t                  name;
+    ngx_http_claude_chat_text_t  arguments;
+} ngx_http_claude_chat_call_t;
+
+
 typedef struct {
     ngx_http_claude_ctx_t     *ctx;
     ngx_http_claude_turn_t     turn;
@@ -29,15 +45,24 @@ typedef struct {
 
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
+    unsigned                   functions:1;    /* the older kind of tools */
+    unsigned                   single:1;       /* no parallel calls */
+
+    /* a forced call that the model cannot be made to do: its answer is the
+       arguments, or name and arguments as JSON */
+    unsigned                   forced:1;
+    ngx_str_t                  forced_name;    /* empty: any tool */
+    ngx_str_t                  forced_json;    /* so far */
+    size_t                     forced_size;
+    ngx_uint_t                 ncalls;
 
     /* streamed */
     ngx_http_claude_stream_t   stream;
     ngx_str_t                  prefix;         /* of every chunk */
 
-    /* whole: the text as JSON, in buffers of growing size */
-    ngx_chain_t               *text;
-    ngx_chain_t              **last;
-    size_t                     length;         /* of the text so far */
+    /* whole */
+    ngx_http_claude_chat_text_t  text;
+    ngx_array_t                calls;          /* of chat_call_t */
 } ngx_http_claude_chat_t;
 
 
@@ -50,6 +75,29 @@ ngx_int_t ngx_http_claude_chat_handler(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
+
+/* in chat_whole.c: the response of one piece */
+
+/* keeps text, escaped.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_keep(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_chat_text_t *text, u_char *p, size_t len);
+
+/* sends it; returns what to finalize the request with */
+ngx_int_t ngx_http_claude_chat_whole(ngx_http_claude_chat_t *chat);
+
+/* in chat.c, for both kinds: why the answer ended, a literal */
+const char *ngx_http_claude_chat_finish(ngx_http_claude_chat_t *chat);
+
+#define NGX_HTTP_CLAUDE_CHAT_USAGE_LEN                                                        \
+    (sizeof("{\"prompt_tokens\":,\"completion_tokens\":,\"total_tokens\":,"   \
+            "\"prompt_tokens_details\":{\"cached_tokens\":,"                  \
+            "\"audio_tokens\":0},\"completion_tokens_details\":"              \
+            "{\"reasoning_tokens\":,\"audio_tokens\":0,"                      \
+            "\"accepted_prediction_tokens\":0,"                               \
+            "\"rejected_prediction_tokens\":0}}") + 5 * NGX_INT64_LEN)
+
+/* the usage object; the room at p is of that length */
+u_char *ngx_http_claude_chat_usage(u_char *p, ngx_http_claude_usage_t *usage);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CHAT_H_INCLUDED_ */

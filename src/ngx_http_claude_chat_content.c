@@ -133,7 +133,7 @@ ngx_http_claude_chat_content(ngx_http_claude_chat_place_t *place,
 
             rc = NGX_OK;
 
-            if (!ngx_http_claude_chat_blank(&text->value)) {
+            if (!ngx_http_claude_utf8_blank(&text->value)) {
                 one.text = text->value;
             }
         }
@@ -298,7 +298,7 @@ content_file(ngx_http_claude_chat_place_t *place,
                                                 "must be a string");
     }
 
-    if (node && !ngx_http_claude_chat_blank(&node->value)) {
+    if (node && !ngx_http_claude_utf8_blank(&node->value)) {
         block->name = node->value;
     }
 
@@ -379,7 +379,7 @@ content_file_text(ngx_http_claude_chat_place_t *place, ngx_str_t *base64,
                                                 "is not a text in UTF-8");
     }
 
-    if (ngx_http_claude_chat_blank(&text)) {
+    if (ngx_http_claude_utf8_blank(&text)) {
         return ngx_http_claude_chat_place_error(place, ".file.file_data",
                                                 "is blank");
     }
@@ -587,40 +587,6 @@ ngx_http_claude_chat_place_error(ngx_http_claude_chat_place_t *place,
 
     return ngx_http_claude_error(place->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
                                  (char *) param, "'%s' %s.", param, message);
-}
-
-
-ngx_uint_t
-ngx_http_claude_chat_blank(ngx_str_t *text)
-{
-    u_char    *p, *last;
-    uint32_t   ch;
-
-    p = text->data;
-    last = p + text->len;
-
-    while (p < last) {
-
-        if (*p < 0x80) {
-            if (*p > ' ' || (*p < ' ' && (*p < '\t' || *p > '\r'))) {
-                return 0;
-            }
-
-            p++;
-            continue;
-        }
-
-        ch = ngx_utf8_decode(&p, last - p);
-
-        if (!(ch == 0xa0 || ch == 0x1680 || (ch >= 0x2000 && ch <= 0x200a)
-              || ch == 0x2028 || ch == 0x2029 || ch == 0x202f || ch == 0x205f
-              || ch == 0x3000 || ch == 0xfeff))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

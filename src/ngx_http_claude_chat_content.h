@@ -62,8 +62,5 @@ ngx_int_t ngx_http_claude_chat_content(ngx_http_claude_chat_place_t *place,
 ngx_http_claude_json_t *ngx_http_claude_chat_field(
     ngx_http_claude_json_t *object, const char *name);
 
-/* white space only, as ECMAScript's trim() has it, which the CLI judges by */
-ngx_uint_t ngx_http_claude_chat_blank(ngx_str_t *text);
-
 
 #endif /* _NGX_HTTP_CLAUDE_CHAT_CONTENT_H_INCLUDED_ */

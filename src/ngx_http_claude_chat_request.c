@@ -12,11 +12,13 @@
 
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_chat_tools.h"
 #include "ngx_http_claude_chat_format.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_models.h"
 #include "ngx_http_claude_session.h"
+#include "ngx_http_claude_utf8.h"
 
 
 #define REQUEST_STOPS    4
@@ -30,8 +32,12 @@ static ngx_int_t request_model(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_messages(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
-static ngx_int_t request_message(request_place_t *place,
+static ngx_int_t request_message(ngx_http_claude_chat_calls_t *calls,
     ngx_http_claude_json_t *message);
+static ngx_int_t request_content(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_http_claude_json_t *content);
+static ngx_uint_t request_calls(ngx_http_claude_json_t *message);
+static ngx_uint_t request_empty(ngx_http_claude_json_t *content);
 static ngx_int_t request_text(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_str_t *text);
 static ngx_int_t request_part(request_place_t *place, ngx_uint_t system,
@@ -53,7 +59,7 @@ static ngx_uint_t request_is(ngx_http_claude_json_t *node, const char *text);
 
 #define request_place_error  ngx_http_claude_chat_place_error
 #define request_field        ngx_http_claude_chat_field
-#define request_blank        ngx_http_claude_chat_blank
+#define request_blank        ngx_http_claude_utf8_blank
 
 #define request_error(chat, param, ...)                                       \
     ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
@@ -78,6 +84,7 @@ ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
         || (rc = request_limits(chat, body)) != NGX_OK
         || (rc = request_stop(chat, body)) != NGX_OK
         || (rc = request_sampling(chat, body)) != NGX_OK
+        || (rc = ngx_http_claude_chat_tools(chat, body)) != NGX_OK
         || (rc = request_messages(chat, body)) != NGX_OK)
     {
         return rc;
@@ -136,9 +143,10 @@ request_model(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 static ngx_int_t
 request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 {
-    ngx_int_t                rc;
-    request_place_t          place;
-    ngx_http_claude_json_t  *messages, *message;
+    ngx_int_t                      rc;
+    request_place_t                place;
+    ngx_http_claude_json_t        *messages, *message;
+    ngx_http_claude_chat_calls_t   calls;
 
     messages = request_field(body, "messages");
 
@@ -159,15 +167,31 @@ request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     ngx_memzero(&place, sizeof(request_place_t));
     place.chat = chat;
 
+    if (ngx_http_claude_chat_calls_init(&calls, &place) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     for (message = messages->first; message; message = message->next) {
         place.part = -1;
 
-        rc = request_message(&place, message);
+        rc = request_message(&calls, message);
         if (rc != NGX_OK) {
             return rc;
         }
 
         place.message++;
+    }
+
+    rc = ngx_http_claude_chat_calls_done(&calls);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (chat->functions
+        && ngx_http_claude_chat_calls_next(&calls, &chat->turn.call_id)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     rc = request_system(&place);
@@ -180,49 +204,93 @@ request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 
 
 static ngx_int_t
-request_message(request_place_t *place, ngx_http_claude_json_t *message)
+request_message(ngx_http_claude_chat_calls_t *calls,
+    ngx_http_claude_json_t *message)
 {
     ngx_int_t                rc;
-    ngx_uint_t               system;
-    ngx_http_claude_role_e   role;
-    ngx_http_claude_json_t  *node, *content, *part;
+    request_place_t         *place;
+    ngx_http_claude_json_t  *role, *content;
+
+    place = calls->place;
 
     if (message->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
         return request_place_error(place, "", "must be an object with "
                                    "\"role\" and \"content\"");
     }
 
-    node = request_field(message, "role");
+    role = request_field(message, "role");
+    content = request_field(message, "content");
 
-    if (node == NULL || node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (role == NULL || role->type != NGX_HTTP_CLAUDE_JSON_STRING) {
         return request_place_error(place, ".role", "is missing: it must be "
                                    "a string");
     }
 
-    system = request_is(node, "system") || request_is(node, "developer");
-    role = NGX_HTTP_CLAUDE_USER;
-
-    if (request_is(node, "assistant")) {
-        role = NGX_HTTP_CLAUDE_ASSISTANT;
-
-        node = request_field(message, "tool_calls");
-
-        if ((node && node->first) || request_field(message, "function_call")) {
-            return request_place_error(place, ".tool_calls",
-                                       "is not supported yet");
-        }
-
-    } else if (request_is(node, "tool") || request_is(node, "function")) {
-        return request_place_error(place, ".role",
-                                   "names a kind of message that is not "
-                                   "supported yet");
-
-    } else if (!system && !request_is(node, "user")) {
-        return request_place_error(place, ".role", "must be one of system, "
-                                   "developer, user and assistant");
+    if (request_is(role, "tool") || request_is(role, "function")) {
+        return ngx_http_claude_chat_call_result(calls, message,
+                                               request_is(role, "function"));
     }
 
-    content = request_field(message, "content");
+    if (request_is(role, "system") || request_is(role, "developer")) {
+        return request_content(place, 1, NGX_HTTP_CLAUDE_USER, content);
+    }
+
+    rc = ngx_http_claude_chat_calls_done(calls);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (request_is(role, "user")) {
+        return request_content(place, 0, NGX_HTTP_CLAUDE_USER, content);
+    }
+
+    if (!request_is(role, "assistant")) {
+        return request_place_error(place, ".role", "must be one of system, "
+                                   "developer, user, assistant, tool and "
+                                   "function");
+    }
+
+    /* one that calls may have nothing to say */
+
+    if (!request_calls(message) || !request_empty(content)) {
+        rc = request_content(place, 0, NGX_HTTP_CLAUDE_ASSISTANT, content);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return ngx_http_claude_chat_calls(calls, message);
+}
+
+
+static ngx_uint_t
+request_calls(ngx_http_claude_json_t *message)
+{
+    ngx_http_claude_json_t  *node;
+
+    node = request_field(message, "tool_calls");
+
+    return (node && node->first) || request_field(message, "function_call");
+}
+
+
+static ngx_uint_t
+request_empty(ngx_http_claude_json_t *content)
+{
+    return content == NULL
+           || (content->type == NGX_HTTP_CLAUDE_JSON_STRING
+               && request_blank(&content->value))
+           || (content->type == NGX_HTTP_CLAUDE_JSON_ARRAY
+               && content->first == NULL);
+}
+
+
+static ngx_int_t
+request_content(request_place_t *place, ngx_uint_t system,
+    ngx_http_claude_role_e role, ngx_http_claude_json_t *content)
+{
+    ngx_int_t                rc;
+    ngx_http_claude_json_t  *part;
 
     if (content == NULL) {
         return request_place_error(place, ".content", "is missing");
@@ -615,7 +683,7 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     /* neutral when they are empty, false or 0 */
 
     static const char  *names[] = {
-        "tools", "functions", "logprobs", "top_logprobs", "logit_bias",
+        "logprobs", "top_logprobs", "logit_bias",
         "audio", "web_search_options", NULL
     };
 

@@ -57,8 +57,8 @@ struct ngx_http_claude_cli_reader_s {
 
 enum {
     N_ROOT = 0, N_EVENT, N_DELTA, N_BLOCK, N_EMESSAGE, N_EMUSAGE, N_EUSAGE,
-    N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RESPONSE, N_RESPONSE2,
-    N_LEAVES
+    N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RPC, N_PARAMS, N_META,
+    N_RESPONSE, N_RESPONSE2, N_LEAVES
 };
 
 #define branch(parent, name)                                                  \
@@ -87,6 +87,9 @@ static const cli_node_t  cli_nodes[] = {
     branch(N_EUSAGE, "output_tokens_details"),
     branch(N_ROOT, "message"),
     branch(N_ROOT, "request"),
+    branch(N_REQUEST, "message"),
+    branch(N_RPC, "params"),
+    branch(N_PARAMS, "_meta"),
     branch(N_ROOT, "response"),
     branch(N_RESPONSE, "response"),
 
@@ -110,8 +113,11 @@ static const cli_node_t  cli_nodes[] = {
     string(N_DELTA, "type", DELTA_TYPE),
     string(N_DELTA, "text", TEXT),
     string(N_DELTA, "thinking", TEXT),
+    string(N_DELTA, "partial_json", TEXT),
     string(N_DELTA, "stop_reason", STOP_REASON),
     string(N_BLOCK, "type", BLOCK_TYPE),
+    string(N_BLOCK, "id", BLOCK_ID),
+    string(N_BLOCK, "name", BLOCK_NAME),
     string(N_BLOCK, "text", TEXT),
 
     number(N_EMUSAGE, "input_tokens", INPUT),
@@ -129,6 +135,9 @@ static const cli_node_t  cli_nodes[] = {
     string(N_MESSAGE, "model", MODEL),
 
     string(N_REQUEST, "subtype", REQUEST_SUBTYPE),
+    string(N_RPC, "method", RPC_METHOD),
+    number(N_RPC, "id", RPC_ID),
+    string(N_META, "claudecode/toolUseId", RPC_TOOL),
 
     string(N_RESPONSE, "request_id", RESPONSE_ID),
     string(N_RESPONSE, "subtype", RESPONSE_SUBTYPE),
@@ -477,6 +486,9 @@ cli_kind(ngx_http_claude_cli_line_t *line)
         } else if (cli_is(line, EVENT_TYPE, "content_block_start")) {
             line->kind = NGX_HTTP_CLAUDE_CLI_BLOCK_START;
 
+        } else if (cli_is(line, EVENT_TYPE, "content_block_stop")) {
+            line->kind = NGX_HTTP_CLAUDE_CLI_BLOCK_STOP;
+
         } else if (cli_is(line, EVENT_TYPE, "message_start")) {
             line->kind = NGX_HTTP_CLAUDE_CLI_MESSAGE_START;
 
@@ -498,6 +510,9 @@ cli_kind(ngx_http_claude_cli_line_t *line)
 
     } else if (cli_is(line, TYPE, "assistant")) {
         line->kind = NGX_HTTP_CLAUDE_CLI_ASSISTANT;
+
+    } else if (cli_is(line, TYPE, "user")) {
+        line->kind = NGX_HTTP_CLAUDE_CLI_USER;
 
     } else if (cli_is(line, TYPE, "system")) {
 

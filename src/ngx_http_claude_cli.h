@@ -31,9 +31,11 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_MESSAGE_START,
     NGX_HTTP_CLAUDE_CLI_BLOCK_START,
     NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA,
+    NGX_HTTP_CLAUDE_CLI_BLOCK_STOP,
     NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA,
     NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP,
     NGX_HTTP_CLAUDE_CLI_ASSISTANT,
+    NGX_HTTP_CLAUDE_CLI_USER,               /* a tool's result, taken */
     NGX_HTTP_CLAUDE_CLI_RESULT,
     NGX_HTTP_CLAUDE_CLI_CONTROL_REQUEST,
     NGX_HTTP_CLAUDE_CLI_CONTROL_RESPONSE
@@ -47,6 +49,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_S_VERSION,          /* claude_code_version */
     NGX_HTTP_CLAUDE_CLI_S_EVENT_TYPE,       /* event.type */
     NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE,       /* event.content_block.type */
+    NGX_HTTP_CLAUDE_CLI_S_BLOCK_ID,         /* event.content_block.id */
+    NGX_HTTP_CLAUDE_CLI_S_BLOCK_NAME,       /* event.content_block.name */
     NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE,       /* event.delta.type */
     NGX_HTTP_CLAUDE_CLI_S_STOP_REASON,      /* event.delta.stop_reason */
     NGX_HTTP_CLAUDE_CLI_S_PARENT,           /* parent_tool_use_id */
@@ -57,6 +61,9 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_S_RESULT,           /* result */
     NGX_HTTP_CLAUDE_CLI_S_REQUEST_ID,       /* request_id */
     NGX_HTTP_CLAUDE_CLI_S_REQUEST_SUBTYPE,  /* request.subtype */
+    NGX_HTTP_CLAUDE_CLI_S_RPC_METHOD,       /* request.message.method */
+    NGX_HTTP_CLAUDE_CLI_S_RPC_TOOL,         /* request.message.params._meta.
+                                               claudecode/toolUseId */
     NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ID,      /* response.request_id */
     NGX_HTTP_CLAUDE_CLI_S_RESPONSE_SUBTYPE, /* response.subtype */
     NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR,   /* response.error */
@@ -65,7 +72,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_S_TARGET,           /* response.response.
                                                targetMessageUuid */
     NGX_HTTP_CLAUDE_CLI_S_TEXT,             /* event.delta.text, .thinking,
-                                               event.content_block.text */
+                                               .partial_json, event.
+                                               content_block.text */
     NGX_HTTP_CLAUDE_CLI_STRINGS
 } ngx_http_claude_cli_string_e;
 
@@ -82,6 +90,7 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_N_COST,             /* total_cost_usd */
     NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS,     /* error_status */
     NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY,      /* retry_delay_ms */
+    NGX_HTTP_CLAUDE_CLI_N_RPC_ID,           /* request.message.id */
     NGX_HTTP_CLAUDE_CLI_NUMBERS
 } ngx_http_claude_cli_number_e;
 
@@ -140,7 +149,8 @@ ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
  * the strings of the turn, which have to live until the queue is empty.  All
  * return NGX_OK, or NGX_ERROR without memory.  id: of the control request,
  * unique in the life of the process; n, target, newest: numbers of lines,
- * which their uuids are made of; a number must not be used twice.
+ * which their uuids are made of; a number must not be used twice; server: the
+ * number of the one server of tools that it is to have, 0 for none.
  */
 ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id);
@@ -156,8 +166,37 @@ ngx_int_t ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_uint_t target, ngx_uint_t newest);
 ngx_int_t ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
     ngx_str_t *request_id);
+ngx_int_t ngx_http_claude_cli_servers(ngx_http_claude_process_t *process,
+    ngx_uint_t id, ngx_uint_t server);
 ngx_int_t ngx_http_claude_cli_message(ngx_http_claude_process_t *process,
     ngx_http_claude_message_t *message, ngx_uint_t n, ngx_uint_t query);
+
+/* the beginnings of lines, for the files of this room */
+ngx_int_t ngx_http_claude_cli_control(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_response(ngx_http_claude_process_t *process,
+    const char *subtype, ngx_str_t *request_id);
+
+/*
+ * Answers to JSON-RPC requests of the CLI, as the server of the client's
+ * tools; request_id is copied.  list: text that lives until the queue is
+ * empty, as do the blocks of a result.
+ */
+ngx_int_t ngx_http_claude_cli_rpc_initialized(
+    ngx_http_claude_process_t *process, ngx_str_t *request_id, ngx_int_t rpc);
+ngx_int_t ngx_http_claude_cli_rpc_empty(ngx_http_claude_process_t *process,
+    ngx_str_t *request_id, ngx_int_t rpc);
+ngx_int_t ngx_http_claude_cli_rpc_tools(ngx_http_claude_process_t *process,
+    ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list);
+ngx_int_t ngx_http_claude_cli_rpc_result(ngx_http_claude_process_t *process,
+    ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks);
+
+/*
+ * The list of tools for the CLI, which needs no more of them than what calls
+ * are routed by.  names: of ngx_str_t.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
+    ngx_str_t *list);
 
 #define NGX_HTTP_CLAUDE_UUID_LEN  36
 

@@ -28,8 +28,6 @@
     ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
 
 
-static ngx_int_t cli_control(ngx_http_claude_process_t *process,
-    ngx_uint_t id);
 static ngx_int_t cli_extra_body(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 static u_char *cli_copy(u_char *p, const char *text);
@@ -39,7 +37,7 @@ ngx_int_t
 ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -53,7 +51,7 @@ ngx_int_t
 ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -67,7 +65,7 @@ ngx_int_t
 ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system)
 {
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -92,7 +90,7 @@ ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
 {
     u_char  buf[NGX_INT_T_LEN], *p;
 
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -105,6 +103,13 @@ ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
         if (ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    if (turn->thoughtless) {
+        put("\",\"CLAUDE_CODE_DISABLE_THINKING\":\"1");
+
+    } else {
+        put("\",\"CLAUDE_CODE_DISABLE_THINKING\":\"");
     }
 
     put("\",\"CLAUDE_CODE_EXTRA_BODY\":");
@@ -123,7 +128,7 @@ ngx_int_t
 ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -141,7 +146,7 @@ ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
 {
     u_char  uuid[NGX_HTTP_CLAUDE_UUID_LEN];
 
-    if (cli_control(process, id) != NGX_OK) {
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -173,8 +178,55 @@ ngx_int_t
 ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
     ngx_str_t *request_id)
 {
-    size_t   max;
-    u_char  *buf, *p;
+    if (ngx_http_claude_cli_response(process, "error", request_id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put(",\"error\":\"not supported\"}}\n");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_cli_control(ngx_http_claude_process_t *process, ngx_uint_t id)
+{
+    u_char  buf[NGX_INT_T_LEN], *p;
+
+    put("{\"type\":\"control_request\",\"request_id\":\"");
+
+    p = ngx_sprintf(buf, "%ui", id);
+
+    if (ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\",\"request\":");
+
+    return NGX_OK;
+}
+
+
+/* the beginning of an answer to a control request, with its first members */
+
+ngx_int_t
+ngx_http_claude_cli_response(ngx_http_claude_process_t *process,
+    const char *subtype, ngx_str_t *request_id)
+{
+    size_t     max;
+    u_char    *buf, *p;
+    ngx_int_t  rc;
+
+    put("{\"type\":\"control_response\",\"response\":{\"subtype\":\"");
+
+    if (ngx_http_claude_process_put(process, (u_char *) subtype,
+                                    ngx_strlen(subtype))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    put("\",\"request_id\":");
 
     /* the id is valid during the call only */
 
@@ -186,23 +238,11 @@ ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
     }
 
     p = ngx_http_claude_json_escape(buf, request_id->data, request_id->len);
-
-    if (ngx_http_claude_process_text(process,
-                                     "{\"type\":\"control_response\","
-                                     "\"response\":{\"subtype\":\"error\","
-                                     "\"request_id\":")
-        != NGX_OK
-        || ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK)
-    {
-        ngx_free(buf);
-        return NGX_ERROR;
-    }
+    rc = ngx_http_claude_process_copy(process, buf, p - buf);
 
     ngx_free(buf);
 
-    put(",\"error\":\"not supported\"}}\n");
-
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -227,29 +267,11 @@ ngx_http_claude_cli_uuid(u_char *p, ngx_http_claude_process_t *process,
 }
 
 
-static ngx_int_t
-cli_control(ngx_http_claude_process_t *process, ngx_uint_t id)
-{
-    u_char  buf[NGX_INT_T_LEN], *p;
-
-    put("{\"type\":\"control_request\",\"request_id\":\"");
-
-    p = ngx_sprintf(buf, "%ui", id);
-
-    if (ngx_http_claude_process_copy(process, buf, p - buf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("\",\"request\":");
-
-    return NGX_OK;
-}
-
-
 /*
  * What is merged into the upstream body: a short list of fields, each written
  * here, since the CLI would let this replace anything at all.  It is a string
- * that holds JSON, and small, so it is made at once.
+ * that holds JSON: tools and schemas came as trees, so it costs no more than
+ * they did.
  */
 
 static ngx_int_t
@@ -264,14 +286,17 @@ cli_extra_body(ngx_http_claude_process_t *process,
     stop = turn->stops.elts;
 
     if (turn->stops.nelts == 0 && turn->temperature.len == 0
-        && turn->top_p.len == 0 && turn->schema.len == 0)
+        && turn->top_p.len == 0 && turn->tools_json.len == 0
+        && turn->schema.len == 0)
     {
         put("\"\"");
         return NGX_OK;
     }
 
-    len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":}")
+    len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":,"
+                 "\"tools\":,\"tool_choice\":}")
           + turn->temperature.len + turn->top_p.len
+          + turn->tools_json.len + turn->tool_choice.len
           + sizeof(CLI_FORMAT "}}") + turn->schema.len;
 
     for (i = 0; i < turn->stops.nelts; i++) {
@@ -304,6 +329,16 @@ cli_extra_body(ngx_http_claude_process_t *process,
     if (turn->top_p.len) {
         p = cli_copy(p, ",\"top_p\":");
         p = ngx_cpymem(p, turn->top_p.data, turn->top_p.len);
+    }
+
+    if (turn->tools_json.len) {
+        p = cli_copy(p, ",\"tools\":");
+        p = ngx_cpymem(p, turn->tools_json.data, turn->tools_json.len);
+    }
+
+    if (turn->tool_choice.len) {
+        p = cli_copy(p, ",\"tool_choice\":");
+        p = ngx_cpymem(p, turn->tool_choice.data, turn->tool_choice.len);
     }
 
     if (turn->schema.len) {

@@ -197,12 +197,15 @@ cli_source(ngx_http_claude_process_t *process, ngx_http_claude_block_t *block)
 }
 
 
+/* the members in the order that the CLI itself writes them in, live */
+
 static ngx_int_t
 cli_tool_result(ngx_http_claude_process_t *process,
     ngx_http_claude_block_t *block)
 {
-    put("{\"type\":\"tool_result\",\"tool_use_id\":");
+    put("{\"tool_use_id\":");
     escape(&block->id);
+    put(",\"type\":\"tool_result\"");
 
     if (block->content && block->content->nelts) {
         put(",\"content\":");
@@ -212,12 +215,7 @@ cli_tool_result(ngx_http_claude_process_t *process,
         }
     }
 
-    if (block->error) {
-        put(",\"is_error\":true}");
-
-    } else {
-        put("}");
-    }
+    put("}");
 
     return NGX_OK;
 }

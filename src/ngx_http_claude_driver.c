@@ -9,26 +9,17 @@
 #include "ngx_http_claude_driver_private.h"
 
 
-/* control requests by what they are for: the low digit of their ids */
-#define DRIVER_INITIALIZE  0
-#define DRIVER_VERSION     1
-#define DRIVER_MODEL       2
-#define DRIVER_SETTINGS    3
-#define DRIVER_REWIND      4
-#define DRIVER_INTERRUPT   5
-#define DRIVER_KINDS       10
-
 /* how long a process may take to start, and to settle after a turn, msec */
 #define DRIVER_START       30000
 #define DRIVER_SETTLE      2000
 
 
-static ngx_uint_t driver_id(ngx_http_claude_process_t *process,
-    ngx_uint_t kind);
-static ngx_int_t driver_prepare(ngx_http_claude_process_t *process,
+static void driver_free(ngx_http_claude_process_t *process);
+static ngx_int_t driver_clear(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
 static ngx_int_t driver_rewind(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
+
 static void driver_prepared(ngx_http_claude_process_t *process);
 
 static void driver_started(ngx_http_claude_process_t *process);
@@ -115,7 +106,7 @@ ngx_http_claude_driver_adopt(ngx_http_claude_profile_t *profile,
     ngx_queue_insert_tail(&driver_processes, &process->queue);
 
     process->row = row;
-    process->phase = DRIVER_IDLE;
+    process->phase = DRIVER_IDLE;           /* or waiting: the caller knows */
     process->timer.handler = driver_timeout;
     process->timer.data = process;
     process->timer.log = process->log;
@@ -134,6 +125,19 @@ ngx_http_claude_driver_give(ngx_http_claude_process_t *process)
     driver_hooks->left(process);
 
     ngx_http_claude_process_gone(process);
+
+    driver_free(process);
+}
+
+
+static void
+driver_free(ngx_http_claude_process_t *process)
+{
+    driver_calls_drop(process);
+
+    if (process->tools_pool) {
+        ngx_destroy_pool(process->tools_pool);
+    }
 
     ngx_queue_remove(&process->queue);
     ngx_destroy_pool(process->pool);
@@ -200,9 +204,12 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e rung,
     ngx_uint_t keep)
 {
+    ngx_int_t  rc;
+
     process->turn = turn;
     process->error = NGX_HTTP_CLAUDE_FAIL_INTERNAL;
     process->tool = 0;
+    process->calling = 0;
     process->texted = 0;
     process->cut = 0;
     process->err_total = 0;
@@ -233,7 +240,9 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
                                          NGX_HTTP_CLAUDE_PROCESS_BUSY, 0, 0);
     }
 
-    if (process->doubtful || driver_prepare(process, keep) != NGX_OK) {
+    rc = process->doubtful ? NGX_ERROR : driver_prepare(process, keep);
+
+    if (rc == NGX_ERROR) {
         (void) driver_detach(process);
         ngx_http_claude_driver_end(process);
         return NGX_ERROR;
@@ -241,7 +250,7 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
 
     ngx_http_claude_driver_rearm(process);
 
-    if (process->phase == DRIVER_ASKED) {
+    if (rc == NGX_OK) {
         driver_send(process);
 
     } else {
@@ -274,12 +283,14 @@ ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
 
     ngx_log_error(NGX_LOG_INFO, turn->log, 0,
                   "claude: the client left, process %P %s", process->pid,
-                  (process->phase == DRIVER_ASKED) ? "is interrupted"
-                                                   : "goes on without");
+                  (process->phase >= DRIVER_ANSWERING) ? "is interrupted"
+                                                       : "goes on without");
 
     driver_leave(driver_detach(process));
 
-    if (process->phase == DRIVER_ASKED) {
+    if (process->phase == DRIVER_ASKED
+        || process->phase == DRIVER_ANSWERING)
+    {
         driver_interrupt(process);
     }
 
@@ -314,16 +325,23 @@ ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process)
 {
     ngx_msec_t  timeout;
 
-    if (process->paused || process->phase == DRIVER_IDLE) {
+    if (process->paused || process->phase == DRIVER_IDLE
+        || process->phase == DRIVER_WAITING)
+    {
         return;
     }
 
     process->timer.cancelable = 0;
 
-    if (process->turn && process->phase < DRIVER_SETTLING) {
+    if (process->turn && process->phase < DRIVER_SETTLING
+        && process->phase != DRIVER_CLEARING)
+    {
         timeout = process->turn->timeout;
 
-    } else if (process->turn == NULL && process->phase <= DRIVER_PREPARING) {
+    } else if (process->turn == NULL
+               && (process->phase == DRIVER_GREETING
+                   || process->phase == DRIVER_PREPARING))
+    {
 
         /* its asker left while it starts: no reason not to let it */
 
@@ -338,7 +356,7 @@ ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind)
 {
     return ++process->requests * DRIVER_KINDS + kind;
@@ -349,23 +367,30 @@ driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind)
  * Queues what brings the process to the state that the turn needs.  When that
  * is only the settings, the question follows at once; else the answers are
  * waited for, since a question must not meet a conversation that was not
- * cut, or a model that was not set.
+ * cut, or a model that was not set.  NGX_AGAIN: they are.
  */
 
-static ngx_int_t
+ngx_int_t
 driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
 {
+    ngx_int_t                rc;
     ngx_uint_t               ask;
     ngx_http_claude_link_t  *links;
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn;
     links = turn->links;
-    ask = 1;
 
-    if (process->phase == DRIVER_GREETING) {
-        ask = 0;
+    if (process->phase == DRIVER_WAITING) {
+
+        if (keep == process->held.nelts) {
+            return driver_results(process);
+        }
+
+        return driver_clear(process, keep);
     }
+
+    ask = (process->phase != DRIVER_GREETING);
 
     if (keep < process->held.nelts) {
 
@@ -391,6 +416,16 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
         ask = 0;
     }
 
+    rc = driver_tools(process);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_AGAIN) {
+        ask = 0;
+    }
+
     if (ngx_http_claude_cli_settings(process,
                                      driver_id(process, DRIVER_SETTINGS), turn)
         != NGX_OK)
@@ -398,18 +433,49 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
         return NGX_ERROR;
     }
 
+    process->knobs = driver_knobs(turn);
     process->expected++;
     process->phase = ask ? DRIVER_ASKED : DRIVER_PREPARING;
 
-    return NGX_OK;
+    return ask ? NGX_OK : NGX_AGAIN;
 }
 
 
-/* cuts the conversation to so many messages, an even number */
+/* the knobs that the CLI does not turn while it waits for results */
+
+uint64_t
+driver_knobs(ngx_http_claude_turn_t *turn)
+{
+    return ((uint64_t) turn->max_tokens << 1) | turn->thoughtless;
+}
+
+
+/*
+ * Another conversation than the one whose calls it waits in the midst of: the
+ * calls are called off first, and the result of that is waited for.
+ */
+
+static ngx_int_t
+driver_clear(ngx_http_claude_process_t *process, ngx_uint_t keep)
+{
+    process->phase = DRIVER_CLEARING;
+    process->pending = 0;
+    process->keep = keep;
+
+    return (ngx_http_claude_cli_interrupt(process,
+                                       driver_id(process, DRIVER_INTERRUPT))
+            == NGX_OK)
+           ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+/* cuts the conversation to so many messages, as ngx_http_claude_driver_cut()
+ * has them */
 
 static ngx_int_t
 driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep)
 {
+    ngx_uint_t               n;
     ngx_http_claude_held_t  *held;
 
     held = process->held.elts;
@@ -427,10 +493,36 @@ driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
     /* what is the newest line of the user now, for the next time */
 
-    process->newest = (keep >= 2) ? held[keep - 2].line : 0;
+    process->newest = 0;
+
+    for (n = keep; n && process->newest == 0; n--) {
+        process->newest = held[n - 1].line;
+    }
+
     process->expected++;
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_claude_driver_cut(ngx_http_claude_process_t *process, ngx_uint_t n)
+{
+    ngx_http_claude_held_t  *held;
+
+    held = process->held.elts;
+
+    if (n == process->held.nelts && !process->pending) {
+        return n;
+    }
+
+    /* the first message is always a line of the user */
+
+    while (n && (n == process->held.nelts || held[n].line == 0)) {
+        n--;
+    }
+
+    return n;
 }
 
 
@@ -577,9 +669,14 @@ driver_line(ngx_http_claude_process_t *process,
         break;
 
     case NGX_HTTP_CLAUDE_CLI_CONTROL_REQUEST:
-        (void) ngx_http_claude_cli_refuse(process,
-                          &line->string[NGX_HTTP_CLAUDE_CLI_S_REQUEST_ID]);
-        ngx_http_claude_process_flush(process);
+        driver_rpc(process, line);
+        break;
+
+    case NGX_HTTP_CLAUDE_CLI_USER:
+        if (process->phase == DRIVER_ANSWERING) {
+            driver_result_next(process);
+        }
+
         break;
 
     case NGX_HTTP_CLAUDE_CLI_INIT:
@@ -606,6 +703,18 @@ driver_line(ngx_http_claude_process_t *process,
                                  &line->string[NGX_HTTP_CLAUDE_CLI_S_ERROR]);
         }
         break;
+
+    case NGX_HTTP_CLAUDE_CLI_MESSAGE_START:
+        if (process->phase == DRIVER_SETTLING && process->calls.nelts
+            && !process->cut)
+        {
+            /* it has answered a call itself, and asks the model again */
+
+            driver_interrupt(process);
+            break;
+        }
+
+        /* fall through */
 
     default:
         if (process->turn && process->phase == DRIVER_ASKED
@@ -665,8 +774,7 @@ driver_gone(ngx_http_claude_process_t *process)
 
     driver_hooks->free(process->row);
 
-    ngx_queue_remove(&process->queue);
-    ngx_destroy_pool(process->pool);
+    driver_free(process);
 }
 
 
@@ -675,11 +783,17 @@ driver_timeout(ngx_event_t *ev)
 {
     ngx_http_claude_process_t  *process = ev->data;
 
-    if (process->phase == DRIVER_IDLE) {
+    if (process->phase == DRIVER_IDLE || process->phase == DRIVER_WAITING) {
 
         /* claude_idle_timeout */
 
         ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    if (process->turn && process->phase == DRIVER_CLEARING) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
+                    "it does not stop to wait for results");
         return;
     }
 
@@ -728,6 +842,13 @@ driver_answered(ngx_http_claude_process_t *process,
 
     driver_check(process, kind, line);
 
+    driver_expected(process);
+}
+
+
+void
+driver_expected(ngx_http_claude_process_t *process)
+{
     /* a refusal may have been its end */
 
     if (process->ending || process->doubtful) {
@@ -904,6 +1025,49 @@ driver_begun(ngx_http_claude_process_t *process)
 void
 driver_settled(ngx_http_claude_process_t *process)
 {
+    ngx_uint_t               keep;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn ? driver_detach(process) : NULL;
+
+    if (turn) {
+        driver_leave(turn);
+    }
+
+    driver_calls_drop(process);
+
+    if (process->doubtful || process->is_broken) {
+        ngx_http_claude_driver_end(process);
+
+    } else if (process->cut) {
+        process->cut = 0;
+        process->phase = DRIVER_REWINDING;
+
+        keep = ngx_http_claude_driver_cut(process, process->held.nelts - 1);
+
+        if (driver_rewind(process, keep) == NGX_OK) {
+            ngx_http_claude_driver_rearm(process);
+            ngx_http_claude_process_flush(process);
+
+        } else {
+            ngx_http_claude_driver_end(process);
+        }
+
+    } else {
+        driver_idle(process);
+    }
+
+    if (turn) {
+        driver_finish(turn);
+    }
+}
+
+
+/* as an idle one, but for what it has to be told next */
+
+void
+driver_wait(ngx_http_claude_process_t *process)
+{
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn ? driver_detach(process) : NULL;
@@ -915,20 +1079,15 @@ driver_settled(ngx_http_claude_process_t *process)
     if (process->doubtful || process->is_broken) {
         ngx_http_claude_driver_end(process);
 
-    } else if (process->cut) {
-        process->cut = 0;
-        process->phase = DRIVER_REWINDING;
+    } else {
+        process->phase = DRIVER_WAITING;
+        process->pending = 1;
 
-        if (driver_rewind(process, process->held.nelts - 1) == NGX_OK) {
-            ngx_http_claude_driver_rearm(process);
-            ngx_http_claude_process_flush(process);
-
-        } else {
-            ngx_http_claude_driver_end(process);
+        if (process->timer.timer_set) {
+            ngx_del_timer(&process->timer);
         }
 
-    } else {
-        driver_idle(process);
+        driver_hooks->idle(process);
     }
 
     if (turn) {

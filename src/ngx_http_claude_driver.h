@@ -81,11 +81,33 @@ ngx_http_claude_process_t *ngx_http_claude_driver_adopt(
     ngx_http_claude_profile_t *profile, size_t max_line, ngx_int_t row,
     ngx_pid_t pid, uint64_t start, ngx_fd_t *fds);
 
+/*
+ * Of such a process: it waits for the result of a call, which the CLI has
+ * asked for.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_driver_waits(ngx_http_claude_process_t *process,
+    ngx_str_t *id, ngx_str_t *request, ngx_int_t rpc);
+
 /* an idle process went to another worker: it is forgotten here */
 void ngx_http_claude_driver_give(ngx_http_claude_process_t *process);
 
 /* a row whose process never came */
 void ngx_http_claude_driver_free_row(ngx_int_t row);
+
+/*
+ * How many of its first n messages a process can be cut to: a cut is just
+ * before a line of the user.
+ */
+ngx_uint_t ngx_http_claude_driver_cut(ngx_http_claude_process_t *process,
+    ngx_uint_t n);
+
+/*
+ * Whether a process that waits for the results of calls can be given those of
+ * the turn, which goes on with just what the process holds.  What the CLI
+ * would change on the way to the model is left to a replay.
+ */
+ngx_uint_t ngx_http_claude_driver_fits(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
 
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);

@@ -21,7 +21,12 @@
 
 static ngx_uint_t driver_ours(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
-static void driver_tool(ngx_http_claude_process_t *process);
+static void driver_tool_use(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+static void driver_foreign_tool(ngx_http_claude_process_t *process);
+static void driver_token(ngx_http_claude_turn_t *turn);
+static void driver_no_memory(ngx_http_claude_process_t *process);
+static ngx_uint_t driver_keeps(ngx_http_claude_process_t *process);
 static void driver_usage(ngx_http_claude_turn_t *turn,
     ngx_http_claude_cli_line_t *line);
 static void driver_stop(ngx_http_claude_process_t *process,
@@ -145,6 +150,10 @@ driver_event(ngx_http_claude_process_t *process,
             return;
         }
 
+        /* the calls of the message before were answered */
+
+        driver_calls_drop(process);
+
         driver_usage(turn, line);
         turn->is_started = 1;
         process->account = ngx_http_claude_zone_account(driver_zone,
@@ -157,7 +166,7 @@ driver_event(ngx_http_claude_process_t *process,
         type = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE];
 
         if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
-            driver_tool(process);
+            driver_tool_use(process, line);
             return;
         }
 
@@ -166,6 +175,14 @@ driver_event(ngx_http_claude_process_t *process,
     case NGX_HTTP_CLAUDE_CLI_BLOCK_DELTA:
         type = &line->string[NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE];
         break;
+
+    case NGX_HTTP_CLAUDE_CLI_BLOCK_STOP:
+
+        if (process->calling && driver_call_end(process) != NGX_OK) {
+            driver_no_memory(process);
+        }
+
+        return;
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
@@ -176,6 +193,12 @@ driver_event(ngx_http_claude_process_t *process,
         return;
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP:
+
+        /* of the message whose calls are answered: it may come that late */
+
+        if (!turn->is_started) {
+            return;
+        }
 
         /* the CLI makes up the end of a stream that broke off */
 
@@ -191,8 +214,15 @@ driver_event(ngx_http_claude_process_t *process,
         return;
     }
 
-    if (turn->ttft == (ngx_msec_t) -1) {
-        turn->ttft = ngx_current_msec - turn->begun;
+    driver_token(turn);
+
+    if (process->calling) {
+
+        if (driver_arguments(process, text->data, text->len) != NGX_OK) {
+            driver_no_memory(process);
+        }
+
+        return;
     }
 
     if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
@@ -204,6 +234,25 @@ driver_event(ngx_http_claude_process_t *process,
     ngx_http_claude_link_add(&process->answer, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
+}
+
+
+/* the first thing that the model has said, of whatever kind */
+
+static void
+driver_token(ngx_http_claude_turn_t *turn)
+{
+    if (turn->ttft == (ngx_msec_t) -1) {
+        turn->ttft = ngx_current_msec - turn->begun;
+    }
+}
+
+
+static void
+driver_no_memory(ngx_http_claude_process_t *process)
+{
+    driver_fail(process, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL,
+                "no memory for its answer");
 }
 
 
@@ -226,6 +275,33 @@ driver_ours(ngx_http_claude_process_t *process,
 }
 
 
+/* the model calls a tool */
+
+static void
+driver_tool_use(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    if (!process->turn->is_started) {
+        return;
+    }
+
+    driver_token(process->turn);
+
+    switch (driver_call(process, line)) {
+
+    case NGX_OK:
+        return;
+
+    case NGX_DECLINED:
+        driver_foreign_tool(process);
+        return;
+
+    default:
+        driver_no_memory(process);
+    }
+}
+
+
 /*
  * A call of a tool that was not offered.  The CLI would answer it itself and
  * ask the model again, as soon as the call is complete, so it is stopped
@@ -233,21 +309,21 @@ driver_ours(ngx_http_claude_process_t *process,
  */
 
 static void
-driver_tool(ngx_http_claude_process_t *process)
+driver_foreign_tool(ngx_http_claude_process_t *process)
 {
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn;
     process->tool = 1;
 
-    if (!process->texted) {
+    if (!process->texted && process->calls.nelts == 0) {
         driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
                     "the model called a tool that it was not offered");
         return;
     }
 
-    turn->stop = NGX_HTTP_CLAUDE_STOP_END;
-
+    turn->stop = process->calls.nelts ? NGX_HTTP_CLAUDE_STOP_TOOL
+                                      : NGX_HTTP_CLAUDE_STOP_END;
     driver_interrupt(process);
     ngx_http_claude_driver_rearm(process);
 
@@ -306,32 +382,53 @@ driver_stop(ngx_http_claude_process_t *process,
 
     turn->stop = ngx_http_claude_cli_stop(reason);
 
-    /* after anything but these, an empty end too, the CLI would ask again */
-
-    if (!process->texted
-        || (turn->stop != NGX_HTTP_CLAUDE_STOP_END
-            && turn->stop != NGX_HTTP_CLAUDE_STOP_SEQUENCE))
-    {
-        process->cut = 1;
+    if (process->calls.nelts && turn->stop <= NGX_HTTP_CLAUDE_STOP_SEQUENCE) {
+        turn->stop = NGX_HTTP_CLAUDE_STOP_TOOL;
     }
 
     process->phase = DRIVER_SETTLING;
 
-    if (process->cut) {
-        driver_interrupt(process);
-
-    } else {
+    if (driver_keeps(process)) {
         ngx_http_claude_link_end(&process->answer, &link);
 
         if (driver_hold(process, &link, 0) != NGX_OK) {
             process->doubtful = 1;
         }
+
+    } else {
+        driver_interrupt(process);
     }
 
     ngx_http_claude_driver_rearm(process);
 
     turn->is_finished = 1;
     turn->handlers->finished(turn);
+
+    if (process->calls.nelts && !process->cut
+        && driver_calls_routed(process))
+    {
+        driver_wait(process);
+    }
+}
+
+
+/*
+ * Whether the answer stays in the conversation.  After an end that is neither
+ * the model's own nor a call, and an empty one, the CLI would ask again; and
+ * a call whose arguments are no object it would answer itself.
+ */
+
+static ngx_uint_t
+driver_keeps(ngx_http_claude_process_t *process)
+{
+    if (process->calls.nelts) {
+        return process->turn->stop == NGX_HTTP_CLAUDE_STOP_TOOL
+               && !process->calling
+               && driver_calls_link(process) == NGX_OK;
+    }
+
+    return process->texted
+           && process->turn->stop <= NGX_HTTP_CLAUDE_STOP_SEQUENCE;
 }
 
 
@@ -380,6 +477,30 @@ driver_result(ngx_http_claude_process_t *process,
 
         return;
 
+    case DRIVER_CLEARING:
+
+        driver_calls_drop(process);
+
+        if (process->turn) {
+            process->phase = DRIVER_IDLE;
+
+            if (driver_prepare(process, process->keep) == NGX_ERROR) {
+                driver_fail(process, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL,
+                            "no memory for its messages");
+                return;
+            }
+
+            ngx_http_claude_driver_rearm(process);
+            ngx_http_claude_process_flush(process);
+
+        } else {
+            process->cut = 1;
+            driver_settled(process);
+        }
+
+        return;
+
+    case DRIVER_ANSWERING:
     case DRIVER_ASKED:
 
         if (!driver_ours(process, line)) {
@@ -410,6 +531,13 @@ driver_result(ngx_http_claude_process_t *process,
 
         if (process->turn && cost >= before) {
             process->turn->cost = cost - before;
+        }
+
+        if (process->calls.nelts && !process->cut) {
+
+            /* it was to wait for results, and has ended the turn itself */
+
+            process->doubtful = 1;
         }
 
         driver_settled(process);
@@ -515,7 +643,7 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
         if (process->doubtful) {
             ngx_http_claude_driver_end(process);
 
-        } else if (process->phase != DRIVER_ASKED) {
+        } else if (process->phase < DRIVER_ANSWERING) {
 
             /* idle as soon as the answers that are due have come */
 

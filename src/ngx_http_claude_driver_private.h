@@ -26,14 +26,43 @@
 #define driver_hold          ngx_http_claude_driver_hold
 #define driver_detach        ngx_http_claude_driver_detach
 #define driver_leave         ngx_http_claude_driver_leave
+#define driver_tools         ngx_http_claude_driver_tools
+#define driver_expected      ngx_http_claude_driver_expected
+#define driver_rpc           ngx_http_claude_driver_rpc
+#define driver_call          ngx_http_claude_driver_call
+#define driver_arguments     ngx_http_claude_driver_arguments
+#define driver_call_end      ngx_http_claude_driver_call_end
+#define driver_calls_link    ngx_http_claude_driver_calls_link
+#define driver_calls_routed  ngx_http_claude_driver_calls_routed
+#define driver_calls_drop    ngx_http_claude_driver_calls_drop
+#define driver_results       ngx_http_claude_driver_results
+#define driver_result_next   ngx_http_claude_driver_result_next
+#define driver_wait          ngx_http_claude_driver_wait
+#define driver_knobs         ngx_http_claude_driver_knobs
+#define driver_id            ngx_http_claude_driver_id
+#define driver_prepare       ngx_http_claude_driver_prepare
 #define driver_zone          ngx_http_claude_driver_zone
 #define driver_hooks         ngx_http_claude_driver_hooks
+
+/* control requests by what they are for: the low digit of their ids */
+#define DRIVER_INITIALIZE  0
+#define DRIVER_VERSION     1
+#define DRIVER_MODEL       2
+#define DRIVER_SETTINGS    3
+#define DRIVER_REWIND      4
+#define DRIVER_INTERRUPT   5
+#define DRIVER_SERVERS     6
+#define DRIVER_KINDS       10
+
 
 typedef enum {
     DRIVER_GREETING = 0,        /* started, the first answers are due */
     DRIVER_IDLE,
+    DRIVER_WAITING,             /* idle, in the midst of calls of tools */
+    DRIVER_CLEARING,            /* the calls are off: their end is due */
     DRIVER_PREPARING,           /* answers to control requests are due */
     DRIVER_REPLAYING,           /* the result of a message of the history */
+    DRIVER_ANSWERING,           /* the results of calls go in, one by one */
     DRIVER_ASKED,
     DRIVER_SETTLING,            /* the turn is decided, its result is due */
     DRIVER_REWINDING            /* the question is being taken back */
@@ -55,6 +84,61 @@ ngx_int_t driver_hold(ngx_http_claude_process_t *process,
 ngx_http_claude_turn_t *driver_detach(
     ngx_http_claude_process_t *process);
 void driver_leave(ngx_http_claude_turn_t *turn);
+
+ngx_uint_t driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind);
+
+/*
+ * Queues what the turn needs beforehand, with so many messages kept.  NGX_OK:
+ * it may be sent at once; NGX_AGAIN: when the answers have come; NGX_ERROR.
+ */
+ngx_int_t driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep);
+
+/* an answer that was due has come; after the last one it goes on */
+void driver_expected(ngx_http_claude_process_t *process);
+
+uint64_t driver_knobs(ngx_http_claude_turn_t *turn);
+
+/* the turn is over, but for its calls: the process waits for their results */
+void driver_wait(ngx_http_claude_process_t *process);
+
+/* in driver_tools.c: the client's tools */
+
+/*
+ * Tells the CLI the tools of the turn.  NGX_OK: it has them; NGX_AGAIN: the
+ * question has to wait for its answers; NGX_ERROR: no memory.
+ */
+ngx_int_t driver_tools(ngx_http_claude_process_t *process);
+
+/* the CLI asks the server of the tools */
+void driver_rpc(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+
+/*
+ * The model calls: the beginning (NGX_DECLINED: it is no tool of the turn),
+ * a piece of the arguments, the end.  NGX_ERROR: no memory.
+ */
+ngx_int_t driver_call(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+ngx_int_t driver_arguments(ngx_http_claude_process_t *process, u_char *p,
+    size_t len);
+ngx_int_t driver_call_end(ngx_http_claude_process_t *process);
+
+/*
+ * Adds the calls to the link of the answer.  NGX_DECLINED: arguments that the
+ * CLI will not take; NGX_ERROR: no memory.
+ */
+ngx_int_t driver_calls_link(ngx_http_claude_process_t *process);
+
+/* whether the CLI has asked for the results of all calls */
+ngx_uint_t driver_calls_routed(ngx_http_claude_process_t *process);
+
+void driver_calls_drop(ngx_http_claude_process_t *process);
+
+/* begins to answer the calls with the results of the turn: NGX_AGAIN */
+ngx_int_t driver_results(ngx_http_claude_process_t *process);
+
+/* the CLI has taken one: the next */
+void driver_result_next(ngx_http_claude_process_t *process);
 
 /* in driver_answer.c: lines about the turn, and its end */
 

@@ -20,8 +20,12 @@
 
 #define HANDOVER_FDS    4
 
+/* calls whose results it waits for, likewise, and the length of their ids */
+#define HANDOVER_CALLS  64
+#define HANDOVER_ID     63
 
-/* what goes through the socket, followed by the held messages */
+
+/* what goes through the socket, then the held messages, then the calls */
 typedef struct {
     u_char                        version[16];   /* layouts may differ */
     size_t                        size;
@@ -36,8 +40,19 @@ typedef struct {
     ngx_uint_t                    requests;
     ngx_uint_t                    lines;
     ngx_uint_t                    newest;
+    ngx_uint_t                    server;
+    uint64_t                      knobs;
+    u_char                        tools[20];
     ngx_uint_t                    nheld;
+    ngx_uint_t                    ncalls;
 } handover_head_t;
+
+
+typedef struct {
+    u_char                        id[HANDOVER_ID + 1];
+    u_char                        request[HANDOVER_ID + 1];
+    ngx_int_t                     rpc;
+} handover_call_t;
 
 
 typedef struct {
@@ -59,6 +74,9 @@ static ngx_int_t handover_receive(handover_t *handover,
     ngx_http_claude_process_t **process);
 static ngx_http_claude_process_t *handover_adopt(handover_t *handover,
     handover_head_t *head, size_t len, ngx_fd_t *fds);
+static ngx_uint_t handover_calls_fit(ngx_http_claude_process_t *process);
+static ngx_int_t handover_calls(ngx_http_claude_process_t *process,
+    handover_call_t *from, ngx_uint_t n);
 static ngx_int_t handover_send(ngx_socket_t s,
     ngx_http_claude_process_t *process, ngx_fd_t *fds);
 
@@ -181,6 +199,7 @@ ngx_http_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
     /* closing the socket is the answer "no" */
 
     if (process == NULL || process->held.nelts > HANDOVER_HELD
+        || !handover_calls_fit(process)
         || ngx_http_claude_zone_process_give(handover_conf->zone, row, taker)
            != NGX_OK)
     {
@@ -329,7 +348,8 @@ static ngx_int_t
 handover_receive(handover_t *handover, ngx_http_claude_process_t **process)
 {
     static u_char  buf[sizeof(handover_head_t)
-                       + HANDOVER_HELD * sizeof(ngx_http_claude_held_t)];
+                       + HANDOVER_HELD * sizeof(ngx_http_claude_held_t)
+                       + HANDOVER_CALLS * sizeof(handover_call_t)];
 
     ssize_t          n;
     ngx_fd_t         fds[HANDOVER_FDS];
@@ -410,8 +430,10 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
                        sizeof(head->version))
            != 0
         || head->size != sizeof(handover_head_t)
+        || head->nheld > HANDOVER_HELD || head->ncalls > HANDOVER_CALLS
         || len - sizeof(handover_head_t)
-           != head->nheld * sizeof(ngx_http_claude_held_t))
+           != head->nheld * sizeof(ngx_http_claude_held_t)
+              + head->ncalls * sizeof(handover_call_t))
     {
         goto failed;
     }
@@ -452,6 +474,20 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     process->requests = head->requests;
     process->lines = head->lines;
     process->newest = head->newest;
+    process->server = head->server;
+    process->knobs = head->knobs;
+    ngx_memcpy(process->tools, head->tools, sizeof(process->tools));
+
+    if (head->ncalls
+        && handover_calls(process,
+                          (handover_call_t *) ((u_char *) (head + 1)
+                          + head->nheld * sizeof(ngx_http_claude_held_t)),
+                          head->ncalls)
+           != NGX_OK)
+    {
+        ngx_http_claude_driver_end(process);
+        return NULL;
+    }
 
     return process;
 
@@ -471,15 +507,64 @@ failed:
 }
 
 
+/* ids that fit are those of every CLI and model that we know */
+
+static ngx_uint_t
+handover_calls_fit(ngx_http_claude_process_t *process)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_call_t  *call;
+
+    call = process->calls.elts;
+
+    for (i = 0; i < process->calls.nelts; i++) {
+        if (call[i].id.len > HANDOVER_ID || call[i].request.len > HANDOVER_ID)
+        {
+            return 0;
+        }
+    }
+
+    return process->calls.nelts <= HANDOVER_CALLS;
+}
+
+
+static ngx_int_t
+handover_calls(ngx_http_claude_process_t *process, handover_call_t *from,
+    ngx_uint_t n)
+{
+    ngx_str_t   id, request;
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        id.data = from[i].id;
+        id.len = strnlen((char *) from[i].id, HANDOVER_ID);
+        request.data = from[i].request;
+        request.len = strnlen((char *) from[i].request, HANDOVER_ID);
+
+        if (ngx_http_claude_driver_waits(process, &id, &request, from[i].rpc)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
     ngx_fd_t *fds)
 {
-    ssize_t           n;
-    struct iovec      iov[2];
-    struct msghdr     msg;
-    struct cmsghdr   *cmsg;
-    handover_head_t   head;
+    static handover_call_t  calls[HANDOVER_CALLS];
+
+    ssize_t                  n;
+    ngx_uint_t               i;
+    struct iovec             iov[3];
+    struct msghdr            msg;
+    struct cmsghdr          *cmsg;
+    handover_head_t          head;
+    ngx_http_claude_call_t  *call;
     union {
         struct cmsghdr  cm;
         char            space[CMSG_SPACE(HANDOVER_FDS * sizeof(ngx_fd_t))];
@@ -501,17 +586,33 @@ handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
     head.requests = process->requests;
     head.lines = process->lines;
     head.newest = process->newest;
+    head.server = process->server;
+    head.knobs = process->knobs;
+    ngx_memcpy(head.tools, process->tools, sizeof(head.tools));
     head.nheld = process->held.nelts;
+    head.ncalls = process->calls.nelts;
+
+    ngx_memzero(calls, sizeof(calls));
+    call = process->calls.elts;
+
+    for (i = 0; i < process->calls.nelts; i++) {
+        ngx_memcpy(calls[i].id, call[i].id.data, call[i].id.len);
+        ngx_memcpy(calls[i].request, call[i].request.data,
+                   call[i].request.len);
+        calls[i].rpc = call[i].rpc;
+    }
 
     iov[0].iov_base = &head;
     iov[0].iov_len = sizeof(handover_head_t);
     iov[1].iov_base = process->held.elts;
     iov[1].iov_len = process->held.nelts * sizeof(ngx_http_claude_held_t);
+    iov[2].iov_base = calls;
+    iov[2].iov_len = process->calls.nelts * sizeof(handover_call_t);
 
     ngx_memzero(&msg, sizeof(struct msghdr));
     ngx_memzero(&control, sizeof(control));
     msg.msg_iov = iov;
-    msg.msg_iovlen = 2;
+    msg.msg_iovlen = 3;
     msg.msg_control = &control;
     msg.msg_controllen = sizeof(control);
 

@@ -355,3 +355,68 @@ models_entry(u_char *p, ngx_str_t *name)
     return ngx_sprintf(p, ",\"object\":\"model\",\"created\":%d,"
                        "\"owned_by\":\"anthropic\"}", MODELS_CREATED);
 }
+
+
+/*
+ * Haiku can be told not to think, as could all before 5.5; of the others the
+ * aliases name the newest.
+ */
+
+ngx_uint_t
+ngx_http_claude_models_force(ngx_str_t *model)
+{
+    u_char      *p, *last;
+    ngx_uint_t   i, major, minor;
+
+    static ngx_str_t  families[] = {
+        ngx_string("claude-opus-"),
+        ngx_string("claude-sonnet-"),
+        ngx_null_string
+    };
+
+    last = model->data + model->len;
+
+    if (ngx_strlcasestrn(model->data, last, (u_char *) "haiku", 4)) {
+        return 1;
+    }
+
+    /* claude-3-7-sonnet and older ones */
+
+    if (model->len > 7 && ngx_strncmp(model->data, "claude-", 7) == 0
+        && model->data[7] >= '1' && model->data[7] <= '9')
+    {
+        return 1;
+    }
+
+    for (i = 0; families[i].len; i++) {
+
+        if (model->len <= families[i].len
+            || ngx_strncmp(model->data, families[i].data, families[i].len)
+               != 0)
+        {
+            continue;
+        }
+
+        p = model->data + families[i].len;
+        major = 0;
+        minor = 0;
+
+        while (p < last && *p >= '0' && *p <= '9') {
+            major = major * 10 + (*p++ - '0');
+        }
+
+        /* eight digits there are a date */
+
+        if (last - p > 1 && *p == '-' && (last - p < 9 || p[3] == '-'
+                                          || p[2] == '-'))
+        {
+            for (p++; p < last && *p >= '0' && *p <= '9'; p++) {
+                minor = minor * 10 + (*p - '0');
+            }
+        }
+
+        return major < 5 || (major == 5 && minor < 5);
+    }
+
+    return 0;
+}

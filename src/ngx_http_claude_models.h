@@ -34,5 +34,12 @@ ngx_int_t ngx_http_claude_models_find(ngx_http_claude_loc_conf_t *lcf,
 ngx_int_t ngx_http_claude_models_handler(ngx_http_request_t *r,
     ngx_str_t *id);
 
+/*
+ * Whether the model, as the CLI is told it, can be made to call a tool: one
+ * that always thinks cannot (CLI-PROTOCOL.md, "Rules of the real Messages
+ * API").
+ */
+ngx_uint_t ngx_http_claude_models_force(ngx_str_t *model);
+
 
 #endif /* _NGX_HTTP_CLAUDE_MODELS_H_INCLUDED_ */

@@ -367,15 +367,14 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
     shared = pool_shared(process, turn);
 
     if (shared == turn->messages.nelts - 1
-        && shared == process->held.nelts)
+        && shared == process->held.nelts
+        && (!process->pending || ngx_http_claude_driver_fits(process, turn)))
     {
         *keep = shared;
         return NGX_HTTP_CLAUDE_RUNG_LIVE;
     }
 
-    /* a cut is just before a message of the user, which are the even ones */
-
-    *keep = (shared == process->held.nelts) ? shared : shared & ~1;
+    *keep = ngx_http_claude_driver_cut(process, shared);
 
     if (*keep) {
         return NGX_HTTP_CLAUDE_RUNG_REWOUND;

@@ -48,11 +48,25 @@ typedef struct {
 typedef struct ngx_http_claude_piece_s  ngx_http_claude_piece_t;
 
 
+/* a call of a client's tool, of which the CLI waits for the result */
+typedef struct {
+    ngx_str_t                                 id;
+    ngx_str_t                                 name;
+    ngx_str_t                                 input;    /* JSON text, so far */
+    size_t                                    size;     /* allocated for it */
+    ngx_str_t                                 request;  /* control request's
+                                                           id; empty: not yet
+                                                           asked for */
+    ngx_int_t                                 rpc;      /* JSON-RPC's id */
+} ngx_http_claude_call_t;
+
+
 /* a message that the CLI holds */
 typedef struct {
     ngx_http_claude_link_t                    link;
     ngx_uint_t                                line;     /* the user's: its
-                                                           number; else 0 */
+                                                           number; 0: not to
+                                                           be cut here */
 } ngx_http_claude_held_t;
 
 
@@ -88,6 +102,18 @@ struct ngx_http_claude_process_s {
     ngx_http_claude_account_t                *account;  /* who pays; NULL:
                                                            nobody yet */
 
+    u_char                                    tools[20];  /* hash of their
+                                                             names */
+    ngx_str_t                                 tools_list; /* for the CLI */
+    ngx_pool_t                               *tools_pool; /* of that */
+    ngx_uint_t                                server;   /* of tools, number */
+    ngx_array_t                               calls;    /* of call_t */
+    ngx_pool_t                               *calls_pool; /* NULL: none */
+    ngx_uint_t                                answered; /* calls */
+    ngx_uint_t                                keep;     /* messages, when the
+                                                           calls are off */
+    uint64_t                                  knobs;    /* of the question */
+
     unsigned                                  used:1;   /* has a tenant */
     unsigned                                  pooled:1; /* idle */
     unsigned                                  cut:1;    /* take the question
@@ -97,7 +123,13 @@ struct ngx_http_claude_process_s {
                                                              soon as it is */
     unsigned                                  resulted:1; /* the CLI is done */
     unsigned                                  doubtful:1; /* end it */
-    unsigned                                  tool:1;   /* was called */
+    unsigned                                  tool:1;   /* was called that
+                                                           is not the
+                                                           client's */
+    unsigned                                  pending:1; /* waits for results
+                                                            of calls */
+    unsigned                                  calling:1; /* in the midst of
+                                                            the last call */
     unsigned                                  texted:1; /* the answer began */
 
     /* what became of it */

@@ -63,9 +63,9 @@ static const char  *profile_flags[] = {
     "--no-session-persistence",
     "--system-prompt", "-",
 
-    /* the model called a tool that nobody offered: not one call more */
+    /* the client's tools: see ngx_http_claude_cli_servers() */
 
-    "--max-turns", "1",
+    "--allowedTools", "mcp__c0,mcp__c1",
     NULL
 };
 

@@ -21,7 +21,8 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
 
     if (ngx_array_init(&turn->messages, pool, 8,
                        sizeof(ngx_http_claude_message_t))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&turn->tools, pool, 4, sizeof(ngx_str_t)) != NGX_OK)
     {
         return NGX_ERROR;
     }

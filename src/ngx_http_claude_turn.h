@@ -62,7 +62,6 @@ typedef struct {
     ngx_array_t                         *content;   /* of a result: of
                                                        block_t, texts and
                                                        images; may be empty */
-    unsigned                             error:1;   /* the tool failed */
 } ngx_http_claude_block_t;
 
 
@@ -140,6 +139,14 @@ typedef struct {
     /* the same of the model's thinking */
     void  (*thinking)(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
 
+    /*
+     * The model calls a tool of the turn.  The arguments follow, in pieces of
+     * a JSON text, before the next call and the end; text may be between.
+     */
+    void  (*call)(ngx_http_claude_turn_t *turn, ngx_str_t *id,
+        ngx_str_t *name);
+    void  (*arguments)(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+
     /* the answer is complete; stop and usage of the turn are set */
     void  (*finished)(ngx_http_claude_turn_t *turn);
 
@@ -172,9 +179,18 @@ struct ngx_http_claude_turn_s {
                                                         user's at both ends */
     ngx_int_t                            max_tokens; /* 0: the model's */
     ngx_array_t                          stops;      /* of ngx_str_t */
+    ngx_array_t                          tools;      /* names, of ngx_str_t */
+    ngx_str_t                            tools_json; /* as the Messages API
+                                                        has them, or empty */
+    ngx_str_t                            tool_choice;   /* the same */
+    ngx_str_t                            call_id;    /* by what the asker will
+                                                        know a call, if not by
+                                                        its own id; or empty */
     ngx_str_t                            temperature;   /* JSON number or "" */
     ngx_str_t                            top_p;
     ngx_msec_t                           timeout;    /* without any line */
+    unsigned                             thoughtless:1; /* a forced choice of
+                                                           a tool wants it */
     ngx_str_t                            schema;     /* JSON, that the answer
                                                         has to satisfy, or "" */
 

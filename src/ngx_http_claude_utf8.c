@@ -137,3 +137,37 @@ ngx_http_claude_utf8_clean(u_char *p, size_t len)
         }
     }
 }
+
+
+ngx_uint_t
+ngx_http_claude_utf8_blank(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint32_t   ch;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+
+        if (*p < 0x80) {
+            if (*p > ' ' || (*p < ' ' && (*p < '\t' || *p > '\r'))) {
+                return 0;
+            }
+
+            p++;
+            continue;
+        }
+
+        ch = ngx_utf8_decode(&p, last - p);
+
+        if (!(ch == 0xa0 || ch == 0x1680 || (ch >= 0x2000 && ch <= 0x200a)
+              || ch == 0x2028 || ch == 0x2029 || ch == 0x202f || ch == 0x205f
+              || ch == 0x3000 || ch == 0xfeff))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

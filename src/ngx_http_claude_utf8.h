@@ -26,4 +26,11 @@ u_char *ngx_http_claude_utf8_copy(u_char *to, const u_char *p, size_t len);
 void ngx_http_claude_utf8_clean(u_char *p, size_t len);
 
 
+/*
+ * Whether valid UTF-8 is nothing but white space, as ECMAScript's trim() has
+ * it, which the CLI judges by.
+ */
+ngx_uint_t ngx_http_claude_utf8_blank(ngx_str_t *text);
+
+
 #endif /* _NGX_HTTP_CLAUDE_UTF8_H_INCLUDED_ */

@@ -153,7 +153,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 {
     my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
                         glob "$root/src/ngx_http_claude_chat_*.c";
-    my %code = map { $_ => 1 } $code =~ /\b\w+_field\(\w+, "(\w+)"\)/g;
+    my %code = map { $_ => 1 } $code =~ /\b\w+_field\([^,()]+, "(\w+)"\)/g;
 
     while ($code =~ /names\[\] = \{(.*?)\}/sg) {
         my $names = $1;
@@ -178,7 +178,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
          'and says "ignored" of every other');
 
     my ($message) = $code =~ /^request_message\(.*?\)\n\{(.*?)^\}/ms;
-    my %roles = map { $_ => 1 } $message =~ /request_is\(node, "(\w+)"\)/g;
+    my %roles = map { $_ => 1 } $message =~ /request_is\(role, "(\w+)"\)/g;
 
     cmp_ok(scalar keys %roles, '>', 4, 'the code looks at roles');
     my $row = ($page{'messages[].role'} || [''])->[0];

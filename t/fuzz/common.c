@@ -379,6 +379,8 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->clcf.send_timeout = 60000;
 
+    fake->main_confs[0] = &fake->mcf;
+    fake->mcf.max_line = 16 * 1024 * 1024;
     fake->loc_confs[0] = &fake->lcf;
     fake->loc_confs[1] = &fake->clcf;
     fake->ctxs[0] = &fake->ctx;
@@ -389,6 +391,7 @@ fuzz_request(ngx_pool_t *pool)
     r->count = 1;
     r->connection = &fake->connection;
     r->loc_conf = fake->loc_confs;
+    r->main_conf = fake->main_confs;
     r->ctx = fake->ctxs;
 
     (void) ngx_list_init(&r->headers_in.headers, pool, 4,

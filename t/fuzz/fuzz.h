@@ -98,7 +98,9 @@ typedef struct {
     ngx_http_complex_value_t      system;
     ngx_http_claude_model_t       map[8];
     ngx_array_t                   models;
+    ngx_http_claude_main_conf_t   mcf;
     void                         *loc_confs[2];
+    void                         *main_confs[1];
     void                         *ctxs[2];
 } fuzz_request_t;
 

@@ -282,7 +282,7 @@ answer_whole(fuzz_request_t *fake, ngx_str_t *text)
     answer_give(fake, *text);
     answer_slow = 0;
 
-    fuzz_check(chat_whole(&fake->chat) == NGX_OK);
+    fuzz_check(ngx_http_claude_chat_whole(&fake->chat) == NGX_OK);
     fuzz_check(fake->request.headers_out.content_length_n
                == (off_t) answer_len);
 

@@ -46,10 +46,10 @@ cli_seen(void *data, ngx_http_claude_cli_line_t *line)
         s = &line->string[i];
 
         if (s->len) {
-            fuzz_check(s->data >= seen->reader->text);
+            fuzz_check(s->data >= cli_parser.text);
             fuzz_check(s->data + s->len
-                       <= seen->reader->text + seen->reader->text_len);
-            fuzz_check(seen->reader->text_len <= seen->reader->text_size);
+                       <= cli_parser.text + cli_parser.text_len);
+            fuzz_check(cli_parser.text_len <= cli_parser.text_size);
             fuzz_check(fuzz_utf8(s->data, s->len));
         }
 
