@@ -104,6 +104,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       offsetof(ngx_http_claude_main_conf_t, idle_timeout),
       NULL },
 
+    { ngx_string("claude_session_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, session_ttl),
+      NULL },
+
     { ngx_string("claude_max_line"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -177,6 +184,27 @@ static ngx_command_t  ngx_http_claude_commands[] = {
     { ngx_string("claude_args"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_claude_conf_args,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_tools"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_claude_conf_tools,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_permission_mode"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_conf_permission,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("claude_mcp_config"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_conf_mcp,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -522,6 +550,7 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
     mcf->max_processes = NGX_CONF_UNSET_UINT;
     mcf->warm = NGX_CONF_UNSET_UINT;
     mcf->idle_timeout = NGX_CONF_UNSET_MSEC;
+    mcf->session_ttl = NGX_CONF_UNSET;
     mcf->max_line = NGX_CONF_UNSET_SIZE;
 
     return mcf;
@@ -541,10 +570,17 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_uint_value(mcf->max_processes, 2 * mcf->max_concurrent);
     ngx_conf_init_uint_value(mcf->warm, 1);
     ngx_conf_init_msec_value(mcf->idle_timeout, 600000);
+    ngx_conf_init_value(mcf->session_ttl, 1800);
     ngx_conf_init_size_value(mcf->max_line, 16 * 1024 * 1024);
 
     if (mcf->zone == NULL) {
         return NGX_CONF_OK;
+    }
+
+    if (mcf->session_ttl < 1 || mcf->session_ttl > 10 * 365 * 86400) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_session_ttl must be from 1 second to ten years");
+        return NGX_CONF_ERROR;
     }
 
     if (mcf->max_processes < mcf->max_concurrent) {
@@ -579,6 +615,7 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
     mcf->engine.queue_timeout = mcf->queue_timeout;
     mcf->engine.pool.zone = mcf->zone;
     mcf->engine.pool.idle_timeout = mcf->idle_timeout;
+    mcf->engine.pool.session_ttl = (ngx_msec_t) mcf->session_ttl * 1000;
     mcf->engine.pool.max_line = mcf->max_line;
     mcf->engine.pool.profiles = &mcf->profiles;
 
@@ -605,6 +642,9 @@ ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
      *     lcf->directory = { 0, NULL };
      *     lcf->fallback_model = { 0, NULL };
      *     lcf->max_budget = { 0, NULL };
+     *     lcf->tools = { 0, NULL };
+     *     lcf->permission_mode = { 0, NULL };
+     *     lcf->mcp_config = { 0, NULL };
      *     lcf->profile = NULL;
      */
 
@@ -658,6 +698,10 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->directory, prev->directory, "");
     ngx_conf_merge_str_value(conf->fallback_model, prev->fallback_model, "");
     ngx_conf_merge_str_value(conf->max_budget, prev->max_budget, "");
+    ngx_conf_merge_str_value(conf->tools, prev->tools, "");
+    ngx_conf_merge_str_value(conf->permission_mode, prev->permission_mode,
+                             "dontAsk");
+    ngx_conf_merge_str_value(conf->mcp_config, prev->mcp_config, "");
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 600000);
     ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 15000);
     ngx_conf_merge_value(conf->sampling, prev->sampling, 0);
@@ -780,6 +824,9 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.args = lcf[i]->args;
         launch.fallback_model = lcf[i]->fallback_model;
         launch.max_budget = lcf[i]->max_budget;
+        launch.tools = lcf[i]->tools;
+        launch.permission_mode = lcf[i]->permission_mode;
+        launch.mcp_config = lcf[i]->mcp_config;
 
         profile = ngx_http_claude_profile_create(cycle->pool, &launch, uid,
                                                  gid, log);

@@ -18,6 +18,8 @@
 
 static void chain_root(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *root);
+static ngx_int_t chain_messages(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_link_t *links);
 static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
     ngx_http_claude_message_t *message);
 static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
@@ -34,10 +36,7 @@ static size_t chain_trimmed(u_char *p, size_t len);
 ngx_http_claude_link_t *
 ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
 {
-    ngx_uint_t                    i;
-    ngx_sha1_t                    sha1;
-    ngx_http_claude_link_t       *links;
-    ngx_http_claude_message_t    *message;
+    ngx_http_claude_link_t  *links;
 
     links = ngx_palloc(turn->pool, (turn->messages.nelts + 1)
                                    * sizeof(ngx_http_claude_link_t));
@@ -46,6 +45,42 @@ ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
     }
 
     chain_root(turn, &links[0]);
+
+    if (chain_messages(turn, links) != NGX_OK) {
+        return NULL;
+    }
+
+    return links;
+}
+
+
+ngx_int_t
+ngx_http_claude_chain_follow(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_link_t *before)
+{
+    ngx_http_claude_link_t  *links;
+
+    links = turn->links;
+
+    if (before) {
+        links[0] = *before;
+
+    } else {
+        chain_root(turn, &links[0]);
+    }
+
+    return chain_messages(turn, links);
+}
+
+
+/* all but the first, which is there */
+
+static ngx_int_t
+chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
+{
+    ngx_uint_t                    i;
+    ngx_sha1_t                    sha1;
+    ngx_http_claude_message_t    *message;
 
     message = turn->messages.elts;
 
@@ -58,13 +93,13 @@ ngx_http_claude_chain(ngx_http_claude_turn_t *turn)
             chain_user(&sha1, &message[i].blocks);
 
         } else if (chain_assistant(&sha1, turn->pool, &message[i]) != NGX_OK) {
-            return NULL;
+            return NGX_ERROR;
         }
 
         ngx_sha1_final(links[i + 1].hash, &sha1);
     }
 
-    return links;
+    return NGX_OK;
 }
 
 

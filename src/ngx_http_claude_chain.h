@@ -44,6 +44,14 @@ typedef struct {
  */
 ngx_http_claude_link_t *ngx_http_claude_chain(ngx_http_claude_turn_t *turn);
 
+/*
+ * Makes the links of a turn that brings only what is new: they follow the
+ * link of all that was said before.  NULL: from the root again.  NGX_ERROR:
+ * no memory.
+ */
+ngx_int_t ngx_http_claude_chain_follow(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_link_t *before);
+
 /* the link of an answer that follows the link before */
 void ngx_http_claude_link_begin(ngx_http_claude_link_text_t *text,
     ngx_http_claude_link_t *before);

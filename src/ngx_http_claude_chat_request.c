@@ -453,6 +453,7 @@ request_system(request_place_t *place)
 
     if (place->system.len) {
         place->chat->turn.system = place->system;
+        place->chat->turn.session.system = 1;
         return NGX_OK;
     }
 
@@ -498,7 +499,7 @@ request_conversation(ngx_http_claude_chat_t *chat)
                              "of their own.");
     }
 
-    return ngx_http_claude_session(chat->ctx, chat->turn.tenant, n > 1);
+    return ngx_http_claude_session(chat->ctx, &chat->turn, n > 1);
 }
 
 

@@ -8,6 +8,7 @@
 #include "ngx_http_claude_chat_tools.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_models.h"
+#include "ngx_http_claude_profile.h"
 #include "ngx_http_claude_schema.h"
 
 
@@ -92,6 +93,13 @@ ngx_http_claude_chat_tools(ngx_http_claude_chat_t *chat,
         list = tools_field(body, "functions");
 
         chat->functions = (list && list->first);
+    }
+
+    if (list && list->first && chat->turn.profile->agent) {
+        return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                     name, "'%s' cannot be offered here: the "
+                                     "model has the tools of the server.",
+                                     name);
     }
 
     if (list) {

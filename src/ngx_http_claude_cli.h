@@ -164,6 +164,8 @@ ngx_int_t ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_uint_t target, ngx_uint_t newest);
+ngx_int_t ngx_http_claude_cli_rewind_line(ngx_http_claude_process_t *process,
+    ngx_uint_t id, const char *uuid);
 ngx_int_t ngx_http_claude_cli_refuse(ngx_http_claude_process_t *process,
     ngx_str_t *request_id);
 ngx_int_t ngx_http_claude_cli_servers(ngx_http_claude_process_t *process,

@@ -172,6 +172,40 @@ ngx_http_claude_cli_rewind(ngx_http_claude_process_t *process,
 }
 
 
+/* the same by the uuid of a line that is the newest one of the user */
+
+ngx_int_t
+ngx_http_claude_cli_rewind_line(ngx_http_claude_process_t *process,
+    ngx_uint_t id, const char *uuid)
+{
+    size_t   len;
+    u_char  *p;
+
+    p = (u_char *) uuid;
+    len = ngx_strlen(uuid);
+
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
+
+    if (ngx_http_claude_process_copy(process, p, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\",\"last_seen_user_message_uuid\":\"");
+
+    if (ngx_http_claude_process_copy(process, p, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("\"}}\n");
+
+    return NGX_OK;
+}
+
+
 /* the CLI asks for something that we never offered */
 
 ngx_int_t

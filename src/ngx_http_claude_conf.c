@@ -440,3 +440,128 @@ ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return NGX_CONF_OK;
 }
+
+
+/*
+ * none, default, or names: as the CLI takes them, with commas between.  The
+ * CLI wants "" for none.
+ */
+
+char *
+ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    u_char      *p;
+    size_t       len;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (lcf->tools.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    len = 0;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 0 || value[i].data[0] == '-') {
+            return "must be none, default or names of the CLI's tools";
+        }
+
+        if (cf->args->nelts > 2
+            && (ngx_strcmp(value[i].data, "none") == 0
+                || ngx_strcmp(value[i].data, "default") == 0))
+        {
+            return "takes no names beside \"none\" or \"default\"";
+        }
+
+        len += value[i].len + 1;
+    }
+
+    if (ngx_strcmp(value[1].data, "none") == 0) {
+        ngx_str_set(&lcf->tools, "");
+        return NGX_CONF_OK;
+    }
+
+    lcf->tools.data = ngx_pnalloc(cf->pool, len);
+    if (lcf->tools.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    p = lcf->tools.data;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        p = ngx_cpymem(p, value[i].data, value[i].len);
+        *p++ = ',';
+    }
+
+    *--p = '\0';
+    lcf->tools.len = len - 1;
+
+    return NGX_CONF_OK;
+}
+
+
+/* the modes of "claude --help" in 2.1.330 */
+
+char *
+ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    static const char  *modes[] = {
+        "acceptEdits", "auto", "bypassPermissions", "manual", "dontAsk",
+        "plan", NULL
+    };
+
+    if (lcf->permission_mode.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 0; modes[i]; i++) {
+        if (ngx_strcmp(value[1].data, modes[i]) == 0) {
+            lcf->permission_mode = value[1];
+            return NGX_CONF_OK;
+        }
+    }
+
+    return "must be acceptEdits, auto, bypassPermissions, manual, dontAsk or "
+           "plan";
+}
+
+
+/* whether the workers' user can read it is checked with the profile */
+
+char *
+ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->mcp_config.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "must be the path of a file";
+    }
+
+    lcf->mcp_config = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &lcf->mcp_config, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}

@@ -29,6 +29,7 @@ typedef struct {
     ngx_uint_t                     max_processes;
     ngx_uint_t                     warm;          /* over all workers */
     ngx_msec_t                     idle_timeout;
+    time_t                         session_ttl;
     size_t                         max_line;
 
     ngx_cycle_t                   *cycle;         /* of this configuration */
@@ -61,6 +62,9 @@ typedef struct {
     ngx_str_t                      directory;
     ngx_str_t                      fallback_model;
     ngx_str_t                      max_budget;
+    ngx_str_t                      tools;
+    ngx_str_t                      permission_mode;
+    ngx_str_t                      mcp_config;
     ngx_http_claude_profile_t     *profile;
 
     ngx_http_complex_value_t      *default_model;
@@ -98,6 +102,12 @@ char *ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* in the module's file: the checks that need the whole configuration */

@@ -17,12 +17,18 @@
 static void driver_free(ngx_http_claude_process_t *process);
 static ngx_int_t driver_clear(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
+static ngx_int_t driver_pending(ngx_http_claude_process_t *process,
+    ngx_http_claude_record_t *record);
 static ngx_int_t driver_rewind(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
 
 static void driver_prepared(ngx_http_claude_process_t *process);
 
-static void driver_started(ngx_http_claude_process_t *process);
+static void driver_count(ngx_http_claude_process_t *process);
+static void driver_unfold(ngx_http_claude_process_t *process,
+    ngx_uint_t resumed);
+static void driver_started(ngx_http_claude_process_t *process,
+    ngx_http_claude_record_t *record);
 static void driver_line(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
 static void driver_quiet(ngx_http_claude_process_t *process);
@@ -153,11 +159,12 @@ ngx_http_claude_driver_free_row(ngx_int_t row)
 
 ngx_http_claude_process_t *
 ngx_http_claude_driver_spawn(ngx_http_claude_profile_t *profile,
-    size_t max_line, ngx_int_t row, ngx_log_t *log)
+    ngx_http_claude_record_ask_t *ask, size_t max_line, ngx_int_t row,
+    ngx_log_t *log)
 {
     ngx_http_claude_process_t  *process;
 
-    process = ngx_http_claude_process_create(profile, max_line,
+    process = ngx_http_claude_process_create(profile, ask, max_line,
                                              &driver_handlers, log);
     if (process == NULL) {
         driver_hooks->free(row);
@@ -211,6 +218,9 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->tool = 0;
     process->calling = 0;
     process->texted = 0;
+    process->parted = 0;
+    process->spent = process->cost;
+    ngx_memzero(&process->earlier, sizeof(ngx_http_claude_usage_t));
     process->cut = 0;
     process->err_total = 0;
     process->err_cut = 0;
@@ -226,21 +236,28 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
         ngx_memcpy(process->tenant, turn->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
     }
 
-    (void) ngx_atomic_fetch_add(&driver_zone->counters->rungs[rung], 1);
-
-    if (turn->retried == 0) {
-        ngx_http_claude_histogram_add(&driver_zone->counters->wait,
-                                      ngx_current_msec - turn->begun);
-    }
-
-    ngx_http_claude_zone_process_turn(driver_zone, process->row, rung);
+    driver_session_begin(process);
 
     if (process->running) {
         ngx_http_claude_zone_process_set(driver_zone, process->row,
                                          NGX_HTTP_CLAUDE_PROCESS_BUSY, 0, 0);
     }
 
-    rc = process->doubtful ? NGX_ERROR : driver_prepare(process, keep);
+    if (process->unprepared) {
+
+        /* what it holds is known when it has started */
+
+        ngx_http_claude_driver_rearm(process);
+        return NGX_OK;
+    }
+
+    driver_count(process);
+
+    rc = NGX_ERROR;
+
+    if (!process->doubtful && driver_session_follow(process, keep) == NGX_OK) {
+        rc = driver_prepare(process, keep);
+    }
 
     if (rc == NGX_ERROR) {
         (void) driver_detach(process);
@@ -261,6 +278,26 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
 }
 
 
+static void
+driver_count(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_rung_e   rung;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    rung = turn->rung;
+
+    (void) ngx_atomic_fetch_add(&driver_zone->counters->rungs[rung], 1);
+
+    if (turn->retried == 0) {
+        ngx_http_claude_histogram_add(&driver_zone->counters->wait,
+                                      ngx_current_msec - turn->begun);
+    }
+
+    ngx_http_claude_zone_process_turn(driver_zone, process->row, rung);
+}
+
+
 void
 ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
 {
@@ -276,7 +313,7 @@ ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
                       "claude: the client left, process %P is ended, it had "
                       "not read the request yet", process->pid);
 
-        driver_leave(driver_detach(process));
+        driver_leave(process, driver_detach(process));
         ngx_http_claude_driver_end(process);
         return;
     }
@@ -286,7 +323,7 @@ ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
                   (process->phase >= DRIVER_ANSWERING) ? "is interrupted"
                                                        : "goes on without");
 
-    driver_leave(driver_detach(process));
+    driver_leave(process, driver_detach(process));
 
     if (process->phase == DRIVER_ASKED
         || process->phase == DRIVER_ANSWERING)
@@ -305,7 +342,7 @@ void
 ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
 {
     if (process->turn) {
-        driver_leave(driver_detach(process));
+        driver_leave(process, driver_detach(process));
     }
 
     if (process->timer.timer_set) {
@@ -394,6 +431,8 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
     if (keep < process->held.nelts) {
 
+        driver_session_unrecord(process);
+
         if (driver_rewind(process, keep) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -401,7 +440,10 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
         ask = 0;
     }
 
-    if (!ngx_http_claude_link_same(&process->root, &links[0])) {
+    if (turn->before == 0 && process->base == 0
+        && !ngx_http_claude_link_same(&process->root, &links[0]))
+    {
+        driver_session_model(process);
 
         if (ngx_http_claude_cli_set_model(process,
                                           driver_id(process, DRIVER_MODEL),
@@ -438,6 +480,33 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
     process->phase = ask ? DRIVER_ASKED : DRIVER_PREPARING;
 
     return ask ? NGX_OK : NGX_AGAIN;
+}
+
+
+/*
+ * Takes back a question that its process did not live to take back.  It may
+ * not have come as far as the transcript, so the answer is not checked.
+ */
+
+static ngx_int_t
+driver_pending(ngx_http_claude_process_t *process,
+    ngx_http_claude_record_t *record)
+{
+    if (record->pending[0] == '\0') {
+        return NGX_OK;
+    }
+
+    if (ngx_http_claude_cli_rewind_line(process,
+                                        driver_id(process, DRIVER_PENDING),
+                                        record->pending)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    process->expected++;
+
+    return NGX_OK;
 }
 
 
@@ -575,10 +644,14 @@ driver_send(ngx_http_claude_process_t *process)
     links = turn->links;
 
     do {
-        n = process->held.nelts;
+        n = process->held.nelts - turn->before;
         message = (ngx_http_claude_message_t *) turn->messages.elts + n;
         query = (n + 1 == turn->messages.nelts);
         line = ++process->lines;
+
+        if (!query && process->recorded) {
+            driver_session_unrecord(process);
+        }
 
         rc = ngx_http_claude_cli_message(process, message, line, query);
 
@@ -602,6 +675,8 @@ driver_send(ngx_http_claude_process_t *process)
     }
 
     if (query) {
+        driver_session_record(process, line);
+
         process->phase = DRIVER_ASKED;
         process->begun = 0;
         process->unwanted = 0;
@@ -634,7 +709,8 @@ driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
 
 
 static void
-driver_started(ngx_http_claude_process_t *process)
+driver_started(ngx_http_claude_process_t *process,
+    ngx_http_claude_record_t *record)
 {
     ngx_http_claude_zone_process_set(driver_zone, process->row,
                                      process->turn
@@ -642,11 +718,68 @@ driver_started(ngx_http_claude_process_t *process)
                                      : NGX_HTTP_CLAUDE_PROCESS_STARTING,
                                      process->pid, process->start);
 
+    if (process->unprepared) {
+        process->unprepared = 0;
+
+        if (record
+            && (driver_session_resumed(process, record) != NGX_OK
+                || driver_pending(process, record) != NGX_OK))
+        {
+            process->doubtful = 1;
+        }
+
+        process->spent = process->cost;
+
+        if (process->turn) {
+            driver_unfold(process, record != NULL);
+        }
+
+        if (process->ending) {
+            return;
+        }
+    }
+
     if (process->turn == NULL) {
         ngx_http_claude_process_idle(process, 1);
     }
 
     ngx_http_claude_process_flush(process);
+}
+
+
+/* it is known now what the process of the turn holds */
+
+static void
+driver_unfold(ngx_http_claude_process_t *process, ngx_uint_t resumed)
+{
+    ngx_http_claude_fail_e   fail;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+
+    if (resumed) {
+        turn->rung = NGX_HTTP_CLAUDE_RUNG_RESUMED;
+    }
+
+    driver_count(process);
+
+    if (process->base && turn->session.news) {
+        fail = ngx_http_claude_driver_session_check(process, turn);
+
+        if (fail != NGX_HTTP_CLAUDE_FAIL_INTERNAL) {
+            driver_fail(process, fail, NULL, NULL);
+            return;
+        }
+    }
+
+    if (process->doubtful
+        || driver_session_follow(process, process->held.nelts) != NGX_OK
+        || driver_prepare(process, process->held.nelts) == NGX_ERROR)
+    {
+        process->doubtful = 1;
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL,
+                    "no memory for its session");
+    }
 }
 
 
@@ -758,6 +891,11 @@ driver_broken(ngx_http_claude_process_t *process)
         return;
     }
 
+    if (process->locked) {
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_SESSION_BUSY, NULL, NULL);
+        return;
+    }
+
     driver_fail(process,
                 process->unavailable ? NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE
                                      : NGX_HTTP_CLAUDE_FAIL_CLI,
@@ -773,6 +911,7 @@ driver_gone(ngx_http_claude_process_t *process)
     }
 
     driver_hooks->free(process->row);
+    driver_session_leave(process);
 
     driver_free(process);
 }
@@ -1031,7 +1170,7 @@ driver_settled(ngx_http_claude_process_t *process)
     turn = process->turn ? driver_detach(process) : NULL;
 
     if (turn) {
-        driver_leave(turn);
+        driver_leave(process, turn);
     }
 
     driver_calls_drop(process);
@@ -1054,6 +1193,8 @@ driver_settled(ngx_http_claude_process_t *process)
         }
 
     } else {
+        ngx_memcpy(process->session, process->naming,
+                   sizeof(process->session));
         driver_idle(process);
     }
 
@@ -1068,12 +1209,13 @@ driver_settled(ngx_http_claude_process_t *process)
 void
 driver_wait(ngx_http_claude_process_t *process)
 {
+    ngx_int_t                ticket;
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn ? driver_detach(process) : NULL;
 
     if (turn) {
-        driver_leave(turn);
+        driver_leave(process, turn);
     }
 
     if (process->doubtful || process->is_broken) {
@@ -1083,11 +1225,23 @@ driver_wait(ngx_http_claude_process_t *process)
         process->phase = DRIVER_WAITING;
         process->pending = 1;
 
+        ngx_memcpy(process->session, process->naming,
+                   sizeof(process->session));
+
         if (process->timer.timer_set) {
             ngx_del_timer(&process->timer);
         }
 
+        /* its record stays: without the results the question is taken back */
+
+        ticket = process->ticket;
+        process->ticket = -1;
+
         driver_hooks->idle(process);
+
+        if (ticket != -1) {
+            driver_hooks->leave(ticket);
+        }
     }
 
     if (turn) {
@@ -1099,6 +1253,8 @@ driver_wait(ngx_http_claude_process_t *process)
 void
 driver_idle(ngx_http_claude_process_t *process)
 {
+    ngx_int_t  ticket;
+
     if (process->ending || process->is_broken) {
         return;
     }
@@ -1110,7 +1266,23 @@ driver_idle(ngx_http_claude_process_t *process)
         ngx_del_timer(&process->timer);
     }
 
+    /* what cannot be said of its session ends it */
+
+    driver_session_record(process, 0);
+
+    if (process->doubtful) {
+        ngx_http_claude_driver_end(process);
+        return;
+    }
+
+    ticket = process->ticket;
+    process->ticket = -1;
+
     driver_hooks->idle(process);
+
+    if (ticket != -1) {
+        driver_hooks->leave(ticket);
+    }
 }
 
 
@@ -1136,12 +1308,21 @@ driver_detach(ngx_http_claude_process_t *process)
 /* the turn's place among the running ones is free */
 
 void
-driver_leave(ngx_http_claude_turn_t *turn)
+driver_leave(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
 {
     ngx_int_t  ticket;
 
     ticket = turn->ticket;
     turn->ticket = -1;
+
+    if (turn->session.named && turn->session.held) {
+
+        /* the next one of the session finds it idle, or gone */
+
+        driver_session_leave(process);
+        process->ticket = ticket;
+        return;
+    }
 
     if (ticket != -1) {
         driver_hooks->leave(ticket);

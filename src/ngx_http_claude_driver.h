@@ -56,12 +56,21 @@ void ngx_http_claude_driver_init(ngx_http_claude_zone_t *zone,
 void ngx_http_claude_driver_exit(void);
 
 /*
- * A new process in the row of the zone, greeted but without a turn.  NULL: no
- * memory or no spawner; the row is freed.
+ * A new process in the row of the zone, greeted but without a turn.  ask: for
+ * a session on disk, or NULL.  NULL: no memory or no spawner; the row is
+ * freed.
  */
 ngx_http_claude_process_t *ngx_http_claude_driver_spawn(
-    ngx_http_claude_profile_t *profile, size_t max_line, ngx_int_t row,
-    ngx_log_t *log);
+    ngx_http_claude_profile_t *profile, ngx_http_claude_record_ask_t *ask,
+    size_t max_line, ngx_int_t row, ngx_log_t *log);
+
+/*
+ * Whether a turn that brings only what is new may go on in the process: it
+ * asks for no other model and says no other system text.  NGX_HTTP_CLAUDE_
+ * FAIL_INTERNAL: it may.
+ */
+ngx_http_claude_fail_e ngx_http_claude_driver_session_check(
+    ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn);
 
 /*
  * Begins a turn in a process that has none.  keep: how many messages of the

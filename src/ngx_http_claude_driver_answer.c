@@ -57,7 +57,11 @@ static struct {
     { NGX_LOG_INFO, "upstream refused the request" },
     { NGX_LOG_INFO, "upstream found the request too large" },
     { NGX_LOG_INFO, "the conversation is too long for the model" },
-    { NGX_LOG_WARN, "the budget is used up, see claude_max_budget_usd" }
+    { NGX_LOG_WARN, "the budget is used up, see claude_max_budget_usd" },
+    { NGX_LOG_INFO, "the session is gone" },
+    { NGX_LOG_WARN, "another nginx holds the session's transcript" },
+    { NGX_LOG_INFO, "the session has another model" },
+    { NGX_LOG_INFO, "the session has another system text" }
 };
 
 
@@ -124,6 +128,12 @@ driver_event(ngx_http_claude_process_t *process,
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_START:
 
+        if (turn->is_started && process->profile->agent) {
+            driver_agent_next(process);
+            driver_usage(turn, line);
+            return;
+        }
+
         if (turn->is_started) {
 
             /* the answer broke off and the CLI asks again by itself */
@@ -166,7 +176,11 @@ driver_event(ngx_http_claude_process_t *process,
         type = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_TYPE];
 
         if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
-            driver_tool_use(process, line);
+
+            if (!process->profile->agent) {
+                driver_tool_use(process, line);
+            }
+
             return;
         }
 
@@ -187,12 +201,22 @@ driver_event(ngx_http_claude_process_t *process,
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
             driver_usage(turn, line);
-            driver_stop(process, line);
+
+            if (process->profile->agent) {
+                turn->stop = ngx_http_claude_cli_stop(
+                              &line->string[NGX_HTTP_CLAUDE_CLI_S_STOP_REASON]);
+            } else {
+                driver_stop(process, line);
+            }
         }
 
         return;
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_STOP:
+
+        if (process->profile->agent) {
+            return;
+        }
 
         /* of the message whose calls are answered: it may come that late */
 
@@ -216,6 +240,14 @@ driver_event(ngx_http_claude_process_t *process,
 
     driver_token(turn);
 
+    if (type->len == 16 && ngx_memcmp(type->data, "input_json_delta", 16) == 0
+        && !process->calling)
+    {
+        /* of a tool of the CLI's own */
+
+        return;
+    }
+
     if (process->calling) {
 
         if (driver_arguments(process, text->data, text->len) != NGX_OK) {
@@ -228,6 +260,11 @@ driver_event(ngx_http_claude_process_t *process,
     if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
         turn->handlers->thinking(turn, text->data, text->len);
         return;
+    }
+
+    if (process->parted) {
+        process->parted = 0;
+        driver_agent_part(process);
     }
 
     process->texted = 1;
@@ -444,7 +481,9 @@ driver_result(ngx_http_claude_process_t *process,
     before = process->cost;
     cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
 
-    if (cost >= before) {
+    /* less than before: a resumed CLI that was killed has forgotten some */
+
+    if (cost >= 0) {
         process->cost = cost;
 
         /* also what is spent when the asker has left */
@@ -507,6 +546,10 @@ driver_result(ngx_http_claude_process_t *process,
             process->doubtful = 1;
             driver_fail(process, NGX_HTTP_CLAUDE_FAIL_CLI, NULL,
                         "it ended another question");
+            return;
+        }
+
+        if (process->profile->agent && driver_agent_result(process, line)) {
             return;
         }
 
@@ -611,7 +654,7 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
     driver_fail_reason(process, turn, reason, detail);
 
     (void) driver_detach(process);
-    driver_leave(turn);
+    driver_leave(process, turn);
 
     switch (fail) {
 
@@ -633,6 +676,7 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
     case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+    case NGX_HTTP_CLAUDE_FAIL_SESSION_BUSY:
         ngx_http_claude_driver_end(process);
         break;
 

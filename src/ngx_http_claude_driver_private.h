@@ -41,6 +41,17 @@
 #define driver_knobs         ngx_http_claude_driver_knobs
 #define driver_id            ngx_http_claude_driver_id
 #define driver_prepare       ngx_http_claude_driver_prepare
+#define driver_session_begin    ngx_http_claude_driver_session_begin
+#define driver_session_check    ngx_http_claude_driver_session_check
+#define driver_session_model    ngx_http_claude_driver_session_model
+#define driver_session_follow   ngx_http_claude_driver_session_follow
+#define driver_session_resumed  ngx_http_claude_driver_session_resumed
+#define driver_session_record   ngx_http_claude_driver_session_record
+#define driver_session_unrecord ngx_http_claude_driver_session_unrecord
+#define driver_session_leave    ngx_http_claude_driver_session_leave
+#define driver_agent_next       ngx_http_claude_driver_agent_next
+#define driver_agent_part       ngx_http_claude_driver_agent_part
+#define driver_agent_result     ngx_http_claude_driver_agent_result
 #define driver_zone          ngx_http_claude_driver_zone
 #define driver_hooks         ngx_http_claude_driver_hooks
 
@@ -52,6 +63,7 @@
 #define DRIVER_REWIND      4
 #define DRIVER_INTERRUPT   5
 #define DRIVER_SERVERS     6
+#define DRIVER_PENDING     7
 #define DRIVER_KINDS       10
 
 
@@ -83,7 +95,28 @@ ngx_int_t driver_hold(ngx_http_claude_process_t *process,
     ngx_http_claude_link_t *link, ngx_uint_t line);
 ngx_http_claude_turn_t *driver_detach(
     ngx_http_claude_process_t *process);
-void driver_leave(ngx_http_claude_turn_t *turn);
+void driver_leave(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
+
+/* in driver_session.c: what the process knows of its session */
+
+void driver_session_begin(ngx_http_claude_process_t *process);
+void driver_session_model(ngx_http_claude_process_t *process);
+ngx_int_t driver_session_follow(ngx_http_claude_process_t *process,
+    ngx_uint_t keep);
+ngx_int_t driver_session_resumed(ngx_http_claude_process_t *process,
+    ngx_http_claude_record_t *record);
+void driver_session_record(ngx_http_claude_process_t *process,
+    ngx_uint_t line);
+void driver_session_unrecord(ngx_http_claude_process_t *process);
+void driver_session_leave(ngx_http_claude_process_t *process);
+
+/* in driver_agent.c: an answer of several messages, with tools between */
+
+void driver_agent_next(ngx_http_claude_process_t *process);
+void driver_agent_part(ngx_http_claude_process_t *process);
+ngx_uint_t driver_agent_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
 
 ngx_uint_t driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind);
 

@@ -23,12 +23,21 @@
 #define ENGINE_ASK_NOTHING  3
 
 
+/* between two sweeps, msec */
+#define ENGINE_SWEEP_MIN    500
+#define ENGINE_SWEEP_MAX    60000
+
+
 static void engine_woken(void);
 static void engine_handed(ngx_http_claude_turn_t *turn,
     ngx_http_claude_process_t *process);
 static ngx_int_t engine_reuse(ngx_http_claude_turn_t *turn);
 static ngx_int_t engine_local(ngx_http_claude_turn_t *turn,
     ngx_http_claude_rung_e least);
+static void engine_begin(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_process_t *process, ngx_http_claude_rung_e rung,
+    ngx_uint_t keep);
+static ngx_uint_t engine_is_own(ngx_http_claude_turn_t *turn);
 static ngx_int_t engine_ask(ngx_http_claude_turn_t *turn);
 static void engine_wait(ngx_http_claude_turn_t *turn);
 static void engine_unwait(ngx_http_claude_turn_t *turn);
@@ -43,6 +52,8 @@ static void engine_idle(ngx_http_claude_process_t *process);
 static void engine_left(ngx_http_claude_process_t *process);
 static void engine_again(ngx_http_claude_turn_t *turn);
 static void engine_leave(ngx_int_t ticket);
+static void engine_sweep_init(void);
+static void engine_sweep_handler(ngx_event_t *ev);
 
 
 static const ngx_http_claude_driver_hooks_t  engine_hooks = {
@@ -63,6 +74,9 @@ static const ngx_http_claude_mailbox_handlers_t  engine_mail = {
 static ngx_http_claude_handover_conf_t  engine_handover;
 static ngx_http_claude_engine_conf_t  *engine;
 static ngx_queue_t                     engine_waiting;    /* turns */
+static ngx_event_t                     engine_sweep;
+static ngx_connection_t                engine_dummy;
+static ngx_uint_t                      engine_swept;      /* profiles */
 
 
 static ngx_str_t  engine_rungs[] = {
@@ -102,6 +116,7 @@ ngx_http_claude_engine_init(ngx_cycle_t *cycle,
     engine_handover.stray = ngx_http_claude_pool_put;
 
     ngx_http_claude_handover_init(&engine_handover);
+    engine_sweep_init();
 
     /* a worker that was killed may be the reason why this one starts */
 
@@ -120,6 +135,10 @@ ngx_http_claude_engine_exit(ngx_cycle_t *cycle)
 
     if (engine == NULL) {
         return;
+    }
+
+    if (engine_sweep.timer_set) {
+        ngx_del_timer(&engine_sweep);
     }
 
     ngx_http_claude_pool_exit();
@@ -156,7 +175,9 @@ ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
         return engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
-    switch (ngx_http_claude_zone_turn_enter(engine->zone, &turn->ticket)) {
+    switch (ngx_http_claude_zone_turn_enter(engine->zone, &turn->session,
+                                            &turn->ticket))
+    {
 
     case NGX_OK:
         engine_place(turn);
@@ -258,7 +279,8 @@ engine_woken(void)
 
         if (turn->queued) {
 
-            if (ngx_http_claude_zone_turn_granted(engine->zone, turn->ticket)
+            if (ngx_http_claude_zone_turn_granted(engine->zone, turn->ticket,
+                                                  &turn->session)
                 != NGX_OK)
             {
                 continue;
@@ -360,6 +382,23 @@ engine_place(ngx_http_claude_turn_t *turn)
 
     wake.n = 0;
 
+    if (engine_is_own(turn)) {
+
+        /* a process that holds it and could not be had has to let go */
+
+        ngx_http_claude_zone_session_evict(engine->zone, turn->session.hash,
+                                           &wake);
+        ngx_http_claude_mailbox_wake(engine->zone, &wake);
+        ngx_http_claude_pool_evict();
+
+        wake.n = 0;
+
+    } else if (turn->session.news) {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_SESSION_GONE, NULL);
+        return;
+    }
+
     switch (ngx_http_claude_zone_process_take(engine->zone, turn->ticket,
                                               &row, &wake))
     {
@@ -410,12 +449,45 @@ engine_local(ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e least)
         return NGX_DECLINED;
     }
 
+    engine_begin(turn, process, rung, keep);
+
+    return NGX_OK;
+}
+
+
+/* the turn may be over then */
+
+static void
+engine_begin(ngx_http_claude_turn_t *turn, ngx_http_claude_process_t *process,
+    ngx_http_claude_rung_e rung, ngx_uint_t keep)
+{
+    ngx_http_claude_fail_e  fail;
+
+    if (turn->session.news && process->held.nelts) {
+        fail = ngx_http_claude_driver_session_check(process, turn);
+
+        if (fail != NGX_HTTP_CLAUDE_FAIL_INTERNAL) {
+            ngx_http_claude_pool_put(process);
+            engine_leave(turn->ticket);
+            (void) engine_refuse(turn, fail, NULL);
+            return;
+        }
+    }
+
     if (ngx_http_claude_driver_begin(process, turn, rung, keep) != NGX_OK) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
     }
+}
 
-    return NGX_OK;
+
+/* the session is the client's own, and goes on from this turn */
+
+static ngx_uint_t
+engine_is_own(ngx_http_claude_turn_t *turn)
+{
+    return turn->session.kind == NGX_HTTP_CLAUDE_SESSION_OWN
+           && turn->session.held;
 }
 
 
@@ -427,35 +499,56 @@ engine_local(ngx_http_claude_turn_t *turn, ngx_http_claude_rung_e least)
 static ngx_int_t
 engine_ask(ngx_http_claude_turn_t *turn)
 {
-    u_char                   kin[20];
-    ngx_int_t                rc;
-    ngx_http_claude_link_t  *links;
+    u_char                       kin[20];
+    ngx_int_t                    rc;
+    ngx_http_claude_link_t      *links;
+    ngx_http_claude_zone_idle_t  what;
 
     links = turn->links;
+
+    ngx_memzero(&what, sizeof(ngx_http_claude_zone_idle_t));
+    what.kin = kin;
 
     if (turn->asked == ENGINE_ASK_TIP) {
         turn->asked++;
 
-        if (turn->messages.nelts == 1) {
+        ngx_http_claude_pool_kin(turn->profile, turn->tenant,
+                                 engine_is_own(turn) ? turn->session.hash
+                                                     : NULL,
+                                 kin);
+
+        if (engine_is_own(turn) || turn->session.news) {
+            turn->asked = ENGINE_ASK_NOTHING;
+            what.session = turn->session.hash;
+
+        } else if (turn->messages.nelts > 1) {
+            what.tip = links[turn->messages.nelts - 1].hash;
+
+        } else {
             return NGX_DECLINED;
         }
 
-        ngx_http_claude_pool_kin(turn->profile, turn->tenant, kin);
-
-        return ngx_http_claude_handover_ask(turn,
-                                 links[turn->messages.nelts - 1].hash, kin);
+        return ngx_http_claude_handover_ask(turn, &what);
     }
 
     for (rc = NGX_DECLINED;
          rc != NGX_OK && turn->asked < ENGINE_ASK_NOTHING;
          turn->asked++)
     {
+        if (turn->profile->agent
+            && (turn->asked == ENGINE_ASK_KIN || turn->messages.nelts > 1))
+        {
+            /* never emptied, and what it did before may be on disk */
+
+            continue;
+        }
+
         ngx_http_claude_pool_kin(turn->profile,
                                  (turn->asked == ENGINE_ASK_KIN)
                                  ? turn->tenant : NULL,
-                                 kin);
+                                 NULL, kin);
 
-        rc = ngx_http_claude_handover_ask(turn, NULL, kin);
+        rc = ngx_http_claude_handover_ask(turn, &what);
     }
 
     return rc;
@@ -483,11 +576,8 @@ engine_handed(ngx_http_claude_turn_t *turn, ngx_http_claude_process_t *process)
     if (rung == NGX_HTTP_CLAUDE_RUNG_NONE) {
         engine_place(turn);
 
-    } else if (ngx_http_claude_driver_begin(process, turn, rung, keep)
-               != NGX_OK)
-    {
-        engine_leave(turn->ticket);
-        (void) engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_INTERNAL, NULL);
+    } else {
+        engine_begin(turn, process, rung, keep);
     }
 
     if (turn->over) {
@@ -499,9 +589,12 @@ engine_handed(ngx_http_claude_turn_t *turn, ngx_http_claude_process_t *process)
 static void
 engine_spawn(ngx_http_claude_turn_t *turn, ngx_int_t row)
 {
-    ngx_http_claude_process_t  *process;
+    ngx_http_claude_process_t     *process;
+    ngx_http_claude_record_ask_t   ask;
 
     process = ngx_http_claude_driver_spawn(turn->profile,
+                          ngx_http_claude_record_ask(turn,
+                                       engine->pool.session_ttl / 1000, &ask),
                                            engine->pool.max_line, row,
                                            turn->log);
     if (process == NULL) {
@@ -635,4 +728,50 @@ engine_leave(ngx_int_t ticket)
     wake.n = 0;
     ngx_http_claude_zone_turn_leave(engine->zone, ticket, &wake);
     ngx_http_claude_mailbox_wake(engine->zone, &wake);
+}
+
+
+/*
+ * Transcripts of sessions are deleted in time though nobody asks for them any
+ * more: one worker has the directory of one profile after the other swept.
+ */
+
+static void
+engine_sweep_init(void)
+{
+    ngx_memzero(&engine_sweep, sizeof(ngx_event_t));
+
+    engine_dummy.fd = (ngx_socket_t) -1;
+
+    engine_sweep.handler = engine_sweep_handler;
+    engine_sweep.data = &engine_dummy;
+    engine_sweep.log = ngx_cycle->log;
+    engine_sweep.cancelable = 1;
+
+    if (ngx_worker == 0 && engine->pool.profiles->nelts) {
+        ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
+    }
+}
+
+
+static void
+engine_sweep_handler(ngx_event_t *ev)
+{
+    ngx_msec_t                   interval;
+    ngx_http_claude_profile_t  **profile;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    profile = engine->pool.profiles->elts;
+
+    ngx_http_claude_spawner_forget_sessions(
+        profile[engine_swept++ % engine->pool.profiles->nelts]->transcripts,
+        engine->pool.session_ttl / 1000, ev->log);
+
+    interval = engine->pool.session_ttl / 2 / engine->pool.profiles->nelts;
+    interval = ngx_min(interval, ENGINE_SWEEP_MAX);
+
+    ngx_add_timer(ev, ngx_max(interval, ENGINE_SWEEP_MIN));
 }

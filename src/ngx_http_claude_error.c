@@ -61,7 +61,18 @@ static struct {
       "This model's maximum context length is exceeded "
       "(context_length_exceeded): shorten the messages." },
     { 402, "budget_exceeded", 1,
-      "The budget of this request is used up." }
+      "The budget of this request is used up." },
+    { 410, "session_expired", 1,
+      "The session has expired: no process holds its conversation any more. "
+      "Send the whole history." },
+    { 409, "session_busy", 0,
+      "The session is in use elsewhere on the server." },
+    { 400, "session_model", 1,
+      "The session goes on with the model that it began with. Send the whole "
+      "history to change it." },
+    { 400, "session_system", 1,
+      "The session goes on with the system text that it began with. Send the "
+      "whole history to change it, or leave it out." }
 };
 
 
@@ -133,9 +144,13 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
         space = " What happened: ";
     }
 
-    param = (turn->fail == NGX_HTTP_CLAUDE_FAIL_MODEL) ? "model" : NULL;
+    param = (turn->fail == NGX_HTTP_CLAUDE_FAIL_MODEL
+             || turn->fail == NGX_HTTP_CLAUDE_FAIL_SESSION_MODEL)
+            ? "model" : NULL;
 
-    if (turn->fail == NGX_HTTP_CLAUDE_FAIL_CONTEXT) {
+    if (turn->fail == NGX_HTTP_CLAUDE_FAIL_CONTEXT
+        || turn->fail == NGX_HTTP_CLAUDE_FAIL_SESSION_SYSTEM)
+    {
         param = "messages";
     }
 

@@ -45,6 +45,13 @@ typedef struct {
     u_char                        tools[20];
     ngx_uint_t                    nheld;
     ngx_uint_t                    ncalls;
+    u_char                        session[NGX_HTTP_CLAUDE_SESSION_LEN];
+    u_char                        hint[NGX_HTTP_CLAUDE_SESSION_LEN];
+    u_char                        model[20];
+    u_char                        system[20];
+    ngx_uint_t                    base;
+    ngx_uint_t                    own;
+    ngx_uint_t                    recorded;
 } handover_head_t;
 
 
@@ -92,8 +99,8 @@ ngx_http_claude_handover_init(ngx_http_claude_handover_conf_t *conf)
 
 
 ngx_int_t
-ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn, u_char *tip,
-    u_char *kin)
+ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
+    ngx_http_claude_zone_idle_t *what)
 {
     ngx_int_t                       row;
     ngx_socket_t                    s[2];
@@ -101,7 +108,7 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn, u_char *tip,
     ngx_connection_t               *c;
     ngx_http_claude_zone_worker_t   worker;
 
-    if (ngx_http_claude_zone_process_ask(handover_conf->zone, tip, kin, &row,
+    if (ngx_http_claude_zone_process_ask(handover_conf->zone, what, &row,
                                          &worker)
         != NGX_OK)
     {
@@ -489,6 +496,14 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
         return NULL;
     }
 
+    ngx_memcpy(process->session, head->session, sizeof(process->session));
+    ngx_memcpy(process->hint, head->hint, sizeof(process->hint));
+    ngx_memcpy(process->model, head->model, sizeof(process->model));
+    ngx_memcpy(process->system, head->system, sizeof(process->system));
+    process->base = head->base;
+    process->own = head->own;
+    process->recorded = head->recorded;
+
     return process;
 
 failed:
@@ -601,6 +616,14 @@ handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
                    call[i].request.len);
         calls[i].rpc = call[i].rpc;
     }
+
+    ngx_memcpy(head.session, process->session, sizeof(head.session));
+    ngx_memcpy(head.hint, process->hint, sizeof(head.hint));
+    ngx_memcpy(head.model, process->model, sizeof(head.model));
+    ngx_memcpy(head.system, process->system, sizeof(head.system));
+    head.base = process->base;
+    head.own = process->own;
+    head.recorded = process->recorded;
 
     iov[0].iov_base = &head;
     iov[0].iov_len = sizeof(handover_head_t);

@@ -39,12 +39,11 @@ typedef struct {
 void ngx_http_claude_handover_init(ngx_http_claude_handover_conf_t *conf);
 
 /*
- * Asks other workers for an idle process with that tip and kin, or, without
- * a tip, that kin.  NGX_OK: handed() will be called, from an event;
- * NGX_DECLINED: there is none.
+ * Asks other workers for an idle process like that.  NGX_OK: handed() will be
+ * called, from an event; NGX_DECLINED: there is none.
  */
 ngx_int_t ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
-    u_char *tip, u_char *kin);
+    ngx_http_claude_zone_idle_t *what);
 
 /* the turn is no more, or needs it no more */
 void ngx_http_claude_handover_cancel(ngx_http_claude_turn_t *turn);

@@ -24,7 +24,8 @@ static const char  *metrics_fails[] = {
     "internal", "queue_full", "queue_timeout", "cli_unavailable",
     "cli_not_logged_in", "cli_too_old", "cli_failed", "timeout", "rate_limit",
     "overloaded", "model_not_found", "request_refused", "request_too_large",
-    "context_length", "budget"
+    "context_length", "budget", "session_expired", "session_busy",
+    "session_model", "session_system"
 };
 
 /* a failure without a name is an error at compile time */

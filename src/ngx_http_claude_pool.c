@@ -20,7 +20,11 @@
 #define POOL_WARM_BACKOFF  60000
 
 
+static ngx_uint_t pool_session(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_session_t *session);
 static ngx_uint_t pool_shared(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
+static ngx_uint_t pool_hinted(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_http_claude_process_t *process);
 static ngx_uint_t pool_outdated(ngx_http_claude_process_t *process);
@@ -127,7 +131,8 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
             if (best == NULL || order < lowest
                 || (order == lowest
                     && (k > *keep
-                        || rate == NGX_HTTP_CLAUDE_RUNG_RECYCLED)))
+                        || (rate == NGX_HTTP_CLAUDE_RUNG_RECYCLED
+                            && !pool_hinted(best, turn)))))
             {
                 best = process;
                 lowest = order;
@@ -158,7 +163,8 @@ ngx_http_claude_pool_pick(ngx_http_claude_turn_t *turn,
     /* one that is starting is still sooner there than another */
 
     if (least >= NGX_HTTP_CLAUDE_RUNG_WARM && pool_starting
-        && pool_starting->profile == turn->profile)
+        && ngx_http_claude_pool_rate(pool_starting, turn, &k)
+           == NGX_HTTP_CLAUDE_RUNG_WARM)
     {
         best = pool_starting;
         pool_starting = NULL;
@@ -185,20 +191,26 @@ ngx_http_claude_pool_ready(ngx_http_claude_process_t *process)
 void
 ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
 {
-    u_char  kin[20], *tip;
+    u_char                       kin[20];
+    ngx_msec_t                   timeout;
+    ngx_http_claude_held_t      *held;
+    ngx_http_claude_zone_idle_t  what;
 
-    tip = process->held.nelts
-          ? ((ngx_http_claude_held_t *) process->held.elts
-             + process->held.nelts - 1)->link.hash
-          : process->root.hash;
+    held = process->held.elts;
+
+    what.held = process->held.nelts;
+    what.tip = what.held ? held[what.held - 1].link.hash : process->root.hash;
+    what.first = what.held ? held[0].link.hash : process->root.hash;
+    what.session = process->session;
+    what.kin = kin;
 
     ngx_http_claude_pool_kin(process->profile,
-                             process->used ? process->tenant : NULL, kin);
+                             process->used ? process->tenant : NULL,
+                             process->own ? process->session : NULL, kin);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (process->used && process->profile->single)
-        || ngx_http_claude_zone_process_idle(pool->zone, process->row, tip,
-                                             kin)
+        || ngx_http_claude_zone_process_idle(pool->zone, process->row, &what)
            != NGX_OK)
     {
         ngx_http_claude_driver_end(process);
@@ -211,8 +223,13 @@ ngx_http_claude_pool_put(ngx_http_claude_process_t *process)
 
     ngx_http_claude_process_idle(process, 1);
 
+    /* a session is forgotten in time, also while a process holds it */
+
+    timeout = (process->own && pool->session_ttl < pool->idle_timeout)
+              ? pool->session_ttl : pool->idle_timeout;
+
     process->timer.cancelable = 1;
-    ngx_add_timer(&process->timer, pool->idle_timeout);
+    ngx_add_timer(&process->timer, timeout);
 }
 
 
@@ -239,7 +256,7 @@ ngx_http_claude_pool_find(ngx_int_t row)
 
 void
 ngx_http_claude_pool_kin(ngx_http_claude_profile_t *profile, u_char *tenant,
-    u_char *kin)
+    u_char *session, u_char *kin)
 {
     ngx_sha1_t  sha1;
 
@@ -248,6 +265,10 @@ ngx_http_claude_pool_kin(ngx_http_claude_profile_t *profile, u_char *tenant,
 
     if (tenant) {
         ngx_sha1_update(&sha1, tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
+    }
+
+    if (session) {
+        ngx_sha1_update(&sha1, session, NGX_HTTP_CLAUDE_SESSION_LEN);
     }
 
     ngx_sha1_final(kin, &sha1);
@@ -324,15 +345,29 @@ pool_shared(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
     links = turn->links;
     held = process->held.elts;
 
-    if (!ngx_http_claude_link_same(&process->root, &links[0])) {
-        return 0;
-    }
-
     /* never the question itself */
 
     last = ngx_min(process->held.nelts, turn->messages.nelts - 1);
+    n = 0;
 
-    for (n = 0; n < last; n++) {
+    if (process->base) {
+
+        /* of what was resumed only the last link is known, and is over all */
+
+        if (last < process->base
+            || !ngx_http_claude_link_same(&held[process->base - 1].link,
+                                          &links[process->base]))
+        {
+            return 0;
+        }
+
+        n = process->base;
+
+    } else if (!ngx_http_claude_link_same(&process->root, &links[0])) {
+        return 0;
+    }
+
+    for ( /* void */ ; n < last; n++) {
         if (!ngx_http_claude_link_same(&held[n].link, &links[n + 1])) {
             break;
         }
@@ -350,18 +385,34 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
 
     *keep = 0;
 
-    if (process->profile != turn->profile) {
+    if (process->profile != turn->profile
+        || !pool_session(process, &turn->session))
+    {
         return NGX_HTTP_CLAUDE_RUNG_NONE;
     }
 
     if (!process->used) {
-        return NGX_HTTP_CLAUDE_RUNG_WARM;
+
+        /* what an agent did before may be on disk, see engine_ask_record() */
+
+        return (turn->profile->agent && turn->messages.nelts > 1)
+               ? NGX_HTTP_CLAUDE_RUNG_NONE : NGX_HTTP_CLAUDE_RUNG_WARM;
     }
 
     if (ngx_memcmp(process->tenant, turn->tenant, NGX_HTTP_CLAUDE_TENANT_LEN)
         != 0)
     {
         return NGX_HTTP_CLAUDE_RUNG_NONE;
+    }
+
+    if (turn->session.news) {
+
+        /* without the results of its calls a question is taken back */
+
+        *keep = ngx_http_claude_driver_cut(process, process->held.nelts);
+
+        return process->pending ? NGX_HTTP_CLAUDE_RUNG_REWOUND
+                                : NGX_HTTP_CLAUDE_RUNG_LIVE;
     }
 
     shared = pool_shared(process, turn);
@@ -376,11 +427,51 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
 
     *keep = ngx_http_claude_driver_cut(process, shared);
 
-    if (*keep) {
+    if (*keep && *keep >= process->base) {
         return NGX_HTTP_CLAUDE_RUNG_REWOUND;
     }
 
-    return NGX_HTTP_CLAUDE_RUNG_RECYCLED;
+    *keep = 0;
+
+    return (process->base || process->profile->agent)
+           ? NGX_HTTP_CLAUDE_RUNG_NONE : NGX_HTTP_CLAUDE_RUNG_RECYCLED;
+}
+
+
+/*
+ * A session that a client has named has a process of its own; another one's
+ * name is looked for when there is nothing but the name.
+ */
+
+static ngx_uint_t
+pool_session(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_session_t *session)
+{
+    ngx_uint_t  own;
+
+    own = (session->kind == NGX_HTTP_CLAUDE_SESSION_OWN && session->held);
+
+    if (process->own != own) {
+        return 0;
+    }
+
+    return (!own && !session->news)
+           || ngx_memcmp(process->session, session->hash,
+                         sizeof(process->session))
+              == 0;
+}
+
+
+/* whether the process last served what the client calls the same session */
+
+static ngx_uint_t
+pool_hinted(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
+{
+    static u_char  none[NGX_HTTP_CLAUDE_SESSION_LEN];
+
+    return ngx_memcmp(turn->session.hint, none, sizeof(none)) != 0
+           && ngx_memcmp(process->hint, turn->session.hint, sizeof(none))
+              == 0;
 }
 
 
@@ -438,9 +529,10 @@ pool_remove(ngx_http_claude_process_t *process)
 static void
 pool_warm_handler(ngx_event_t *ev)
 {
-    ngx_int_t                    row;
-    ngx_uint_t                   i;
-    ngx_http_claude_profile_t  **profile;
+    ngx_int_t                      row;
+    ngx_uint_t                     i;
+    ngx_http_claude_profile_t    **profile;
+    ngx_http_claude_record_ask_t   ask;
 
     if (pool == NULL || ngx_exiting || pool_starting) {
         return;
@@ -462,6 +554,8 @@ pool_warm_handler(ngx_event_t *ev)
         }
 
         pool_starting = ngx_http_claude_driver_spawn(profile[i],
+                         ngx_http_claude_record_ask_warm(profile[i],
+                                        pool->session_ttl / 1000, &ask),
                                                      pool->max_line, row,
                                                      ngx_cycle->log);
 

@@ -22,6 +22,7 @@
 typedef struct {
     ngx_http_claude_zone_t      *zone;
     ngx_msec_t                   idle_timeout;
+    ngx_msec_t                   session_ttl;
     ngx_uint_t                   warm;        /* this worker's, a profile */
     size_t                       max_line;
     ngx_array_t                 *profiles;    /* of profile_t * */
@@ -45,9 +46,12 @@ ngx_http_claude_process_t *ngx_http_claude_pool_pick(
 /* the idle process of a row, or NULL */
 ngx_http_claude_process_t *ngx_http_claude_pool_find(ngx_int_t row);
 
-/* of whom a process of that profile and key is: 20 bytes; NULL: nobody's */
+/*
+ * Of whom a process of that profile and key is: 20 bytes.  tenant NULL:
+ * nobody's; session: of a session that a client has named, or NULL.
+ */
 void ngx_http_claude_pool_kin(ngx_http_claude_profile_t *profile,
-    u_char *tenant, u_char *kin);
+    u_char *tenant, u_char *session, u_char *kin);
 
 /*
  * On what rung the process would serve the turn; NGX_HTTP_CLAUDE_RUNG_NONE:

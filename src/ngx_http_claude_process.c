@@ -60,8 +60,8 @@ static void process_line(void *data, ngx_http_claude_cli_line_t *line);
 
 ngx_http_claude_process_t *
 ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
-    size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
-    ngx_log_t *log)
+    ngx_http_claude_record_ask_t *ask, size_t max_line,
+    const ngx_http_claude_process_handlers_t *handlers, ngx_log_t *log)
 {
     ngx_http_claude_process_t  *process;
 
@@ -74,6 +74,15 @@ ngx_http_claude_process_create(ngx_http_claude_profile_t *profile,
     process->spawn.directory = profile->directory;
     process->spawn.argv = profile->argv;
     process->spawn.envp = profile->envp;
+
+    if (ask) {
+        process->spawn.argv = profile->session_argv;
+        process->spawn.transcripts = profile->transcripts;
+        process->spawn.ask = *ask;
+        process->recorded = 1;
+        process->unprepared = 1;
+    }
+
     process->spawn.started = process_started;
     process->spawn.failed = process_failed;
     process->spawn.exited = process_exited;
@@ -236,6 +245,7 @@ process_alloc(ngx_http_claude_profile_t *profile, size_t max_line,
     process->max_line = max_line;
     process->lifeline = (ngx_fd_t) -1;
     process->row = -1;
+    process->ticket = -1;
     process->last_piece = &process->pieces;
 
     for (i = 0; i < sizeof(process->nonce); i++) {
@@ -327,7 +337,7 @@ process_started(ngx_http_claude_spawn_t *spawn,
         return;
     }
 
-    process->handlers->started(process);
+    process->handlers->started(process, child->record);
 }
 
 
@@ -338,6 +348,10 @@ process_failed(ngx_http_claude_spawn_t *spawn, ngx_err_t err, const char *what)
 
     process->exited = 1;
     process->unavailable = 1;
+
+    /* "lock", and no other step of a start, is about a session */
+
+    process->locked = (what[0] == 'l');
 
     process_reason(process, "it could not be started");
     process_detail(process, err, what);

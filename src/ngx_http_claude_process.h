@@ -23,8 +23,9 @@
 
 
 typedef struct {
-    /* it runs, lines may be put */
-    void  (*started)(ngx_http_claude_process_t *process);
+    /* it runs, lines may be put; record: of its session, if it goes on */
+    void  (*started)(ngx_http_claude_process_t *process,
+        ngx_http_claude_record_t *record);
 
     /* it wrote a line */
     void  (*line)(ngx_http_claude_process_t *process,
@@ -114,6 +115,33 @@ struct ngx_http_claude_process_s {
                                                            calls are off */
     uint64_t                                  knobs;    /* of the question */
 
+    /* the session that its conversation is of */
+    u_char                                    session[
+                                                 NGX_HTTP_CLAUDE_SESSION_LEN];
+    u_char                                    hint[
+                                                 NGX_HTTP_CLAUDE_SESSION_LEN];
+    u_char                                    model[20]; /* SHA-1 */
+    u_char                                    system[20];
+    ngx_uint_t                                base;     /* held messages that
+                                                           were resumed: no
+                                                           cut before them */
+    ngx_int_t                                 ticket;   /* of a turn, until
+                                                           the session is in
+                                                           order; or -1 */
+    u_char                                    naming[
+                                                 NGX_HTTP_CLAUDE_SESSION_LEN];
+                                                        /* once it is well */
+    ngx_http_claude_usage_t                   earlier;  /* of an answer's
+                                                           messages before */
+    double                                    spent;    /* before the turn */
+    unsigned                                  parted:1; /* text comes after
+                                                           tools */
+    unsigned                                  own:1;    /* a client named it:
+                                                           for nothing else */
+    unsigned                                  recorded:1; /* a transcript */
+    unsigned                                  locked:1; /* by another one */
+    unsigned                                  unprepared:1; /* once it runs */
+
     unsigned                                  used:1;   /* has a tenant */
     unsigned                                  pooled:1; /* idle */
     unsigned                                  cut:1;    /* take the question
@@ -177,11 +205,13 @@ struct ngx_http_claude_process_s {
 
 /*
  * Begins a process; started() or broken() comes later, never from inside the
- * call.  NULL: no memory, or no spawner (logged).
+ * call.  ask: for its session on disk, or NULL.  NULL: no memory, or no
+ * spawner (logged).
  */
 ngx_http_claude_process_t *ngx_http_claude_process_create(
-    ngx_http_claude_profile_t *profile, size_t max_line,
-    const ngx_http_claude_process_handlers_t *handlers, ngx_log_t *log);
+    ngx_http_claude_profile_t *profile, ngx_http_claude_record_ask_t *ask,
+    size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
+    ngx_log_t *log);
 
 /*
  * Queues text for the CLI's stdin.  put: text that lives until the queue is

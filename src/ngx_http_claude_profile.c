@@ -16,6 +16,14 @@
 
 #define PROFILE_GROUPS  256
 
+/* the CLI shortens the name of a directory of transcripts that is longer */
+#define PROFILE_TRANSCRIPTS  200
+
+/* what the end of a checked path is */
+#define PROFILE_EXECUTE    0
+#define PROFILE_DIRECTORY  1
+#define PROFILE_READ       2
+
 
 typedef struct {
     uid_t            uid;
@@ -32,13 +40,16 @@ static char *profile_binary(ngx_pool_t *pool, ngx_str_t *name,
     profile_user_t *user, ngx_log_t *log);
 static char *profile_find(ngx_pool_t *pool, ngx_log_t *log);
 static ngx_int_t profile_check(char *path, profile_user_t *user,
-    ngx_uint_t directory, const char *directive, ngx_log_t *log);
+    ngx_uint_t kind, const char *directive, ngx_log_t *log);
 static ngx_uint_t profile_may(struct stat *st, profile_user_t *user,
     mode_t bit);
+static char *profile_transcripts(ngx_pool_t *pool,
+    ngx_http_claude_profile_t *profile, ngx_log_t *log);
 static char **profile_args(ngx_pool_t *pool,
-    ngx_http_claude_launch_t *launch);
+    ngx_http_claude_launch_t *launch, ngx_uint_t record);
 static char **profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
     profile_user_t *user);
+static char *profile_env_get(char **envp, const char *name);
 static ngx_int_t profile_env_set(ngx_array_t *env, char *entry);
 static void profile_hash(ngx_http_claude_profile_t *profile);
 static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
@@ -55,17 +66,10 @@ static const char  *profile_flags[] = {
     "--output-format", "stream-json",
     "--verbose",
     "--include-partial-messages",
-    "--tools", "",
     "--setting-sources", "",
     "--strict-mcp-config",
     "--disable-slash-commands",
-    "--permission-mode", "dontAsk",
-    "--no-session-persistence",
     "--system-prompt", "-",
-
-    /* the client's tools: see ngx_http_claude_cli_servers() */
-
-    "--allowedTools", "mcp__c0,mcp__c1",
     NULL
 };
 
@@ -114,17 +118,35 @@ ngx_http_claude_profile_create(ngx_pool_t *pool,
 
     profile->directory = profile_copy(pool, &launch->directory);
     if (profile->directory == NULL
-        || profile_check(profile->directory, &user, 1,
+        || profile_check(profile->directory, &user, PROFILE_DIRECTORY,
                          "claude_working_directory", log)
            != NGX_OK)
     {
         return NULL;
     }
 
-    profile->argv = profile_args(pool, launch);
+    profile->agent = (launch->tools.len || launch->mcp_config.len);
+
+    if (launch->mcp_config.len
+        && profile_check((char *) launch->mcp_config.data, &user,
+                         PROFILE_READ, "claude_mcp_config", log)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    profile->argv = profile_args(pool, launch, 0);
+    profile->session_argv = profile_args(pool, launch, 1);
     profile->envp = profile_env(pool, launch, &user);
 
-    if (profile->argv == NULL || profile->envp == NULL) {
+    if (profile->argv == NULL || profile->session_argv == NULL
+        || profile->envp == NULL)
+    {
+        return NULL;
+    }
+
+    profile->transcripts = profile_transcripts(pool, profile, log);
+    if (profile->transcripts == NULL) {
         return NULL;
     }
 
@@ -213,7 +235,7 @@ profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
     free(real);
 
     if (path == NULL
-        || profile_check(path, user, 0, "claude_binary", log) != NGX_OK)
+        || profile_check(path, user, PROFILE_EXECUTE, "claude_binary", log) != NGX_OK)
     {
         return NULL;
     }
@@ -259,10 +281,11 @@ profile_find(ngx_pool_t *pool, ngx_log_t *log)
  */
 
 static ngx_int_t
-profile_check(char *path, profile_user_t *user, ngx_uint_t directory,
+profile_check(char *path, profile_user_t *user, ngx_uint_t kind,
     const char *directive, ngx_log_t *log)
 {
     char         *p, save;
+    mode_t        bit;
     ngx_uint_t    last;
     struct stat   st;
 
@@ -281,27 +304,33 @@ profile_check(char *path, profile_user_t *user, ngx_uint_t directory,
             goto failed;
         }
 
-        if (last && directory && !S_ISDIR(st.st_mode)) {
+        if (last && kind == PROFILE_DIRECTORY && !S_ISDIR(st.st_mode)) {
             ngx_log_error(NGX_LOG_EMERG, log, 0,
                           "%s: \"%s\" is not a directory, write one that "
                           "exists", directive, path);
             goto failed;
         }
 
-        if (last && !directory && !S_ISREG(st.st_mode)) {
+        if (last && kind != PROFILE_DIRECTORY && !S_ISREG(st.st_mode)) {
             ngx_log_error(NGX_LOG_EMERG, log, 0,
-                          "%s: \"%s\" is not a file, write the path of the "
-                          "claude executable", directive, path);
+                          "%s: \"%s\" is not a file, write the path of %s",
+                          directive, path,
+                          (kind == PROFILE_EXECUTE) ? "the claude executable"
+                                                    : "one");
             goto failed;
         }
 
-        if (!profile_may(&st, user, S_IXOTH)) {
+        bit = (last && kind == PROFILE_READ) ? S_IROTH : S_IXOTH;
+
+        if (!profile_may(&st, user, bit)) {
             ngx_log_error(NGX_LOG_EMERG, log, 0,
                           "%s: \"%s\" is not %s for user \"%s\", whom the "
                           "workers run as (see the \"user\" directive): "
                           "change its mode or write another path",
                           directive, path,
-                          (last && !directory) ? "executable" : "searchable",
+                          (bit == S_IROTH) ? "readable"
+                          : (last && kind == PROFILE_EXECUTE) ? "executable"
+                                                              : "searchable",
                           user->name);
             goto failed;
         }
@@ -328,7 +357,8 @@ profile_may(struct stat *st, profile_user_t *user, mode_t bit)
     int  i;
 
     if (user->uid == 0) {
-        return S_ISDIR(st->st_mode) || (st->st_mode & 0111);
+        return S_ISDIR(st->st_mode) || bit == S_IROTH
+               || (st->st_mode & 0111);
     }
 
     if (st->st_uid == user->uid) {
@@ -345,8 +375,89 @@ profile_may(struct stat *st, profile_user_t *user, mode_t bit)
 }
 
 
+/*
+ * The directory that the CLI keeps transcripts in: under its own, one for each
+ * working directory, which is what all links lead to, with a dash for what is
+ * no letter or digit of each UTF-16 unit of its path (2.1.330).
+ */
+
+static char *
+profile_transcripts(ngx_pool_t *pool, ngx_http_claude_profile_t *profile,
+    ngx_log_t *log)
+{
+    char    *real, *home, *config, *path;
+    size_t   len;
+    u_char  *p, *s, *start;
+
+    home = profile_env_get(profile->envp, "HOME");
+    config = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+
+    real = realpath(profile->directory, NULL);
+    if (real == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_working_directory: \"%s\" cannot be found",
+                      profile->directory);
+        return NULL;
+    }
+
+    if (config == NULL || *config == '\0') {
+        config = "";
+        len = ngx_strlen(home);
+
+    } else {
+        len = ngx_strlen(config);
+        home = "";
+    }
+
+    len += sizeof("/.claude/projects/") + 2 * ngx_strlen(real);
+
+    path = ngx_pnalloc(pool, len);
+    if (path == NULL) {
+        free(real);
+        return NULL;
+    }
+
+    p = ngx_sprintf((u_char *) path, "%s%s%s/projects/", config, home,
+                    *config ? "" : "/.claude");
+    start = p;
+
+    for (s = (u_char *) real; *s; s++) {
+
+        if ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')
+            || (*s >= '0' && *s <= '9'))
+        {
+            *p++ = *s;
+
+        } else if (*s < 0x80 || *s >= 0xc0) {
+            *p++ = '-';
+
+            if (*s >= 0xf0) {
+                *p++ = '-';
+            }
+        }
+    }
+
+    *p = '\0';
+
+    free(real);
+
+    if (p - start > PROFILE_TRANSCRIPTS) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "claude_working_directory: the path \"%s\" has more "
+                      "than %d characters, for which the CLI has another name "
+                      "of its own", profile->directory, PROFILE_TRANSCRIPTS);
+        return NULL;
+    }
+
+    return path;
+}
+
+
+/* record: with a transcript, whose id the spawner puts in the end */
+
 static char **
-profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch)
+profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
+    ngx_uint_t record)
 {
     char         **arg;
     ngx_str_t     *extra;
@@ -370,6 +481,25 @@ profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch)
         profile_arg((char *) profile_flags[i]);
     }
 
+    profile_arg("--permission-mode");
+    profile_arg((char *) launch->permission_mode.data);
+
+    profile_arg("--tools");
+    profile_arg((char *) launch->tools.data);
+
+    if (launch->mcp_config.len) {
+        profile_arg("--mcp-config");
+        profile_arg((char *) launch->mcp_config.data);
+    }
+
+    if (launch->tools.len == 0 && launch->mcp_config.len == 0) {
+
+        /* the client's tools: see ngx_http_claude_cli_servers() */
+
+        profile_arg("--allowedTools");
+        profile_arg("mcp__c0,mcp__c1");
+    }
+
     if (launch->fallback_model.len) {
         profile_arg("--fallback-model");
         profile_arg((char *) launch->fallback_model.data);
@@ -386,6 +516,14 @@ profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch)
         for (i = 0; i < launch->args->nelts; i++) {
             profile_arg((char *) extra[i].data);
         }
+    }
+
+    if (record) {
+        profile_arg("--session-id");
+        profile_arg("");
+
+    } else {
+        profile_arg("--no-session-persistence");
     }
 
     profile_arg(NULL);
@@ -447,6 +585,25 @@ profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
     *last = NULL;
 
     return env.elts;
+}
+
+
+/* the value of a variable; NULL: there is none */
+
+static char *
+profile_env_get(char **envp, const char *name)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    for ( /* void */ ; *envp; envp++) {
+        if (ngx_strncmp(*envp, name, len) == 0 && (*envp)[len] == '=') {
+            return *envp + len + 1;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -21,15 +21,21 @@ struct ngx_http_claude_profile_s {
     char            *directory;
     char           **argv;         /* NULL-terminated, argv[0] included */
     char           **envp;         /* NULL-terminated */
+
+    char           **session_argv; /* of a process with a transcript: its last
+                                      two are the spawner's to set */
+    char            *transcripts;  /* directory that the CLI keeps them in */
+
     u_char           hash[20];     /* SHA-1 of all of it */
 
     unsigned         single:1;     /* its processes serve one turn: the CLI
                                       counts a budget over its whole life */
 
+    unsigned         agent:1;      /* the CLI has tools of its own */
+
     /* a failure that another start would only repeat, per worker */
     ngx_msec_t       failed_until; /* ngx_current_msec */
     ngx_http_claude_fail_e  failed;
-
 };
 
 
@@ -41,6 +47,9 @@ typedef struct {
     ngx_array_t     *args;         /* of ngx_str_t, or NULL */
     ngx_str_t        fallback_model;
     ngx_str_t        max_budget;   /* US dollars */
+    ngx_str_t        tools;        /* "", "default", or a list with commas */
+    ngx_str_t        permission_mode;
+    ngx_str_t        mcp_config;   /* a file, or empty */
 } ngx_http_claude_launch_t;
 
 

@@ -5,7 +5,9 @@
  *
  * A name that an answer gave is a UUID in which a part is the check sum of
  * the rest and of the API key, so it is known again by any worker and any
- * machine without a table, and is nobody else's.
+ * machine without a table, and is nobody else's.  Any other UUID is a name of
+ * the client's own, and the CLI's session has an id made of it and the key.
+ * What is no UUID is a hint which process to prefer.
  */
 
 
@@ -21,12 +23,12 @@
 
 
 /*
- * Names the session of a request that brings only new messages or a whole
- * history.  NGX_OK: ctx->session is set; 410, with the error set:
- * it asks to continue a session that no process holds; or an error status.
+ * Names the session of a turn whose messages are read: sets ctx->session and
+ * turn->session.  whole: the turn has a history, not only what is new.
+ * NGX_OK, or an error status.
  */
 ngx_int_t ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
-    u_char *tenant, ngx_uint_t whole);
+    ngx_http_claude_turn_t *turn, ngx_uint_t whole);
 
 
 #endif /* _NGX_HTTP_CLAUDE_SESSION_H_INCLUDED_ */

@@ -100,6 +100,8 @@ static const char  *ngx_http_claude_spawner_stages[] = {
     "exec",
     "descriptors",
     "keeper",
+    "record",
+    "lock",
     "spawner"
 };
 
@@ -166,10 +168,68 @@ ngx_http_claude_spawner_forget(ngx_http_claude_spawn_t *spawn)
 }
 
 
+/*
+ * One message without a row in any table.  If the socket is full the next
+ * sweep will do.
+ */
+
+void
+ngx_http_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
+    ngx_log_t *log)
+{
+    u_char                             *p;
+    size_t                              size;
+    u_char                             *buf;
+    ngx_http_claude_spawner_request_t   request;
+
+    ngx_http_claude_spawner_init();
+
+    if (spawner.connection == NULL
+        && ngx_http_claude_spawner_start(log) != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_memzero(&request, sizeof(ngx_http_claude_spawner_request_t));
+    request.ask.ttl = (uint32_t) ttl;
+
+    size = sizeof(ngx_http_claude_spawner_request_t) + 2
+           + ngx_strlen(transcripts) + 1;
+
+    buf = ngx_alloc(size, log);
+    if (buf == NULL) {
+        return;
+    }
+
+    p = ngx_cpymem(buf, &request, sizeof(ngx_http_claude_spawner_request_t));
+    p = ngx_http_claude_spawner_copy(p, "");
+    p = ngx_http_claude_spawner_copy(p, "");
+    (void) ngx_http_claude_spawner_copy(p, transcripts);
+
+    if (send(spawner.connection->fd, buf, size, MSG_NOSIGNAL) == -1) {
+        ngx_log_debug0(NGX_LOG_DEBUG_CORE, log, ngx_socket_errno,
+                       "claude: sweep could not be asked for");
+    }
+
+    ngx_free(buf);
+}
+
+
+ngx_int_t
+ngx_http_claude_spawner_record(ngx_fd_t lifeline,
+    ngx_http_claude_record_t *record)
+{
+    /* less than PIPE_BUF: all of it or nothing */
+
+    return (write(lifeline, record, sizeof(ngx_http_claude_record_t))
+            == sizeof(ngx_http_claude_record_t)) ? NGX_OK : NGX_ERROR;
+}
+
+
 void
 ngx_http_claude_spawner_exit(ngx_cycle_t *cycle)
 {
-    if (spawner.last_id == 0) {
+    if (spawner.event.handler == NULL) {
         return;
     }
 
@@ -193,7 +253,7 @@ ngx_http_claude_spawner_exit(ngx_cycle_t *cycle)
 static void
 ngx_http_claude_spawner_init(void)
 {
-    if (spawner.last_id) {
+    if (spawner.event.handler) {
         return;
     }
 
@@ -218,10 +278,12 @@ ngx_http_claude_spawner_size(ngx_http_claude_spawn_t *spawn,
 
     ngx_memzero(request, sizeof(ngx_http_claude_spawner_request_t));
     request->id = spawn->node.key;
+    request->ask = spawn->ask;
 
     size = sizeof(ngx_http_claude_spawner_request_t)
            + ngx_strlen(spawn->binary) + 1
-           + ngx_strlen(spawn->directory) + 1;
+           + ngx_strlen(spawn->directory) + 1
+           + (spawn->transcripts ? ngx_strlen(spawn->transcripts) : 0) + 1;
 
     for (p = spawn->argv; *p; p++) {
         size += ngx_strlen(*p) + 1;
@@ -707,6 +769,8 @@ ngx_http_claude_spawner_send(ngx_http_claude_spawn_t *spawn, ngx_err_t *err)
     p = ngx_cpymem(buf, &request, sizeof(ngx_http_claude_spawner_request_t));
     p = ngx_http_claude_spawner_copy(p, spawn->binary);
     p = ngx_http_claude_spawner_copy(p, spawn->directory);
+    p = ngx_http_claude_spawner_copy(p, spawn->transcripts
+                                        ? spawn->transcripts : "");
 
     for (s = spawn->argv; *s; s++) {
         p = ngx_http_claude_spawner_copy(p, *s);
@@ -909,6 +973,7 @@ ngx_http_claude_spawner_started(ngx_http_claude_spawn_t *spawn,
     child.out = fds[1];
     child.err = fds[2];
     child.lifeline = fds[3];
+    child.record = reply->resumed ? &reply->record : NULL;
 
     spawn->state = ngx_http_claude_spawn_running;
 

@@ -17,6 +17,8 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_http_claude_record.h"
+
 
 typedef struct ngx_http_claude_spawn_s  ngx_http_claude_spawn_t;
 
@@ -25,9 +27,9 @@ typedef struct ngx_http_claude_spawn_s  ngx_http_claude_spawn_t;
  * A started CLI.  The four descriptors are non-blocking and close-on-exec,
  * and belong to the callee of started(), which closes them.
  *
- * The lifeline is never written to.  Once every copy of it is closed, the CLI
- * and what it started get SIGTERM, and SIGKILL 1.5 seconds later; the kernel
- * closes it for a worker that was killed.
+ * Once every copy of the lifeline is closed, the CLI and what it started get
+ * SIGTERM, and SIGKILL 1.5 seconds later; the kernel closes it for a worker
+ * that was killed.  Nothing is written to it but records of the session.
  */
 
 typedef struct {
@@ -39,6 +41,9 @@ typedef struct {
     ngx_fd_t                   out;        /* read end of its stdout */
     ngx_fd_t                   err;        /* read end of its stderr */
     ngx_fd_t                   lifeline;   /* write end */
+
+    ngx_http_claude_record_t  *record;     /* of a session that was resumed,
+                                              valid during the call; or NULL */
 } ngx_http_claude_spawned_t;
 
 
@@ -57,6 +62,14 @@ struct ngx_http_claude_spawn_s {
                                               environment */
     void                      *data;       /* the caller's */
 
+    /*
+     * A session: the directory of transcripts, and what is asked of the
+     * record there.  The last two arguments are then overwritten with
+     * "--session-id" or "--resume" and the CLI's session id.
+     */
+    char                          *transcripts;
+    ngx_http_claude_record_ask_t   ask;
+
     /* exec succeeded */
     void                     (*started)(ngx_http_claude_spawn_t *spawn,
                                         ngx_http_claude_spawned_t *child);
@@ -64,7 +77,9 @@ struct ngx_http_claude_spawn_s {
     /*
      * nothing runs; what: "request" (the strings are too long), "memory",
      * "pipe", "fork", "setup", "chdir", "exec", "descriptors" (no room for
-     * them in this worker), "keeper" or "spawner" (it died)
+     * them in this worker), "keeper" or "spawner" (it died), "record" (of
+     * the session, cannot be opened), "lock" (EAGAIN: another process holds
+     * the session and does not let go of it)
      */
     void                     (*failed)(ngx_http_claude_spawn_t *spawn,
                                        ngx_err_t err, const char *what);
@@ -102,6 +117,20 @@ ngx_int_t ngx_http_claude_spawner_spawn(ngx_http_claude_spawn_t *spawn,
  * its lifeline does.
  */
 void ngx_http_claude_spawner_forget(ngx_http_claude_spawn_t *spawn);
+
+/*
+ * Deletes what sessions have left in a directory of transcripts for more than
+ * ttl seconds, in a process of its own.  Nothing is told of it.
+ */
+void ngx_http_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
+    ngx_log_t *log);
+
+/*
+ * Has the record of a session written, by the other end of the lifeline.
+ * Never waits: NGX_ERROR if the pipe is full or broken.
+ */
+ngx_int_t ngx_http_claude_spawner_record(ngx_fd_t lifeline,
+    ngx_http_claude_record_t *record);
 
 /*
  * To be called from the module's exit_process: closes the socket and calls no

@@ -40,6 +40,7 @@ typedef struct {
     int                         exec;       /* closed by a successful exec */
     ngx_msec_t                  deadline;   /* 0: none */
     ngx_msec_t                  look;       /* ms until the next look */
+    ngx_http_claude_keeper_session_t  session;
     unsigned                    started:1;
     unsigned                    terminating:1;
 } ngx_http_claude_keeper_ctx_t;
@@ -111,6 +112,15 @@ ngx_http_claude_keeper_start(ngx_http_claude_keeper_ctx_t *ctx)
 
     ngx_memzero(&reply, sizeof(ngx_http_claude_spawner_reply_t));
     reply.type = NGX_HTTP_CLAUDE_SPAWNER_FAILED;
+
+    if (ngx_http_claude_keeper_session_open(keeper, &ctx->session,
+                                            &reply.stage)
+        != NGX_OK)
+    {
+        reply.code = ngx_errno;
+        ngx_http_claude_keeper_report(keeper, &reply);
+        _exit(0);
+    }
 
     if (pipe2(error, O_CLOEXEC|O_NONBLOCK) == -1) {
         reply.stage = NGX_HTTP_CLAUDE_SPAWNER_PIPE;
@@ -251,7 +261,7 @@ ngx_http_claude_keeper_wait(ngx_http_claude_keeper_ctx_t *ctx)
     /* the end of file shows as POLLHUP, which needs no asking */
 
     fds[2].fd = ctx->terminating ? -1 : ctx->keeper->lifeline;
-    fds[2].events = 0;
+    fds[2].events = (ctx->session.fd == -1) ? 0 : POLLIN;
 
     if (poll(fds, 3, ngx_http_claude_keeper_timeout(ctx)) == -1) {
         fds[0].revents = fds[1].revents = fds[2].revents = 0;
@@ -265,7 +275,10 @@ ngx_http_claude_keeper_wait(ngx_http_claude_keeper_ctx_t *ctx)
         ngx_http_claude_keeper_signals(ctx);
     }
 
-    if (fds[2].revents) {
+    if (fds[2].revents & POLLIN) {
+        ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session);
+
+    } else if (fds[2].revents) {
         ngx_http_claude_keeper_terminate(ctx);
     }
 
@@ -330,6 +343,8 @@ ngx_http_claude_keeper_exec(ngx_http_claude_keeper_ctx_t *ctx)
         reply.type = NGX_HTTP_CLAUDE_SPAWNER_STARTED;
         reply.pid = ctx->cli;
         reply.start = ngx_http_claude_keeper_start_time(ctx->cli);
+        reply.resumed = ctx->session.resumed;
+        reply.record = ctx->session.record;
 
         ctx->started = 1;
     }
@@ -359,6 +374,8 @@ ngx_http_claude_keeper_terminate(ngx_http_claude_keeper_ctx_t *ctx)
     if (ctx->cli == 0 || ctx->terminating) {
         return;
     }
+
+    ngx_http_claude_keeper_session_ending(&ctx->session);
 
     ctx->terminating = 1;
     ctx->deadline = ngx_http_claude_keeper_now()
@@ -447,6 +464,10 @@ ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx)
 
     status = 0;
     (void) waitpid(ctx->cli, &status, WNOHANG);
+
+    /* before it is told, so that whoever waits for it finds all in order */
+
+    ngx_http_claude_keeper_session_ended(&ctx->session);
 
     ctx->cli = 0;
     ctx->deadline = 0;

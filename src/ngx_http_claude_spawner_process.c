@@ -52,6 +52,7 @@ typedef struct {
     pid_t                               pid;
     int                                 fd;         /* -1: no worker */
     int                                 signals;
+    pid_t                               sweeper;    /* 0: none */
 
     /*
      * A free row is always kept while requests are read.  The poll set is the
@@ -93,6 +94,10 @@ static void ngx_http_claude_spawner_read_requests(
     ngx_http_claude_spawner_ctx_t *ctx);
 static void ngx_http_claude_spawner_request(
     ngx_http_claude_spawner_ctx_t *ctx, size_t size);
+static void ngx_http_claude_spawner_sweep_sessions(
+    ngx_http_claude_spawner_ctx_t *ctx, size_t size);
+static void ngx_http_claude_spawner_close_rows(
+    ngx_http_claude_spawner_ctx_t *ctx);
 static ngx_int_t ngx_http_claude_spawner_parse(
     ngx_http_claude_spawner_ctx_t *ctx, size_t size,
     ngx_http_claude_keeper_t *keeper);
@@ -492,6 +497,11 @@ ngx_http_claude_spawner_reap(ngx_http_claude_spawner_ctx_t *ctx)
             break;
         }
 
+        if (pid == ctx->sweeper) {
+            ctx->sweeper = 0;
+            continue;
+        }
+
         for (i = 0; i < ctx->nrows && ctx->rows[i].keeper != pid; i++) {
             /* void */
         }
@@ -521,6 +531,10 @@ ngx_http_claude_spawner_known(void *data, pid_t pid)
     ngx_http_claude_spawner_ctx_t  *ctx = data;
 
     ngx_uint_t  i;
+
+    if (ctx->sweeper == pid) {
+        return 1;
+    }
 
     for (i = 0; i < ctx->nrows; i++) {
         if (ctx->rows[i].keeper == pid) {
@@ -585,6 +599,11 @@ ngx_http_claude_spawner_request(ngx_http_claude_spawner_ctx_t *ctx,
     ngx_http_claude_keeper_t        keeper;
     ngx_http_claude_spawner_row_t  *row;
 
+    if (((ngx_http_claude_spawner_request_t *) ctx->buffer)->argc == 0) {
+        ngx_http_claude_spawner_sweep_sessions(ctx, size);
+        return;
+    }
+
     row = &ctx->rows[ctx->nrows++];
 
     ngx_memzero(row, sizeof(ngx_http_claude_spawner_row_t));
@@ -648,6 +667,51 @@ ngx_http_claude_spawner_request(ngx_http_claude_spawner_ctx_t *ctx,
 }
 
 
+/* its end is waited for with that of the orphans */
+
+static void
+ngx_http_claude_spawner_sweep_sessions(ngx_http_claude_spawner_ctx_t *ctx,
+    size_t size)
+{
+    char                               *p, *last;
+    ngx_uint_t                          i;
+    ngx_http_claude_spawner_request_t  *request;
+
+    request = (ngx_http_claude_spawner_request_t *) ctx->buffer;
+
+    p = ctx->buffer + sizeof(ngx_http_claude_spawner_request_t);
+    last = ctx->buffer + size;
+    *last = '\0';
+
+    for (i = 0; i < 2 && p < last; i++) {
+        p += ngx_strlen(p) + 1;
+    }
+
+    if (p >= last || ctx->sweeper || ctx->terminating
+        || access(p, F_OK) == -1)
+    {
+        return;
+    }
+
+    ctx->sweeper = ngx_http_claude_spawner_fork();
+
+    if (ctx->sweeper == 0) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+
+        if (getppid() != ctx->pid) {
+            _exit(0);
+        }
+
+        ngx_http_claude_spawner_close_rows(ctx);
+        ngx_http_claude_keeper_sweep_process(p, request->ask.ttl);
+    }
+
+    if (ctx->sweeper == -1) {
+        ctx->sweeper = 0;
+    }
+}
+
+
 /* strings stay in the buffer: the keeper has a copy of it */
 
 static ngx_int_t
@@ -673,10 +737,13 @@ ngx_http_claude_spawner_parse(ngx_http_claude_spawner_ctx_t *ctx, size_t size,
 
     keeper->binary = p;
     keeper->directory = p + ngx_strlen(p) + 1;
+    keeper->transcripts = keeper->directory;
+    keeper->ask = request->ask;
+    keeper->argc = request->argc;
     keeper->argv = string;
     keeper->envp = string + request->argc + 1;
 
-    n = request->argc + request->envc + 2;
+    n = request->argc + request->envc + 3;
 
     *last = '\0';
 
@@ -686,8 +753,12 @@ ngx_http_claude_spawner_parse(ngx_http_claude_spawner_ctx_t *ctx, size_t size,
             return NGX_ERROR;
         }
 
-        if (i >= 2) {
-            if (i == request->argc + 2) {
+        if (i == 2) {
+            keeper->transcripts = p;
+        }
+
+        if (i >= 3) {
+            if (i == request->argc + 3) {
                 *string++ = NULL;
             }
 
@@ -787,6 +858,15 @@ static void
 ngx_http_claude_spawner_keep(ngx_http_claude_spawner_ctx_t *ctx,
     ngx_http_claude_keeper_t *keeper)
 {
+    ngx_http_claude_spawner_close_rows(ctx);
+
+    ngx_http_claude_keeper_process(keeper);
+}
+
+
+static void
+ngx_http_claude_spawner_close_rows(ngx_http_claude_spawner_ctx_t *ctx)
+{
     ngx_uint_t  i;
 
     for (i = 0; i < ctx->nrows; i++) {
@@ -796,8 +876,6 @@ ngx_http_claude_spawner_keep(ngx_http_claude_spawner_ctx_t *ctx,
     }
 
     ngx_http_claude_spawner_close_fds(&ctx->fd, 1);
-
-    ngx_http_claude_keeper_process(keeper);
 }
 
 

@@ -19,6 +19,8 @@
 
 #include <sys/resource.h>
 
+#include "ngx_http_claude_record.h"
+
 
 /* a whole request; a default socket buffer takes 212,960 bytes */
 #define NGX_HTTP_CLAUDE_SPAWNER_REQUEST_MAX  (192 * 1024)
@@ -43,6 +45,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_SPAWNER_EXEC,
     NGX_HTTP_CLAUDE_SPAWNER_DESCRIPTORS,
     NGX_HTTP_CLAUDE_SPAWNER_KEEPER,
+    NGX_HTTP_CLAUDE_SPAWNER_RECORD,
+    NGX_HTTP_CLAUDE_SPAWNER_LOCK,
     NGX_HTTP_CLAUDE_SPAWNER_SPAWNER
 } ngx_http_claude_spawner_stage_e;
 
@@ -55,24 +59,29 @@ typedef enum {
 
 
 /*
- * Followed by zero-terminated strings: binary, directory, argc arguments,
- * envc variables.
+ * Followed by zero-terminated strings: binary, directory, directory of
+ * transcripts or "", argc arguments, envc variables.  Without an argument it
+ * asks for a sweep of the directory of transcripts, and for no reply.
  */
 
 typedef struct {
-    uint64_t        id;
-    uint32_t        argc;
-    uint32_t        envc;
+    uint64_t                       id;
+    uint32_t                       argc;
+    uint32_t                       envc;
+    ngx_http_claude_record_ask_t   ask;
 } ngx_http_claude_spawner_request_t;
 
 
 typedef struct {
-    uint64_t        id;
-    uint64_t        start;     /* started */
-    int32_t         pid;       /* started */
-    uint32_t        type;
-    uint32_t        stage;     /* failed */
-    int32_t         code;      /* failed: errno; exited: wait status */
+    uint64_t                       id;
+    uint64_t                       start;     /* started */
+    int32_t                        pid;       /* started */
+    uint32_t                       type;
+    uint32_t                       stage;     /* failed */
+    int32_t                        code;      /* failed: errno; exited: wait
+                                                 status */
+    uint32_t                       resumed;   /* started: the record is it */
+    ngx_http_claude_record_t       record;
 } ngx_http_claude_spawner_reply_t;
 
 
@@ -104,7 +113,25 @@ typedef struct {
     char                             **argv;
     char                             **envp;
     ngx_http_claude_spawner_limit_t   *limits;
+
+    /* the session, if transcripts is not "" */
+    char                              *transcripts;
+    ngx_uint_t                         argc;
+    ngx_http_claude_record_ask_t       ask;
 } ngx_http_claude_keeper_t;
+
+
+/* the session of a keeper: its record, open and locked */
+typedef struct {
+    char                              *transcripts;
+    int                                directory;  /* open; -1: no session */
+    int                                fd;
+    char                               name[NGX_HTTP_CLAUDE_RECORD_NAME];
+    ngx_http_claude_record_t           record;
+    ngx_uint_t                         resumed;
+    struct timespec                    mtime;      /* of the transcript */
+    unsigned                           dated:1;    /* mtime is set */
+} ngx_http_claude_keeper_session_t;
 
 
 /*
@@ -130,6 +157,29 @@ void ngx_http_claude_spawner_process(ngx_cycle_t *cycle, void *data);
 
 /* the life of a forked keeper; _exit()s */
 void ngx_http_claude_keeper_process(ngx_http_claude_keeper_t *keeper);
+
+/*
+ * Opens the record of a session and waits for its lock, for seconds at most,
+ * decides whether the session is resumed or begins, and sets the last two
+ * arguments accordingly.  NGX_OK; NGX_ERROR, with *stage and errno; does not
+ * return when nobody wants the CLI any more.
+ */
+ngx_int_t ngx_http_claude_keeper_session_open(
+    ngx_http_claude_keeper_t *keeper,
+    ngx_http_claude_keeper_session_t *session, uint32_t *stage);
+
+/* takes what was written to the lifeline */
+void ngx_http_claude_keeper_session_read(ngx_http_claude_keeper_t *keeper,
+    ngx_http_claude_keeper_session_t *session);
+
+/* the CLI is about to end, and has ended: its last words are no new use */
+void ngx_http_claude_keeper_session_ending(
+    ngx_http_claude_keeper_session_t *session);
+void ngx_http_claude_keeper_session_ended(
+    ngx_http_claude_keeper_session_t *session);
+
+/* a process that deletes what is too old in a directory; _exit()s */
+void ngx_http_claude_keeper_sweep_process(char *transcripts, time_t ttl);
 
 /*
  * Sends SIGKILL to the children of the calling process, but for those that

@@ -97,6 +97,10 @@ typedef enum {
     NGX_HTTP_CLAUDE_FAIL_TOO_LARGE,         /* upstream 413 */
     NGX_HTTP_CLAUDE_FAIL_CONTEXT,
     NGX_HTTP_CLAUDE_FAIL_BUDGET,
+    NGX_HTTP_CLAUDE_FAIL_SESSION_GONE,      /* no process holds it */
+    NGX_HTTP_CLAUDE_FAIL_SESSION_BUSY,      /* another tree of nginx does */
+    NGX_HTTP_CLAUDE_FAIL_SESSION_MODEL,     /* it goes on with another one */
+    NGX_HTTP_CLAUDE_FAIL_SESSION_SYSTEM,    /* the same of the system text */
     NGX_HTTP_CLAUDE_FAILS
 } ngx_http_claude_fail_e;
 
@@ -121,6 +125,33 @@ typedef struct {
     uint64_t                             output;
     uint64_t                             thinking;  /* part of output */
 } ngx_http_claude_usage_t;
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_SESSION_ISSUED = 0,     /* an answer's name: lasts while
+                                               a process holds it */
+    NGX_HTTP_CLAUDE_SESSION_OWN             /* the client's: on disk, too */
+} ngx_http_claude_session_e;
+
+
+#define NGX_HTTP_CLAUDE_SESSION_LEN  20
+
+/* what a turn's session is to it */
+typedef struct {
+    ngx_http_claude_session_e            kind;
+    u_char                               hash[NGX_HTTP_CLAUDE_SESSION_LEN];
+                                                    /* of name and key */
+    u_char                               hint[NGX_HTTP_CLAUDE_SESSION_LEN];
+                                                    /* of a name that is only
+                                                       that, or zeroes */
+    char                                 id[37];    /* OWN: the CLI's id */
+    unsigned                             named:1;   /* by the client: turns
+                                                       of it have an order */
+    unsigned                             news:1;    /* only what is new */
+    unsigned                             system:1;  /* says its system text */
+    unsigned                             held:1;    /* the session goes on
+                                                       from this turn */
+} ngx_http_claude_turn_session_t;
 
 
 /*
@@ -193,6 +224,7 @@ struct ngx_http_claude_turn_s {
                                                            a tool wants it */
     ngx_str_t                            schema;     /* JSON, that the answer
                                                         has to satisfy, or "" */
+    ngx_http_claude_turn_session_t       session;
 
     /* the answer, set by the engine */
 
@@ -211,6 +243,8 @@ struct ngx_http_claude_turn_s {
 
     ngx_http_claude_process_t           *process;
     void                                *links;      /* of its chain */
+    ngx_uint_t                           before;     /* messages that the
+                                                        session had already */
     void                                *handover;   /* while it asks */
     ngx_uint_t                           asked;      /* other workers, for */
     ngx_queue_t                          waiting;    /* the engine's queue */

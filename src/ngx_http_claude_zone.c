@@ -60,6 +60,14 @@ static void zone_evict(ngx_http_claude_zone_t *zone,
 static void zone_give(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_want(ngx_http_claude_zone_shared_t *sh);
+static ngx_http_claude_zone_turn_t *zone_turn_next(
+    ngx_http_claude_zone_shared_t *sh);
+static ngx_uint_t zone_turn_may(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn);
+static ngx_uint_t zone_turn_free_session(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn);
+static ngx_uint_t zone_process_like(ngx_http_claude_zone_process_t *process,
+    ngx_http_claude_zone_idle_t *what);
 static void zone_grant(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
@@ -236,7 +244,8 @@ ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
 
 
 ngx_int_t
-ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row)
+ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_turn_session_t *session, ngx_int_t *row)
 {
     ngx_int_t                       rc, i;
     ngx_http_claude_zone_turn_t    *turn;
@@ -256,9 +265,20 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row)
         turn->process = -1;
         turn->needs = 0;
         turn->order = sh->order++;
+        turn->named = session->named;
+        turn->news = session->news;
+        turn->held = 0;
 
-        if (sh->waiting == 0 && sh->running < zone->max_running) {
+        if (turn->named) {
+            ngx_memcpy(turn->session, session->hash, sizeof(turn->session));
+        }
+
+        if (sh->running < zone->max_running && zone_turn_may(sh, turn)
+            && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
+        {
             turn->state = NGX_HTTP_CLAUDE_TURN_RUNNING;
+            turn->held = zone_turn_free_session(sh, turn);
+            session->held = turn->held;
             sh->running++;
             *row = i;
             rc = NGX_OK;
@@ -281,7 +301,8 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone, ngx_int_t *row)
 
 
 ngx_int_t
-ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row)
+ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row,
+    ngx_http_claude_turn_session_t *session)
 {
     ngx_int_t                     rc;
     ngx_http_claude_zone_turn_t  *turn;
@@ -293,6 +314,7 @@ ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone, ngx_int_t row)
 
     if (turn->state == NGX_HTTP_CLAUDE_TURN_GRANTED) {
         turn->state = NGX_HTTP_CLAUDE_TURN_RUNNING;
+        session->held = turn->held;
         rc = NGX_OK;
     }
 
@@ -436,7 +458,7 @@ ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
 
 ngx_int_t
 ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row,
-    u_char *tip, u_char *kin)
+    ngx_http_claude_zone_idle_t *what)
 {
     ngx_int_t                        rc;
     ngx_http_claude_zone_process_t  *process;
@@ -451,8 +473,11 @@ ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone, ngx_int_t row,
         rc = NGX_DECLINED;
 
     } else {
-        ngx_memcpy(process->tip, tip, sizeof(process->tip));
-        ngx_memcpy(process->kin, kin, sizeof(process->kin));
+        ngx_memcpy(process->tip, what->tip, sizeof(process->tip));
+        ngx_memcpy(process->kin, what->kin, sizeof(process->kin));
+        ngx_memcpy(process->first, what->first, sizeof(process->first));
+        ngx_memcpy(process->session, what->session, sizeof(process->session));
+        process->held = what->held;
         zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_IDLE);
         rc = NGX_OK;
     }
@@ -472,49 +497,80 @@ ngx_http_claude_zone_process_is_idle(ngx_http_claude_zone_t *zone,
 
 
 ngx_int_t
-ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone, u_char *tip,
-    u_char *kin, ngx_int_t *row, ngx_http_claude_zone_worker_t *worker)
+ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_idle_t *what, ngx_int_t *row,
+    ngx_http_claude_zone_worker_t *worker)
 {
     ngx_int_t                        rc;
-    ngx_uint_t                       i, j;
+    ngx_uint_t                       i;
     ngx_http_claude_zone_shared_t   *sh;
-    ngx_http_claude_zone_process_t  *process;
+    ngx_http_claude_zone_process_t  *process, *found;
 
     sh = zone->sh;
     rc = NGX_DECLINED;
+    found = NULL;
 
     zone_lock(zone);
 
-    for (i = 0; i < sh->processes_high && rc != NGX_OK; i++) {
+    for (i = 0; i < sh->processes_high; i++) {
         process = &sh->process[i];
 
-        if (process->state != NGX_HTTP_CLAUDE_PROCESS_IDLE
-            || process->owner == ngx_pid
-            || ngx_memcmp(process->kin, kin, sizeof(process->kin)) != 0
-            || (tip && ngx_memcmp(process->tip, tip, sizeof(process->tip))
-                       != 0))
+        if (process->state == NGX_HTTP_CLAUDE_PROCESS_IDLE
+            && process->owner != ngx_pid
+            && zone_process_like(process, what)
+            && (found == NULL
+                || (ngx_msec_int_t) (process->changed - found->changed) > 0))
         {
-            continue;
+            found = process;
         }
+    }
 
-        for (j = 0; j < sh->nworkers; j++) {
+    for (i = 0; found && i < sh->nworkers; i++) {
 
-            if (sh->workers[j].pid == process->owner) {
-                *worker = sh->workers[j];
-                *row = i;
+        if (sh->workers[i].pid == found->owner) {
+            *worker = sh->workers[i];
+            *row = found - sh->process;
 
-                process->taker = ngx_pid;
-                zone_process_state(process,
-                                   NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR);
-                rc = NGX_OK;
-                break;
-            }
+            found->taker = ngx_pid;
+            zone_process_state(found, NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR);
+            rc = NGX_OK;
+            break;
         }
     }
 
     zone_unlock(zone);
 
     return rc;
+}
+
+
+void
+ngx_http_claude_zone_session_evict(ngx_http_claude_zone_t *zone,
+    u_char *session, ngx_http_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                       i;
+    ngx_http_claude_zone_shared_t   *sh;
+    ngx_http_claude_zone_process_t  *process;
+
+    sh = zone->sh;
+
+    zone_lock(zone);
+
+    for (i = 0; i < sh->processes_high; i++) {
+        process = &sh->process[i];
+
+        if (process->state == NGX_HTTP_CLAUDE_PROCESS_IDLE
+            && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE
+            && ngx_memcmp(process->session, session,
+                          sizeof(process->session))
+               == 0)
+        {
+            zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_EVICTED);
+            zone_wake_add(sh, process->owner, wake);
+        }
+    }
+
+    zone_unlock(zone);
 }
 
 
@@ -1141,13 +1197,94 @@ zone_want(ngx_http_claude_zone_shared_t *sh)
 }
 
 
+/* the first in order of those that wait and may run; NULL: none */
+
+static ngx_http_claude_zone_turn_t *
+zone_turn_next(ngx_http_claude_zone_shared_t *sh)
+{
+    ngx_uint_t                    i;
+    ngx_http_claude_zone_turn_t  *turn, *first;
+
+    first = NULL;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        turn = &sh->turns[i];
+
+        if (turn->state == NGX_HTTP_CLAUDE_TURN_WAITING
+            && (first == NULL || turn->order < first->order)
+            && zone_turn_may(sh, turn))
+        {
+            first = turn;
+        }
+    }
+
+    return first;
+}
+
+
+/* as far as its session is concerned */
+
+static ngx_uint_t
+zone_turn_may(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn)
+{
+    return !turn->named || !turn->news || zone_turn_free_session(sh, turn);
+}
+
+
+/* whether no other turn goes on with the session */
+
+static ngx_uint_t
+zone_turn_free_session(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn)
+{
+    ngx_uint_t                    i;
+    ngx_http_claude_zone_turn_t  *other;
+
+    for (i = 0; turn->named && i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        if (other != turn
+            && other->state >= NGX_HTTP_CLAUDE_TURN_GRANTED && other->held
+            && other->named
+            && ngx_memcmp(other->session, turn->session,
+                          sizeof(turn->session))
+               == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+zone_process_like(ngx_http_claude_zone_process_t *process,
+    ngx_http_claude_zone_idle_t *what)
+{
+    return (what->kin == NULL
+            || ngx_memcmp(process->kin, what->kin, sizeof(process->kin)) == 0)
+           && (what->tip == NULL
+               || ngx_memcmp(process->tip, what->tip, sizeof(process->tip))
+                  == 0)
+           && (what->first == NULL
+               || ngx_memcmp(process->first, what->first,
+                             sizeof(process->first))
+                  == 0)
+           && (what->session == NULL
+               || ngx_memcmp(process->session, what->session,
+                             sizeof(process->session))
+                  == 0);
+}
+
+
 /* lets waiting turns run, in order of arrival, as far as the limit allows */
 
 static void
 zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
 {
-    ngx_uint_t                      i;
-    ngx_http_claude_zone_turn_t    *turn, *first;
+    ngx_http_claude_zone_turn_t    *first;
     ngx_http_claude_zone_shared_t  *sh;
 
     sh = zone->sh;
@@ -1155,23 +1292,14 @@ zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
     while (sh->waiting && sh->running < zone->max_running
            && wake->n < NGX_HTTP_CLAUDE_ZONE_WAKE)
     {
-        first = NULL;
-
-        for (i = 0; i < sh->turns_high; i++) {
-            turn = &sh->turns[i];
-
-            if (turn->state == NGX_HTTP_CLAUDE_TURN_WAITING
-                && (first == NULL || turn->order < first->order))
-            {
-                first = turn;
-            }
-        }
+        first = zone_turn_next(sh);
 
         if (first == NULL) {
             return;
         }
 
         first->state = NGX_HTTP_CLAUDE_TURN_GRANTED;
+        first->held = zone_turn_free_session(sh, first);
         sh->waiting--;
         sh->running++;
         zone_wake_add(sh, first->owner, wake);

@@ -63,6 +63,11 @@ typedef struct {
     uint64_t                         order;      /* of arrival */
     ngx_int_t                        process;    /* row reserved for it, -1 */
     ngx_uint_t                       needs;      /* waits for such a row */
+
+    u_char                           session[NGX_HTTP_CLAUDE_SESSION_LEN];
+    uint8_t                          named;      /* session is set */
+    uint8_t                          news;       /* must follow it */
+    uint8_t                          held;       /* goes on with it */
 } ngx_http_claude_zone_turn_t;
 
 
@@ -74,6 +79,10 @@ typedef struct {
     ngx_pid_t                        taker;      /* worker that asks for it */
     u_char                           tip[20];    /* link of all it holds */
     u_char                           kin[20];    /* profile and key */
+    u_char                           first[20];  /* link of the first
+                                                    message */
+    u_char                           session[NGX_HTTP_CLAUDE_SESSION_LEN];
+    ngx_uint_t                       held;       /* messages */
     ngx_msec_t                       changed;    /* when the state was, by
                                                     the monotonic clock */
     time_t                           since;      /* the same for people */
@@ -81,6 +90,16 @@ typedef struct {
     ngx_uint_t                       turns;
     ngx_http_claude_rung_e           rung;
 } ngx_http_claude_zone_process_t;
+
+
+/* what an idle process is, and what is looked for: NULL matches anything */
+typedef struct {
+    u_char                          *kin;
+    u_char                          *tip;
+    u_char                          *first;
+    u_char                          *session;
+    ngx_uint_t                       held;
+} ngx_http_claude_zone_idle_t;
 
 
 typedef struct ngx_http_claude_zone_shared_s  ngx_http_claude_zone_shared_t;
@@ -143,13 +162,17 @@ void ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
  * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
  * NGX_BUSY: the queue is full; NGX_ERROR: the table is.  *row names it from
  * now on.
+ *
+ * Of the turns of one session that was named only one at a time goes on with
+ * it, which is told by session->held: one that brings only what is new waits
+ * for that, one with a whole history does without.
  */
 ngx_int_t ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
-    ngx_int_t *row);
+    ngx_http_claude_turn_session_t *session, ngx_int_t *row);
 
 /* NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet */
 ngx_int_t ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone,
-    ngx_int_t row);
+    ngx_int_t row, ngx_http_claude_turn_session_t *session);
 
 /* the turn is over, in whatever state; the next in order are granted */
 void ngx_http_claude_zone_turn_leave(ngx_http_claude_zone_t *zone,
@@ -191,25 +214,29 @@ ngx_int_t ngx_http_claude_zone_process_claim(ngx_http_claude_zone_t *zone,
     ngx_int_t row);
 
 /*
- * A process is idle.  tip: link of the conversation that it holds; kin: of
- * whom it may serve.  NGX_DECLINED: a turn waits for its row, it is to be
- * ended.
+ * A process is idle.  what: link of the conversation that it holds (tip) and
+ * of its beginning (first), of whom it may serve (kin), and its session.
+ * NGX_DECLINED: a turn waits for its row, it is to be ended.
  */
 ngx_int_t ngx_http_claude_zone_process_idle(ngx_http_claude_zone_t *zone,
-    ngx_int_t row, u_char *tip, u_char *kin);
+    ngx_int_t row, ngx_http_claude_zone_idle_t *what);
 
 /* whether it still is, for all that is known here; no lock is taken */
 ngx_uint_t ngx_http_claude_zone_process_is_idle(ngx_http_claude_zone_t *zone,
     ngx_int_t row);
 
 /*
- * Asks for an idle process of another worker that has that tip (or, with tip
- * NULL, that kin): NGX_OK, *row and the *worker to be told; NGX_DECLINED:
- * there is none.
+ * Asks for an idle process of another worker that is like that, the one that
+ * was used last: NGX_OK, *row and the *worker to be told; NGX_DECLINED: there
+ * is none.
  */
 ngx_int_t ngx_http_claude_zone_process_ask(ngx_http_claude_zone_t *zone,
-    u_char *tip, u_char *kin, ngx_int_t *row,
+    ngx_http_claude_zone_idle_t *what, ngx_int_t *row,
     ngx_http_claude_zone_worker_t *worker);
+
+/* idle processes of a session, of any worker, are to be ended */
+void ngx_http_claude_zone_session_evict(ngx_http_claude_zone_t *zone,
+    u_char *session, ngx_http_claude_zone_wake_t *wake);
 
 /* asks no more.  NGX_DECLINED: too late, it has been given */
 ngx_int_t ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,

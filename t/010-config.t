@@ -44,6 +44,10 @@ my %places = (
     claude_env               => ['A=b C=d', 'hsl'],
     claude_env_file          => ['$DIR/env', 'hsl'],
     claude_args              => ['--debug x', 'hsl'],
+    claude_tools             => ['Read Grep', 'hsl'],
+    claude_permission_mode   => ['plan', 'hsl'],
+    claude_mcp_config        => ['$DIR/mcp.json', 'hsl'],
+    claude_session_ttl       => ['1h', 'h'],
     claude_working_directory => ['/tmp', 'hsl'],
     claude_default_model     => ['opus', 'hsl'],
     claude_fallback_model    => ['haiku', 'hsl'],
@@ -57,7 +61,8 @@ my %places = (
 
 sub files {
     my ($dir) = @_;
-    for (['keys', "# keys\nx:sk-x\n"], ['env', "# env\nX=y\n"]) {
+    for (['keys', "# keys\nx:sk-x\n"], ['env', "# env\nX=y\n"],
+         ['mcp.json', '{"mcpServers":{}}']) {
         open my $fh, '>', "$dir/$_->[0]" or die;
         print $fh $_->[1];
     }
@@ -231,6 +236,25 @@ refused('an environment file with a line that is none',
         server => sprintf($openai, 'claude_env_file $DIR/env;'),
         prepare => sub { open my $fh, '>', "$_[0]/env";
                          print $fh "A=b\nnothing here\n" });
+refused('names of tools beside none', qr/takes no names beside/,
+        server => sprintf($openai, 'claude_tools none Read;'));
+refused('a tool that looks like an argument', qr/none, default or names/,
+        server => sprintf($openai, 'claude_tools --model;'));
+refused('a permission mode that the CLI does not have',
+        qr/must be acceptEdits, auto/,
+        server => sprintf($openai, 'claude_permission_mode yolo;'));
+refused('a file of MCP servers that is not there',
+        qr/claude_mcp_config: ".*nothing\.json" cannot be found/,
+        server => sprintf($openai, 'claude_mcp_config $DIR/nothing.json;'));
+refused('a directory as a file of MCP servers', qr/claude_mcp_config: .*not a/,
+        server => sprintf($openai, 'claude_mcp_config $DIR;'));
+refused('sessions that last no time', qr/claude_session_ttl must be/,
+        http => 'claude_session_ttl 0;');
+refused('a working directory with a path too long for the CLI',
+        qr/claude_working_directory: .* more than 200/,
+        server => sprintf($openai, 'claude_working_directory $DIR/'
+                                   . 'd' x 201 . ';'),
+        prepare => sub { mkdir "$_[0]/" . 'd' x 201 });
 refused('two endpoints in one location', qr/conflicts/,
         server => 'location /v1/ { claude_openai; claude_health; }');
 refused('an endpoint with an argument', qr/invalid number of arguments/,

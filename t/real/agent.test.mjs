@@ -192,7 +192,9 @@ describe('the agent is kept from', { concurrency: 3 }, () => {
                 const answer = await ask({ tool_use: [{ name: 'Bash', input: { command: 'id' } }, { name: 'Read', input: { file_path: '/etc/passwd' } }] }, messages);
                 failed(answer, 502, 'cli_failed');
                 await answeredOnce(use.server);
-                onlyAsked(use.server, messages);
+                const [first] = use.server.stub.requests;
+                assert.deepEqual(conversation(first), messages.map(({ role, content }) => [role, content]));
+                assert.deepEqual(first.body.tools ?? [], []);
             });
 
             test('a prompt that is too long is context_length_exceeded, and is not compacted', async () => {

@@ -1,0 +1,109 @@
+
+/*
+ * The driver: answers of a CLI with tools of its own.
+ *
+ * Between two messages of the model the CLI uses its tools.  The client gets
+ * what the model says in all of them as one text, the usage is the sum, and
+ * the CLI's result is the end, not the first stop reason.
+ */
+
+
+#include "ngx_http_claude_driver_private.h"
+
+
+#define driver_agent_is(s, text)                                              \
+    ((s)->len == sizeof(text) - 1                                             \
+     && ngx_memcmp((s)->data, text, sizeof(text) - 1) == 0)
+
+
+/* the model goes on after the CLI has used its tools */
+
+void
+driver_agent_next(ngx_http_claude_process_t *process)
+{
+    ngx_http_claude_usage_t  *sum, *usage;
+
+    sum = &process->earlier;
+    usage = &process->turn->usage;
+
+    sum->input += usage->input;
+    sum->cache_read += usage->cache_read;
+    sum->cache_creation += usage->cache_creation;
+    sum->output += usage->output;
+    sum->thinking += usage->thinking;
+
+    ngx_memzero(usage, sizeof(ngx_http_claude_usage_t));
+
+    process->parted = process->texted;
+}
+
+
+/* text follows the text of a message before */
+
+void
+driver_agent_part(ngx_http_claude_process_t *process)
+{
+    static u_char  part[] = "\n\n";
+
+    ngx_http_claude_link_add(&process->answer, part, 2);
+
+    process->turn->handlers->text(process->turn, part, 2);
+}
+
+
+/* 0: the result is no answer */
+
+ngx_uint_t
+driver_agent_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line)
+{
+    double                    cost;
+    ngx_str_t                *subtype;
+    ngx_http_claude_link_t    link;
+    ngx_http_claude_turn_t   *turn;
+
+    turn = process->turn;
+    subtype = &line->string[NGX_HTTP_CLAUDE_CLI_S_SUBTYPE];
+
+    if (!turn->is_started) {
+        return 0;
+    }
+
+    if (driver_agent_is(subtype, "error_max_turns") && process->texted) {
+
+        /* --max-turns in claude_args */
+
+        turn->stop = NGX_HTTP_CLAUDE_STOP_LENGTH;
+
+    } else if (line->is_error || !driver_agent_is(subtype, "success")) {
+        return 0;
+    }
+
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_TOOL) {
+        turn->stop = NGX_HTTP_CLAUDE_STOP_END;
+    }
+
+    driver_agent_next(process);
+    turn->usage = process->earlier;
+
+    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
+
+    if (cost >= process->spent) {
+        turn->cost = cost - process->spent;
+    }
+
+    ngx_http_claude_link_end(&process->answer, &link);
+
+    if (driver_hold(process, &link, 0) != NGX_OK) {
+        process->doubtful = 1;
+    }
+
+    process->phase = DRIVER_SETTLING;
+
+    turn->is_finished = 1;
+    turn->handlers->finished(turn);
+
+    driver_settled(process);
+
+    return 1;
+}

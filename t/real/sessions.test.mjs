@@ -1,0 +1,473 @@
+/*
+ * Sessions with the real CLI: what X-Session-Id continues and for how long, what reaches the model
+ * then, and what of it lies on disk. The names of the client's own are UUIDs; a name that an answer
+ * gave lasts while a process holds the conversation.
+ */
+
+import { after, before, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { KEY, OTHER_KEY, SLOW, endChild, isAlive, sleep, spawnTied, waitFor } from './lib/server.mjs';
+import { ask, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
+
+const NGINX = process.env.TEST_NGINX_BINARY ?? 'nginx';
+
+/* A turn that has to succeed, with its rung and the session of the answer. */
+async function turn(server, session, content, more = {}) {
+    const messages = Array.isArray(content) ? content : [user(content)];
+    const answer = await ask(server, {
+        messages, ...more, headers: { ...(session ? { 'x-session-id': session } : {}), ...more.headers },
+    });
+    assert.equal(answer.status, 200, JSON.stringify(answer.error));
+    assert.equal(answer.error, undefined, JSON.stringify(answer.error));
+    return { ...answer, ...await logged(server, answer.tag) };
+}
+
+/* What the model was last asked, without the CLI's own entries. */
+const asked = (server) => conversation(server.stub.requests.at(-1)).map(([role, ...texts]) => [role, texts.join('')]);
+const lastSystem = (server) => systemTexts(server.stub.requests.at(-1)).at(-1);
+
+/* Pairs as `said` puts them: said('a', 'b') is a and its echo, and the question b. */
+const said = (...texts) => texts.flatMap((text, i) => (
+    i + 1 < texts.length ? [['user', text], ['assistant', `echo: ${text}`]] : [['user', text]]));
+
+/* The files that sessions have left: transcripts and records. */
+function onDisk(server) {
+    const projects = join(server.dir, 'home/.claude/projects');
+    if (!existsSync(projects)) return [];
+    return readdirSync(projects).flatMap((dir) => readdirSync(join(projects, dir)).map((name) => join(projects, dir, name)));
+}
+const transcripts = (server) => onDisk(server).filter((name) => name.endsWith('.jsonl'));
+const records = (server) => onDisk(server).filter((name) => name.endsWith('.nginx'));
+
+/* Ends all idle processes, as claude_idle_timeout does, without waiting for it. */
+async function endIdle(server) {
+    const rows = await rowsIn(server, 'idle');
+    for (const { pid } of rows) process.kill(pid, 'SIGTERM');
+    await waitFor('idle processes to end', () => rows.every(({ pid }) => !isAlive(pid)));
+    await waitFor('their rows to go', async () => {
+        const { processes } = await server.status();
+        return !processes.some(({ pid }) => rows.some((row) => row.pid === pid));
+    });
+}
+
+const DEFAULTS = 'claude_warm 0; claude_max_concurrent 6; claude_max_processes 8;';
+
+/* ---------------------------------------------------------------------------------------- */
+
+describe("a client's own UUID", () => {
+    let server;
+    let workers;
+
+    before(async () => {
+        server = await startEngine({ http: DEFAULTS });
+        await waitFor('both workers', () => server.workers().length === 2);
+        workers = await workerAgents(server);
+    });
+    after(() => server?.end());
+
+    test('begins with the first message and goes on with only new ones', async () => {
+        const id = randomUUID();
+        const first = await turn(server, id, 'a');
+        assert.deepEqual(asked(server), said('a'));
+        const second = await turn(server, id, 'b');
+        assert.deepEqual(asked(server), said('a', 'b'));
+        const third = await turn(server, id, 'c');
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+        assert.deepEqual([first, second, third].map(({ rung }) => rung), ['cold', 'live', 'live']);
+    });
+
+    test('whatever worker it lands on', async () => {
+        const id = randomUUID();
+        const rungs = [];
+        for (let i = 0; i < 6; i++) {
+            const { agent } = workers[i % 2];
+            rungs.push((await turn(server, id, `m${i}`, { agent })).rung);
+        }
+        assert.deepEqual(asked(server), said('m0', 'm1', 'm2', 'm3', 'm4', 'm5'));
+        assert.deepEqual(rungs.slice(1), Array(5).fill('live'));
+    });
+
+    test('after its process has ended by --resume, and live again then', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a', { messages: [system('Be brief.'), user('a')] });
+        await endIdle(server);
+        const resumed = await turn(server, id, 'b');
+        assert.equal(resumed.rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+        assert.equal(lastSystem(server), 'Be brief.');
+        assert.equal((await turn(server, id, 'c')).rung, 'live');
+        await endIdle(server);
+        assert.equal((await turn(server, id, 'd')).rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b', 'c', 'd'));
+    });
+
+    test('a whole history wins, and the session goes on from it', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        await turn(server, id, [user('x'), assistant('y'), user('z')]);
+        const history = [['user', 'x'], ['assistant', 'y'], ['user', 'z']];
+        assert.deepEqual(asked(server), history);
+        await turn(server, id, 'more');
+        const more = [...history, ['assistant', 'echo: z'], ['user', 'more']];
+        assert.deepEqual(asked(server), more);
+        await endIdle(server);
+        assert.equal((await turn(server, id, 'still')).rung, 'resumed');
+        assert.deepEqual(asked(server), [...more, ['assistant', 'echo: more'], ['user', 'still']]);
+    });
+
+    test('a whole history that the transcript holds is resumed, another one begins anew', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        await endIdle(server);
+        const same = await turn(server, id, [user('a'), assistant('echo: a'), user('b')]);
+        assert.equal(same.rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+        await endIdle(server);
+        const other = await turn(server, id, [user('a'), assistant('edited'), user('b')]);
+        assert.equal(other.rung, 'cold');
+        assert.deepEqual(asked(server), [['user', 'a'], ['assistant', 'edited'], ['user', 'b']]);
+        await turn(server, id, 'c');
+        assert.deepEqual(asked(server).at(-1), ['user', 'c']);
+        assert.equal(asked(server).length, 5);
+    });
+
+    test('after a resume an earlier message can be edited', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        await endIdle(server);
+        await turn(server, id, 'b');
+        await turn(server, id, [user('a, edited'), assistant('other'), user('b')]);
+        assert.deepEqual(asked(server), [['user', 'a, edited'], ['assistant', 'other'], ['user', 'b']]);
+        await turn(server, id, 'c');
+        assert.equal(asked(server).length, 5);
+    });
+
+    test('two requests at once: one after the other, both in the conversation', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const both = await Promise.all([turn(server, id, 'left'), turn(server, id, 'right')]);
+        assert.deepEqual(both.map(({ rung }) => rung), ['live', 'live']);
+        const all = asked(server);
+        assert.equal(all.length, 5);
+        assert.deepEqual([all[2][1], all[4][1]].sort(), ['left', 'right']);
+        assert.deepEqual(all[3], ['assistant', `echo: ${all[2][1]}`]);
+    });
+
+    test('the first two at once: one begins the session, the other one follows', async () => {
+        const id = randomUUID();
+        await Promise.all([turn(server, id, 'one', { agent: workers[0].agent }),
+            turn(server, id, 'two', { agent: workers[1].agent })]);
+        assert.equal(asked(server).length, 3);
+    });
+
+    test('a whole history does not wait for a turn of the session, nor disturb it', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const slow = turn(server, id, scripted({ deltas: ['slow'], first_ms: 4000 }));
+        await waitFor('the slow turn', async () => (await server.status()).turns.running === 1);
+        const whole = await turn(server, id, [user('p'), assistant('q'), user('r')]);
+        assert.deepEqual(asked(server), [['user', 'p'], ['assistant', 'q'], ['user', 'r']]);
+        assert.equal((await server.status()).turns.running, 1, 'the slow one still runs');
+        assert.equal(whole.content, 'echo: r');
+        await slow;
+        await turn(server, id, 'b');
+        assert.equal(asked(server)[0][1], 'a');
+        assert.equal(asked(server).length, 5);
+    });
+
+    test('names of different keys never meet', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'mine');
+        const other = await turn(server, id, 'yours', { key: OTHER_KEY });
+        assert.equal(other.rung, 'cold');
+        assert.deepEqual(asked(server), said('yours'));
+        await turn(server, id, 'mine again');
+        assert.deepEqual(asked(server), said('mine', 'mine again'));
+        const ids = transcripts(server).map((name) => /([-0-9a-f]{36})\.jsonl$/.exec(name)[1]);
+        assert.ok(!ids.includes(id));
+        assert.ok(ids.every((text) => /^.{14}5/.test(text)), String(ids));
+    });
+
+    test('a turn that its client left is not in the conversation', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        await ask(server, {
+            messages: [user(scripted({ deltas: ['never', ' more'], gap_ms: 3000 }))], leave: 'first',
+            headers: { 'x-session-id': id },
+        });
+        const next = await turn(server, id, 'b');
+        assert.equal(next.rung, 'live');
+        assert.deepEqual(asked(server), said('a', 'b'));
+    });
+
+    test('nor one whose process was killed in its midst', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const killed = ask(server, {
+            messages: [user(scripted({ deltas: ['never', ' more'], gap_ms: 3000 }))],
+            headers: { 'x-session-id': id },
+        });
+        const [row] = await waitFor('it to run', async () => {
+            const rows = await rowsIn(server, 'busy');
+            return rows.length && rows;
+        });
+        await sleep(300);
+        process.kill(row.pid, 'SIGKILL');
+        const answer = await killed;
+        assert.equal(answer.error.code, 'cli_failed');
+        const next = await turn(server, id, 'b');
+        assert.equal(next.rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+    });
+
+    test('another model or system text needs the whole history', async () => {
+        const id = randomUUID();
+        await turn(server, id, [system('Be brief.'), user('a')]);
+        for (const resumed of [false, true]) {
+            if (resumed) await endIdle(server);
+            const model = await ask(server, { model: 'opus', messages: [user('b')], headers: { 'x-session-id': id } });
+            assert.equal(model.status, 400);
+            assert.equal(model.error.param, 'model');
+            assert.equal(model.error.code, 'session_model');
+            const text = await ask(server, {
+                messages: [system('Be long.'), user('b')], headers: { 'x-session-id': id },
+            });
+            assert.equal(text.status, 400);
+            assert.equal(text.error.code, 'session_system');
+        }
+        await turn(server, id, [system('Be brief.'), user('b')]);
+        assert.deepEqual(asked(server), said('a', 'b'));
+        const whole = [system('Be long.'), user('a'), assistant('echo: a'), user('b')];
+        await turn(server, id, whole, { model: 'opus' });
+        assert.equal(lastSystem(server), 'Be long.');
+        await turn(server, id, 'c', { model: 'opus' });
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+    });
+
+    test('its process is for nothing else', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const { pid } = (await rowsIn(server, 'idle')).sort((a, b) => b.age - a.age).at(-1);
+        await turn(server, undefined, 'somebody else');
+        await turn(server, undefined, [user('a'), assistant('echo: a'), user('without a name')]);
+        const row = (await server.status()).processes.find((one) => one.pid === pid);
+        assert.equal(row?.turns, 1);
+    });
+
+    test('transcript and record are readable by nobody else', async () => {
+        const files = onDisk(server);
+        assert.ok(files.length >= 2);
+        for (const name of files) assert.equal(statSync(name).mode & 0o077, 0, name);
+    });
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+describe('a name that an answer gave', () => {
+    let server;
+    let workers;
+
+    before(async () => {
+        server = await startEngine({ http: DEFAULTS, server: 'add_header X-Rung $claude_process;' });
+        await waitFor('both workers', () => server.workers().length === 2);
+        workers = await workerAgents(server);
+    });
+    after(() => server?.end());
+
+    /* The session id is in the head of the answer. */
+    async function named(content, options = {}) {
+        const answer = await server.chat({ messages: [user(content)] }, options);
+        assert.equal(answer.status, 200, answer.text);
+        return answer.headers['x-session-id'];
+    }
+
+    test('goes on with only new messages, on any worker', async () => {
+        const id = await named('a');
+        for (const [i, { agent }] of [...workers, ...workers].entries()) {
+            assert.equal((await turn(server, id, `m${i}`, { agent })).rung, 'live');
+        }
+        assert.deepEqual(asked(server), said('a', 'm0', 'm1', 'm2', 'm3'));
+    });
+
+    test('and with a whole history, which keeps the name', async () => {
+        const id = await named('a');
+        await turn(server, id, [user('a'), assistant('echo: a'), user('b')]);
+        await turn(server, id, 'c');
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+    });
+
+    test('is gone with its process: 410', async () => {
+        const id = await named('a');
+        await endIdle(server);
+        const answer = await server.chat({ messages: [user('b')] }, { headers: { 'x-session-id': id } });
+        assert.equal(answer.status, 410);
+        assert.equal(answer.json.error.code, 'session_expired');
+        assert.equal(answer.json.error.type, 'invalid_request_error');
+        assert.equal(answer.headers['x-should-retry'], 'false');
+        await turn(server, id, [user('a'), assistant('echo: a'), user('b')]);
+        assert.deepEqual(asked(server), said('a', 'b'));
+    });
+
+    test('is gone when the process serves another conversation', async () => {
+        await endIdle(server);
+        const id = await named('a', { headers: {} });
+        await turn(server, undefined, 'something else', {});
+        const rows = await rowsIn(server, 'idle');
+        const answer = await server.chat({ messages: [user('b')] }, { headers: { 'x-session-id': id } });
+        assert.equal(answer.status, rows.length > 1 ? 200 : 410);
+    });
+
+    test('another key knows nothing of it', async () => {
+        const id = await named('a secret');
+        const other = await turn(server, id, 'what was it?', { key: OTHER_KEY });
+        assert.deepEqual(asked(server), said('what was it?'));
+        assert.equal(other.status, 200);
+    });
+
+    test('two at once follow each other', async () => {
+        const id = await named('a');
+        await Promise.all(workers.map(({ agent }, i) => turn(server, id, `at once ${i}`, { agent })));
+        assert.equal(asked(server).length, 5);
+    });
+
+    test('nothing of it is on disk', () => {
+        const own = onDisk(server);
+        assert.equal(own.filter((name) => !/[0-9a-f-]{14}5[0-9a-f]{3}-/.test(name)).length, 0, String(own));
+    });
+
+    test('a name that is no UUID is neither continued nor kept', async () => {
+        const one = await server.chat({ messages: [user('a')] }, { headers: { 'x-session-id': 'ses_0123' } });
+        assert.notEqual(one.headers['x-session-id'], 'ses_0123');
+        await turn(server, 'ses_0123', 'b');
+        assert.deepEqual(asked(server), said('b'));
+    });
+});
+
+/* ---------------------------------------------------------------------------------------- */
+
+/* Ends with its test, a worker that was killed or not. */
+async function started(t, options) {
+    const server = await startEngine(options);
+    t.after(() => endKilled(server));
+    return server;
+}
+
+describe('over reload, restart and time', () => {
+    test('a session outlives reload and restart, an issued name the reload of its process does not', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const old = server.workers();
+        server.nginx.kill('SIGHUP');
+        await waitFor('new workers', () => server.workers().every((pid) => !old.includes(pid)), 10000 * SLOW);
+        assert.equal((await turn(server, id, 'b')).rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+
+        await endChild(server.nginx);
+        server.nginx = spawnTied(NGINX, ['-e', join(server.dir, 'error.log'), '-p', `${server.dir}/`,
+            '-c', join(server.dir, 'nginx.conf')], { stdio: ['ignore', 'inherit', 'inherit'], env: process.env });
+        await waitFor('nginx again', () => server.request('GET', '/health').then(() => true, () => false), 10000 * SLOW);
+        assert.equal((await turn(server, id, 'c')).rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+    });
+
+    test('a reload in the midst of a turn: the next one waits for it and goes on', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        const slow = turn(server, id, scripted({ deltas: ['slow'], first_ms: 4000 }));
+        await waitFor('the slow turn', async () => (await server.status()).turns.running === 1);
+        const old = server.workers();
+        server.nginx.kill('SIGHUP');
+        await waitFor('new workers', () => server.workers().some((pid) => !old.includes(pid)), 10000 * SLOW);
+        await waitFor('one that answers', () => server.request('GET', '/health', { headers: { connection: 'close' } })
+            .then(({ headers }) => !old.includes(Number(headers['x-worker']))), 10000 * SLOW);
+        const next = await turn(server, id, 'b');
+        assert.equal((await slow).content, 'slow');
+        assert.equal(next.rung, 'resumed');
+        assert.equal(asked(server).length, 5);
+        assert.equal(asked(server)[3][1], 'slow');
+    });
+
+    test('a killed worker takes no session along', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        await waitFor('both workers', () => server.workers().length === 2);
+        const workers = await workerAgents(server);
+        const id = randomUUID();
+        await turn(server, id, 'a', { agent: workers[0].agent });
+        process.kill(workers[0].pid, 'SIGKILL');
+        const next = await turn(server, id, 'b', { agent: workers[1].agent });
+        assert.equal(next.rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+    });
+
+    test('after claude_session_ttl it is forgotten, its files are deleted', async (t) => {
+        const server = await started(t, { http: `${DEFAULTS} claude_session_ttl 2s;` });
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        assert.equal(transcripts(server).length, 1);
+        await waitFor('its process to end', async () => (await server.status()).processes.length === 0, 10000 * SLOW);
+        await waitFor('its files to go', () => onDisk(server).length === 0, 10000 * SLOW);
+        assert.equal((await turn(server, id, 'b')).rung, 'cold');
+        assert.deepEqual(asked(server), said('b'));
+    });
+
+    test('a transcript that is too old is not resumed though it is still there', async (t) => {
+        const server = await started(t, { http: `${DEFAULTS} claude_session_ttl 1h;` });
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        await endIdle(server);
+        const [file] = transcripts(server);
+        const past = Date.now() / 1000 - 7200;
+        utimesSync(file, past, past);
+        assert.equal((await turn(server, id, 'b')).rung, 'cold');
+        assert.deepEqual(asked(server), said('b'));
+    });
+
+    test('the end of its process is no use of a session', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        await turn(server, randomUUID(), 'a');
+        const [file] = transcripts(server);
+        await sleep(500);
+        const before = statSync(file);
+        server.nginx.kill('SIGHUP');
+        await waitFor('its last words', () => statSync(file).size > before.size, 10000 * SLOW);
+        await waitFor('the time of its last turn', () => statSync(file).mtimeMs === before.mtimeMs, 10000 * SLOW);
+    });
+
+    test("people's own transcripts in that place are left alone", async (t) => {
+        const server = await started(t, { http: `${DEFAULTS} claude_session_ttl 1s;` });
+        await turn(server, randomUUID(), 'a');
+        const [file] = transcripts(server);
+        const mine = join(file, '..', `${randomUUID()}.jsonl`);
+        writeFileSync(mine, '{}\n');
+        utimesSync(mine, 1, 1);
+        await waitFor('the session to go', () => !existsSync(file), 10000 * SLOW);
+        assert.ok(existsSync(mine));
+        assert.equal(readFileSync(mine, 'utf8'), '{}\n');
+        assert.equal(records(server).length, 0);
+    });
+
+    test('two trees of nginx: what one holds the other one waits for, and gets', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        const second = await startEngine({ http: DEFAULTS, env: { HOME: join(server.dir, 'home') } });
+        try {
+            const id = randomUUID();
+            await turn(server, id, 'a');
+            const busy = await ask(second, { messages: [user('b')], headers: { 'x-session-id': id } });
+            assert.equal(busy.status, 409);
+            assert.equal(busy.error.code, 'session_busy');
+            const waiting = turn(second, id, 'c');
+            await sleep(500);
+            await endIdle(server);
+            assert.equal((await waiting).rung, 'resumed');
+            assert.deepEqual(asked(second), said('a', 'c'));
+        } finally {
+            await second.end();
+        }
+    });
+});
