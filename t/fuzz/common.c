@@ -406,5 +406,8 @@ fuzz_request(ngx_pool_t *pool)
     fuzz_check(ngx_http_claude_turn_init(&fake->chat.turn, pool, &fake->log)
                == NGX_OK);
 
+    fake->profile.transcripts = "/";
+    fake->chat.turn.profile = &fake->profile;
+
     return fake;
 }

@@ -92,6 +92,7 @@ typedef struct {
     ngx_log_t                     log;
     ngx_http_core_loc_conf_t      clcf;
     ngx_http_claude_loc_conf_t    lcf;
+    ngx_http_claude_profile_t     profile;
     ngx_http_claude_ctx_t         ctx;
     ngx_http_claude_chat_t        chat;
     ngx_http_complex_value_t      model;
