@@ -18,9 +18,13 @@
 
 /* what other workers are asked for, in this order */
 #define ENGINE_ASK_TIP      0          /* the conversation itself */
-#define ENGINE_ASK_KIN      1          /* any process of the key */
-#define ENGINE_ASK_WARM     2          /* one that is nobody's yet */
-#define ENGINE_ASK_NOTHING  3
+#define ENGINE_ASK_FIRST    1          /* one that began in the same way */
+#define ENGINE_ASK_KIN      2          /* any process of the key */
+#define ENGINE_ASK_WARM     3          /* one that is nobody's yet */
+#define ENGINE_ASK_NOTHING  4
+
+/* a history of fewer messages is replayed sooner than a process is fetched */
+#define ENGINE_ASK_HISTORY  3
 
 
 /* between two sweeps, msec */
@@ -38,6 +42,7 @@ static void engine_begin(ngx_http_claude_turn_t *turn,
     ngx_http_claude_process_t *process, ngx_http_claude_rung_e rung,
     ngx_uint_t keep);
 static ngx_uint_t engine_is_own(ngx_http_claude_turn_t *turn);
+static ngx_int_t engine_ask_first(ngx_http_claude_turn_t *turn);
 static ngx_int_t engine_ask(ngx_http_claude_turn_t *turn);
 static void engine_wait(ngx_http_claude_turn_t *turn);
 static void engine_unwait(ngx_http_claude_turn_t *turn);
@@ -426,11 +431,45 @@ engine_reuse(ngx_http_claude_turn_t *turn)
         return NGX_OK;
     }
 
+    if (turn->asked == ENGINE_ASK_FIRST
+        && (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_REWOUND) == NGX_OK
+            || engine_ask_first(turn) == NGX_OK))
+    {
+        return NGX_OK;
+    }
+
     if (engine_local(turn, NGX_HTTP_CLAUDE_RUNG_WARM) == NGX_OK) {
         return NGX_OK;
     }
 
     return engine_ask(turn);
+}
+
+
+/* NGX_OK: another worker seems to have a longer or branched history */
+
+static ngx_int_t
+engine_ask_first(ngx_http_claude_turn_t *turn)
+{
+    u_char                       kin[20];
+    ngx_http_claude_link_t      *links;
+    ngx_http_claude_zone_idle_t  what;
+
+    turn->asked++;
+
+    if (turn->messages.nelts < ENGINE_ASK_HISTORY) {
+        return NGX_DECLINED;
+    }
+
+    links = turn->links;
+
+    ngx_memzero(&what, sizeof(ngx_http_claude_zone_idle_t));
+
+    ngx_http_claude_pool_kin(turn->profile, turn->tenant, NULL, kin);
+    what.kin = kin;
+    what.first = links[1].hash;
+
+    return ngx_http_claude_handover_ask(turn, &what);
 }
 
 

@@ -195,6 +195,19 @@ describe('rungs', () => {
         assert.ok(!answer.done && !answer.finish);
     });
 
+    test('an edited message on another worker: its process comes, and is cut', async () => {
+        const one = talk(server);
+        for (const text of ['u1', 'u2', 'u3']) await one.say(`${text} moved`, { agent: workers[0].agent });
+        const before = (await server.status()).handed;
+        const edited = await turn(server, {
+            agent: workers[1].agent, messages: [...one.messages.slice(0, 4), user('u3 moved and edited')],
+        });
+        assert.deepEqual([edited.rung, edited.worker], ['rewound', workers[1].pid]);
+        assert.equal((await server.status()).handed, before + 1);
+        assert.deepEqual(conversation(askedAbout(server, 'u3 moved and edited')[0]).map(([, text]) => text),
+            ['u1 moved', 'echo: u1 moved', 'u2 moved', 'echo: u2 moved', 'u3 moved and edited']);
+    });
+
     test('workers hand the process on: live on each side', async () => {
         const one = talk(server);
         await one.say('zero', { agent: workers[0].agent });

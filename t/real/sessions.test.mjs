@@ -7,7 +7,8 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KEY, OTHER_KEY, SLOW, endChild, isAlive, sleep, spawnTied, waitFor } from './lib/server.mjs';
 import { ask, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
@@ -453,8 +454,11 @@ describe('over reload, restart and time', () => {
     });
 
     test('two trees of nginx: what one holds the other one waits for, and gets', async (t) => {
-        const server = await started(t, { http: DEFAULTS });
-        const second = await startEngine({ http: DEFAULTS, env: { HOME: join(server.dir, 'home') } });
+        /* the transcripts' place follows from HOME and from the directory that the CLI runs in */
+        const directory = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'work-'));
+        const http = `${DEFAULTS} claude_working_directory "${directory}";`;
+        const server = await started(t, { http });
+        const second = await startEngine({ http, env: { HOME: join(server.dir, 'home') } });
         try {
             const id = randomUUID();
             await turn(server, id, 'a');
