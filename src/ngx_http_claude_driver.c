@@ -431,7 +431,11 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
     if (keep < process->held.nelts) {
 
-        driver_session_unrecord(process);
+        /* a question without the results of its calls is not on record yet */
+
+        if (!turn->session.news) {
+            driver_session_unrecord(process);
+        }
 
         if (driver_rewind(process, keep) != NGX_OK) {
             return NGX_ERROR;

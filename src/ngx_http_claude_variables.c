@@ -7,6 +7,7 @@
 
 #include "ngx_http_claude_variables.h"
 #include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_engine.h"
 
@@ -55,6 +56,9 @@ static ngx_http_variable_t  variables[] = {
 
     { ngx_string("claude_error"), NULL, variable_error, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("claude_conversation"), NULL,
+      ngx_http_claude_conversation_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };

@@ -188,6 +188,53 @@ sub is_error {
     $s->stop;
 }
 
+# nodes.conf: $claude_conversation, hashed over nodes
+
+{
+    my @port = (port(7), port(8));
+    my $node = join ' ', map { "server { listen 127.0.0.1:$_; location / { "
+                               . "client_max_body_size 32m; "
+                               . "return 200 'node $_'; } }" } @port;
+    my $zone = 'claude_zone claude:1m; claude_api_key sk-node;';
+    my $s = recipe('nodes.conf', workers => 1, more => $node,
+                   http => $zone, replace => [
+        ['127.0.0.1:8001', "127.0.0.1:$port[0]"],
+        ['127.0.0.1:8002', "127.0.0.1:$port[1]"],
+    ]);
+    my $ask = sub {
+        my ($key, @messages) = @_;
+        my @list = map { my ($role, $text) = @$_;
+                         { role => $role, content => $text } } @messages;
+        return $s->send(POST => "/v1/chat/completions", key => $key,
+                        body => json->encode({ messages => \@list }))
+               ->rest->{body};
+    };
+    my @later = ([assistant => 'a'], [user => 'and then?']);
+    my (%seen, $same);
+
+    for my $i (1 .. 24) {
+        my @first = ([system => 's'], [user => "question $i"]);
+        my $at = $ask->('sk-one', @first);
+        $seen{$at}++;
+        $same++ if $ask->('sk-one', @first, @later) eq $at
+                   && $ask->('sk-one', @first, [assistant => 'edited'],
+                             [user => 'else']) eq $at;
+    }
+
+    is($same, 24, 'all turns of a conversation go to one node');
+    is(join(' ', sort keys %seen), "node $port[0] node $port[1]",
+       'and conversations to both');
+
+    my %by_key = map { $ask->("sk-$_", [user => 'the same']) => 1 } 1 .. 24;
+    is(scalar keys %by_key, 2, 'the same words of others are others');
+    my %by_system = map { $ask->('sk-one', [system => $_], [user => 'hi'])
+                          => 1 } 1 .. 24;
+    is(scalar keys %by_system, 2, 'so are other system texts');
+    like($ask->('sk-one', [user => 'x' x 5_000_000]), qr/^node/,
+         'a body that went to a file has a node, too');
+    $s->stop;
+}
+
 # satisfy any on a location with keys: a key is asked for all the same
 
 {
