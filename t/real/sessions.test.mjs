@@ -251,8 +251,9 @@ describe("a client's own UUID", () => {
 
     test('its process is for nothing else', async () => {
         const id = randomUUID();
+        const before = (await server.status()).processes.map((one) => one.pid);
         await turn(server, id, 'a');
-        const { pid } = (await rowsIn(server, 'idle')).sort((a, b) => b.age - a.age).at(-1);
+        const [{ pid }] = (await server.status()).processes.filter((one) => !before.includes(one.pid) && one.turns === 1);
         await turn(server, undefined, 'somebody else');
         await turn(server, undefined, [user('a'), assistant('echo: a'), user('without a name')]);
         const row = (await server.status()).processes.find((one) => one.pid === pid);
