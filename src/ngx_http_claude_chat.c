@@ -181,6 +181,7 @@ chat_init(ngx_http_claude_chat_t *chat)
 
     chat->created = ngx_time();
     chat->text.last = &chat->text.first;
+    chat->thoughts.last = &chat->thoughts.first;
 
     /* x-request-id is unique, so part of it is good for this, too */
 
@@ -314,13 +315,33 @@ chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
 }
 
 
-/* shown only to clients that ask for reasoning, which is not there yet */
+/* shown only to clients that ask for reasoning */
 
 static void
 chat_thinking(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
 {
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, turn->log, 0,
-                   "claude: %uz bytes of thinking", len);
+    ngx_http_claude_chat_t *chat = turn->data;
+
+    if (!chat->reasoning) {
+        return;
+    }
+
+    if (!chat->streamed) {
+
+        if (ngx_http_claude_chat_keep(chat, &chat->thoughts, p, len)
+            != NGX_OK)
+        {
+            chat->stream.failed = 1;
+        }
+
+        return;
+    }
+
+    chat_chunk_open(chat);
+    chat_write(chat, "{\"reasoning_content\":");
+    ngx_http_claude_stream_escape(&chat->stream, p, len);
+    chat_write(chat, "}");
+    chat_chunk_close(chat, NULL);
 }
 
 

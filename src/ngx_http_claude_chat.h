@@ -45,6 +45,7 @@ typedef struct {
 
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
+    unsigned                   reasoning:1;    /* thinking is shown */
     unsigned                   functions:1;    /* the older kind of tools */
     unsigned                   single:1;       /* no parallel calls */
 
@@ -62,6 +63,7 @@ typedef struct {
 
     /* whole */
     ngx_http_claude_chat_text_t  text;
+    ngx_http_claude_chat_text_t  thoughts;
     ngx_array_t                calls;          /* of chat_call_t */
 } ngx_http_claude_chat_t;
 

@@ -52,6 +52,8 @@ static ngx_int_t request_stop(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
+static ngx_int_t request_effort(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
 static ngx_int_t request_unsupported(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_uint_t request_is(ngx_http_claude_json_t *node, const char *text);
@@ -84,6 +86,7 @@ ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
         || (rc = request_limits(chat, body)) != NGX_OK
         || (rc = request_stop(chat, body)) != NGX_OK
         || (rc = request_sampling(chat, body)) != NGX_OK
+        || (rc = request_effort(chat, body)) != NGX_OK
         || (rc = ngx_http_claude_chat_tools(chat, body)) != NGX_OK
         || (rc = request_messages(chat, body)) != NGX_OK)
     {
@@ -667,6 +670,59 @@ request_sampling(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
             chat->turn.top_p = node->value;
         }
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Who asks for effort asks for reasoning, and gets to see it.  The models
+ * cannot all be kept from thinking, so none of it is as little as there is.
+ */
+
+static ngx_int_t
+request_effort(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_json_t  *node;
+
+    static struct {
+        const char                *name;
+        ngx_http_claude_effort_e   effort;
+        ngx_uint_t                 reasoning;
+    } efforts[] = {
+        { "none",    NGX_HTTP_CLAUDE_EFFORT_LOW,    0 },
+        { "minimal", NGX_HTTP_CLAUDE_EFFORT_LOW,    0 },
+        { "low",     NGX_HTTP_CLAUDE_EFFORT_LOW,    1 },
+        { "medium",  NGX_HTTP_CLAUDE_EFFORT_MEDIUM, 1 },
+        { "high",    NGX_HTTP_CLAUDE_EFFORT_HIGH,   1 },
+        { "xhigh",   NGX_HTTP_CLAUDE_EFFORT_XHIGH,  1 },
+        { "max",     NGX_HTTP_CLAUDE_EFFORT_MAX,    1 },
+        { NULL, 0, 0 }
+    };
+
+    node = request_field(body, "reasoning_effort");
+
+    if (node == NULL) {
+        return NGX_OK;
+    }
+
+    for (i = 0; efforts[i].name; i++) {
+        if (request_is(node, efforts[i].name)) {
+            break;
+        }
+    }
+
+    if (efforts[i].name == NULL) {
+        return request_error(chat, "reasoning_effort",
+                             "'reasoning_effort' must be one of none, minimal, "
+                             "low, medium, high, xhigh and max.");
+    }
+
+    chat->turn.effort = efforts[i].effort;
+    chat->reasoning = efforts[i].reasoning;
+    chat->turn.summarized = chat->reasoning
+                  && ngx_http_claude_models_adaptive(&chat->turn.model);
 
     return NGX_OK;
 }

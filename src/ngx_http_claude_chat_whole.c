@@ -156,6 +156,12 @@ whole_message(whole_t *whole)
         whole_print(whole, "null");
     }
 
+    if (chat->thoughts.length) {
+        whole_print(whole, ",\"reasoning_content\":\"");
+        whole_text(whole, &chat->thoughts);
+        whole_print(whole, "\"");
+    }
+
     if (chat->ncalls) {
         whole_calls(whole);
     }

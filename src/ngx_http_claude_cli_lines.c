@@ -23,9 +23,25 @@
     }
 
 
-/* the CLI merges objects, so its own output_config.effort stays */
+/* in the place of the CLI's own, whose display is "updates" */
+#define CLI_THINKING                                                          \
+    ",\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"}"
+
+/* the CLI merges this object, so its own output_config.effort stays */
 #define CLI_FORMAT                                                            \
     ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
+
+
+/* by ngx_http_claude_effort_e */
+
+static ngx_str_t  cli_efforts[] = {
+    ngx_string("null"),
+    ngx_string("\"low\""),
+    ngx_string("\"medium\""),
+    ngx_string("\"high\""),
+    ngx_string("\"xhigh\""),
+    ngx_string("\"max\"")
+};
 
 
 static ngx_int_t cli_extra_body(ngx_http_claude_process_t *process,
@@ -94,8 +110,18 @@ ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,
         return NGX_ERROR;
     }
 
-    put("{\"subtype\":\"apply_flag_settings\",\"settings\":{\"env\":"
-        "{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"");
+    put("{\"subtype\":\"apply_flag_settings\",\"settings\":"
+        "{\"effortLevel\":");
+
+    if (ngx_http_claude_process_put(process,
+                                    cli_efforts[turn->effort].data,
+                                    cli_efforts[turn->effort].len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    put(",\"env\":{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"");
 
     if (turn->max_tokens) {
         p = ngx_sprintf(buf, "%i", turn->max_tokens);
@@ -321,7 +347,7 @@ cli_extra_body(ngx_http_claude_process_t *process,
 
     if (turn->stops.nelts == 0 && turn->temperature.len == 0
         && turn->top_p.len == 0 && turn->tools_json.len == 0
-        && turn->schema.len == 0)
+        && turn->schema.len == 0 && !turn->summarized)
     {
         put("\"\"");
         return NGX_OK;
@@ -331,7 +357,8 @@ cli_extra_body(ngx_http_claude_process_t *process,
                  "\"tools\":,\"tool_choice\":}")
           + turn->temperature.len + turn->top_p.len
           + turn->tools_json.len + turn->tool_choice.len
-          + sizeof(CLI_FORMAT "}}") + turn->schema.len;
+          + sizeof(CLI_FORMAT "}}") + turn->schema.len
+          + sizeof(CLI_THINKING);
 
     for (i = 0; i < turn->stops.nelts; i++) {
         len += ngx_http_claude_json_escaped_max(stop[i].len) + 1;
@@ -379,6 +406,10 @@ cli_extra_body(ngx_http_claude_process_t *process,
         p = cli_copy(p, CLI_FORMAT);
         p = ngx_cpymem(p, turn->schema.data, turn->schema.len);
         p = cli_copy(p, "}}");
+    }
+
+    if (turn->summarized && !turn->thoughtless) {
+        p = cli_copy(p, CLI_THINKING);
     }
 
     *p++ = '}';

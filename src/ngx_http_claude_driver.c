@@ -519,7 +519,8 @@ driver_pending(ngx_http_claude_process_t *process,
 uint64_t
 driver_knobs(ngx_http_claude_turn_t *turn)
 {
-    return ((uint64_t) turn->max_tokens << 1) | turn->thoughtless;
+    return ((uint64_t) turn->max_tokens << 8) | (turn->effort << 1)
+           | turn->thoughtless;
 }
 
 

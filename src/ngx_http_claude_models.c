@@ -19,6 +19,7 @@
 #define MODELS_CREATED  1709251200
 
 
+static ngx_uint_t models_version(ngx_str_t *model);
 static ngx_uint_t models_claude(ngx_str_t *name);
 static ngx_int_t models_names(ngx_http_request_t *r, ngx_array_t *names);
 static u_char *models_entry(u_char *p, ngx_str_t *name);
@@ -365,58 +366,92 @@ models_entry(u_char *p, ngx_str_t *name)
 ngx_uint_t
 ngx_http_claude_models_force(ngx_str_t *model)
 {
+    ngx_uint_t  version;
+
+    if (ngx_strlcasestrn(model->data, model->data + model->len,
+                         (u_char *) "haiku", 4))
+    {
+        return 1;
+    }
+
+    version = models_version(model);
+
+    return version && version < 505;
+}
+
+
+/* the models before 4.6 think within a budget, and say what they think */
+
+ngx_uint_t
+ngx_http_claude_models_adaptive(ngx_str_t *model)
+{
+    ngx_uint_t  version;
+
+    version = models_version(model);
+
+    return version == 0 || version >= 406;
+}
+
+
+/*
+ * "claude-opus-4-6" gives 406, "claude-3-7-sonnet-20250219" 307, an alias 0,
+ * as does a family whose numbers count otherwise.
+ */
+
+static ngx_uint_t
+models_version(ngx_str_t *model)
+{
     u_char      *p, *last;
-    ngx_uint_t   i, major, minor;
+    ngx_uint_t   i, n, part[2];
 
     static ngx_str_t  families[] = {
         ngx_string("claude-opus-"),
         ngx_string("claude-sonnet-"),
+        ngx_string("claude-haiku-"),
+        ngx_string("claude-"),
         ngx_null_string
     };
 
     last = model->data + model->len;
 
-    if (ngx_strlcasestrn(model->data, last, (u_char *) "haiku", 4)) {
-        return 1;
-    }
-
-    /* claude-3-7-sonnet and older ones */
-
-    if (model->len > 7 && ngx_strncmp(model->data, "claude-", 7) == 0
-        && model->data[7] >= '1' && model->data[7] <= '9')
-    {
-        return 1;
-    }
-
     for (i = 0; families[i].len; i++) {
 
-        if (model->len <= families[i].len
-            || ngx_strncmp(model->data, families[i].data, families[i].len)
-               != 0)
-        {
-            continue;
-        }
-
         p = model->data + families[i].len;
-        major = 0;
-        minor = 0;
 
-        while (p < last && *p >= '0' && *p <= '9') {
-            major = major * 10 + (*p++ - '0');
-        }
-
-        /* eight digits there are a date */
-
-        if (last - p > 1 && *p == '-' && (last - p < 9 || p[3] == '-'
-                                          || p[2] == '-'))
+        if (model->len > families[i].len && *p >= '0' && *p <= '9'
+            && ngx_strncmp(model->data, families[i].data, families[i].len)
+               == 0)
         {
-            for (p++; p < last && *p >= '0' && *p <= '9'; p++) {
-                minor = minor * 10 + (*p - '0');
-            }
+            break;
         }
-
-        return major < 5 || (major == 5 && minor < 5);
     }
 
-    return 0;
+    if (families[i].len == 0) {
+        return 0;
+    }
+
+    part[0] = 0;
+    part[1] = 0;
+
+    /* a number of more than two digits is a date */
+
+    for (i = 0; i < 2 && p < last && *p >= '0' && *p <= '9'; i++) {
+
+        for (n = 0; p + n < last && p[n] >= '0' && p[n] <= '9'; n++) {
+            /* void */
+        }
+
+        if (n > 2) {
+            break;
+        }
+
+        part[i] = (n == 2) ? (p[0] - '0') * 10 + (p[1] - '0') : p[0] - '0';
+        p += n;
+
+        if (p < last && *p == '-') {
+            p++;
+        }
+    }
+
+    return part[0] * 100 + part[1];
 }

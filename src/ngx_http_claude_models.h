@@ -41,5 +41,8 @@ ngx_int_t ngx_http_claude_models_handler(ngx_http_request_t *r,
  */
 ngx_uint_t ngx_http_claude_models_force(ngx_str_t *model);
 
+/* whether it decides by itself how much to think; the same source */
+ngx_uint_t ngx_http_claude_models_adaptive(ngx_str_t *model);
+
 
 #endif /* _NGX_HTTP_CLAUDE_MODELS_H_INCLUDED_ */

@@ -80,6 +80,17 @@ typedef enum {
 } ngx_http_claude_stop_e;
 
 
+/* how much the model is to think about its answer */
+typedef enum {
+    NGX_HTTP_CLAUDE_EFFORT_DEFAULT = 0,     /* the model's own */
+    NGX_HTTP_CLAUDE_EFFORT_LOW,
+    NGX_HTTP_CLAUDE_EFFORT_MEDIUM,
+    NGX_HTTP_CLAUDE_EFFORT_HIGH,
+    NGX_HTTP_CLAUDE_EFFORT_XHIGH,
+    NGX_HTTP_CLAUDE_EFFORT_MAX
+} ngx_http_claude_effort_e;
+
+
 /* why a turn failed, in the terms of the engine; errors.c gives them HTTP's */
 typedef enum {
     NGX_HTTP_CLAUDE_FAIL_INTERNAL = 0,
@@ -220,8 +231,11 @@ struct ngx_http_claude_turn_s {
     ngx_str_t                            temperature;   /* JSON number or "" */
     ngx_str_t                            top_p;
     ngx_msec_t                           timeout;    /* without any line */
+    ngx_http_claude_effort_e             effort;
     unsigned                             thoughtless:1; /* a forced choice of
                                                            a tool wants it */
+    unsigned                             summarized:1;  /* thinking is to be
+                                                           told in words */
     ngx_str_t                            schema;     /* JSON, that the answer
                                                         has to satisfy, or "" */
     ngx_http_claude_turn_session_t       session;
