@@ -29,6 +29,7 @@ static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
 static void chat_started(ngx_http_claude_turn_t *turn);
 static void chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+static void chat_content(ngx_http_claude_chat_t *chat, u_char *p, size_t len);
 static void chat_thinking(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
 static void chat_call(ngx_http_claude_turn_t *turn, ngx_str_t *id,
     ngx_str_t *name);
@@ -298,6 +299,22 @@ chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
         return;
     }
 
+    if (chat->object.wanted
+        && ngx_http_claude_chat_object(chat, &p, &len) != NGX_OK)
+    {
+        chat->stream.failed = 1;
+        return;
+    }
+
+    if (len) {
+        chat_content(chat, p, len);
+    }
+}
+
+
+static void
+chat_content(ngx_http_claude_chat_t *chat, u_char *p, size_t len)
+{
     if (!chat->streamed) {
 
         if (ngx_http_claude_chat_keep(chat, &chat->text, p, len) != NGX_OK) {
@@ -544,14 +561,41 @@ chat_finished(ngx_http_claude_turn_t *turn)
 {
     ngx_http_claude_chat_t *chat = turn->data;
 
+    u_char  *p;
+    size_t   len;
+
     if (chat->forced) {
         (void) chat_forced(chat);
+    }
+
+    if (chat->object.wanted) {
+
+        /* all that there is, if it has no object in it */
+
+        len = 0;
+
+        if (ngx_http_claude_chat_object(chat, &p, &len) == NGX_OK && len) {
+            chat_content(chat, p, len);
+        }
+    }
+
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_REFUSAL && turn->refusal.len == 0) {
+        ngx_str_set(&turn->refusal, "The model refused to answer.");
     }
 
     /* a whole one waits the few milliseconds until its cost is known */
 
     if (!chat->streamed) {
         return;
+    }
+
+    if (turn->refusal.len) {
+        chat_chunk_open(chat);
+        chat_write(chat, "{\"refusal\":");
+        ngx_http_claude_stream_escape(&chat->stream, turn->refusal.data,
+                                      turn->refusal.len);
+        chat_write(chat, "}");
+        chat_chunk_close(chat, NULL);
     }
 
     chat_chunk_open(chat);

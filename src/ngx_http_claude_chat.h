@@ -36,6 +36,19 @@ typedef struct {
 } ngx_http_claude_chat_call_t;
 
 
+/* of an answer that is to be one JSON object: what is around it is left out */
+typedef struct {
+    ngx_str_t                  held;           /* before the object */
+    ngx_uint_t                 depth;
+    unsigned                   wanted:1;
+    unsigned                   begun:1;
+    unsigned                   done:1;
+    unsigned                   in_string:1;
+    unsigned                   escaped:1;
+    unsigned                   plain:1;        /* there is none: as it is */
+} ngx_http_claude_chat_object_t;
+
+
 typedef struct {
     ngx_http_claude_ctx_t     *ctx;
     ngx_http_claude_turn_t     turn;
@@ -45,6 +58,7 @@ typedef struct {
 
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
+    ngx_http_claude_chat_object_t  object;     /* json_object */
     unsigned                   reasoning:1;    /* thinking is shown */
     unsigned                   functions:1;    /* the older kind of tools */
     unsigned                   single:1;       /* no parallel calls */
@@ -100,6 +114,14 @@ const char *ngx_http_claude_chat_finish(ngx_http_claude_chat_t *chat);
 
 /* the usage object; the room at p is of that length */
 u_char *ngx_http_claude_chat_usage(u_char *p, ngx_http_claude_usage_t *usage);
+
+/*
+ * In chat_object.c: the part of a piece of text that is the object's, or, with
+ * no text, what was held back and turned out to be all that there is.  NGX_
+ * ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat,
+    u_char **p, size_t *len);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CHAT_H_INCLUDED_ */

@@ -60,8 +60,13 @@ ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
         return format_schema(chat, format);
     }
 
+    if (format_is(&type->value, "json_object")) {
+        chat->object.wanted = 1;
+        return NGX_OK;
+    }
+
     return format_error(chat, "response_format.type", "'response_format.type' "
-                        "must be one of text and json_schema.");
+                        "must be one of text, json_object and json_schema.");
 }
 
 

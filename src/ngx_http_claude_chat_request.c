@@ -43,6 +43,7 @@ static ngx_int_t request_text(request_place_t *place, ngx_uint_t system,
 static ngx_int_t request_part(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_http_claude_json_t *part);
 static ngx_int_t request_system(request_place_t *place);
+static ngx_int_t request_object(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_conversation(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_stream(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
@@ -457,7 +458,7 @@ request_system(request_place_t *place)
     if (place->system.len) {
         place->chat->turn.system = place->system;
         place->chat->turn.session.system = 1;
-        return NGX_OK;
+        return request_object(place->chat);
     }
 
     if (ngx_http_complex_value(r, lcf->system_prompt,
@@ -472,6 +473,39 @@ request_system(request_place_t *place)
     if (request_blank(&place->chat->turn.system)) {
         ngx_str_set(&place->chat->turn.system, "You are a helpful assistant.");
     }
+
+    return request_object(place->chat);
+}
+
+
+/* the model is told of json_object in the system text, and nowhere else */
+
+static ngx_int_t
+request_object(ngx_http_claude_chat_t *chat)
+{
+    u_char     *p;
+    ngx_str_t  *system;
+
+    static ngx_str_t  words = ngx_string("\n\nAnswer with one JSON object and "
+                                         "nothing else: no text before or "
+                                         "after it, no code fence.");
+
+    if (!chat->object.wanted) {
+        return NGX_OK;
+    }
+
+    system = &chat->turn.system;
+
+    p = ngx_pnalloc(chat->turn.pool, system->len + words.len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memcpy(p, system->data, system->len);
+    ngx_memcpy(p + system->len, words.data, words.len);
+
+    system->data = p;
+    system->len += words.len;
 
     return NGX_OK;
 }

@@ -166,7 +166,14 @@ whole_message(whole_t *whole)
         whole_calls(whole);
     }
 
-    whole_print(whole, ",\"refusal\":null,\"annotations\":[]}");
+    if (chat->turn.refusal.len) {
+        whole_print(whole, ",\"refusal\":");
+        whole_string(whole, &chat->turn.refusal);
+        whole_print(whole, ",\"annotations\":[]}");
+
+    } else {
+        whole_print(whole, ",\"refusal\":null,\"annotations\":[]}");
+    }
 }
 
 

@@ -58,7 +58,7 @@ struct ngx_http_claude_cli_reader_s {
 enum {
     N_ROOT = 0, N_EVENT, N_DELTA, N_BLOCK, N_EMESSAGE, N_EMUSAGE, N_EUSAGE,
     N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RPC, N_PARAMS, N_META,
-    N_RESPONSE, N_RESPONSE2, N_LEAVES
+    N_RESPONSE, N_RESPONSE2, N_DETAILS, N_LEAVES
 };
 
 #define branch(parent, name)                                                  \
@@ -92,6 +92,7 @@ static const cli_node_t  cli_nodes[] = {
     branch(N_PARAMS, "_meta"),
     branch(N_ROOT, "response"),
     branch(N_RESPONSE, "response"),
+    branch(N_DELTA, "stop_details"),
 
     string(N_ROOT, "type", TYPE),
     string(N_ROOT, "subtype", SUBTYPE),
@@ -115,6 +116,7 @@ static const cli_node_t  cli_nodes[] = {
     string(N_DELTA, "thinking", TEXT),
     string(N_DELTA, "partial_json", TEXT),
     string(N_DELTA, "stop_reason", STOP_REASON),
+    string(N_DETAILS, "explanation", EXPLANATION),
     string(N_BLOCK, "type", BLOCK_TYPE),
     string(N_BLOCK, "id", BLOCK_ID),
     string(N_BLOCK, "name", BLOCK_NAME),

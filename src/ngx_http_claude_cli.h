@@ -53,6 +53,8 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_S_BLOCK_NAME,       /* event.content_block.name */
     NGX_HTTP_CLAUDE_CLI_S_DELTA_TYPE,       /* event.delta.type */
     NGX_HTTP_CLAUDE_CLI_S_STOP_REASON,      /* event.delta.stop_reason */
+    NGX_HTTP_CLAUDE_CLI_S_EXPLANATION,      /* event.delta.stop_details.
+                                               explanation */
     NGX_HTTP_CLAUDE_CLI_S_PARENT,           /* parent_tool_use_id */
     NGX_HTTP_CLAUDE_CLI_S_QUESTION,         /* user_message_uuid */
     NGX_HTTP_CLAUDE_CLI_S_ERROR,            /* error of an assistant line */

@@ -419,6 +419,11 @@ driver_stop(ngx_http_claude_process_t *process,
 
     turn->stop = ngx_http_claude_cli_stop(reason);
 
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_REFUSAL) {
+        turn->refusal = driver_words(turn,
+                          &line->string[NGX_HTTP_CLAUDE_CLI_S_EXPLANATION]);
+    }
+
     if (process->calls.nelts && turn->stop <= NGX_HTTP_CLAUDE_STOP_SEQUENCE) {
         turn->stop = NGX_HTTP_CLAUDE_STOP_TOOL;
     }

@@ -244,6 +244,7 @@ struct ngx_http_claude_turn_s {
 
     ngx_http_claude_usage_t              usage;
     ngx_http_claude_stop_e               stop;
+    ngx_str_t                            refusal;    /* why, or empty */
     ngx_http_claude_fail_e               fail;
     ngx_str_t                            reason;     /* for the client */
     ngx_str_t                            words;      /* the log, instead */
