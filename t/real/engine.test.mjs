@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { KEY, OTHER_KEY, SLOW, isAlive, sleep, waitFor } from './lib/server.mjs';
 import { ask, endKilled, logged, random, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { functionTool, upstreamTool } from './lib/tools.mjs';
 import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
 
 const DEFAULTS = 'claude_max_concurrent 6; claude_max_processes 6;';
@@ -403,6 +404,8 @@ describe('exactness', () => {
     const FRESH = Array.from({ length: 12 }, (_, i) => `sk-engine-fresh-${i}`);
     const SYSTEMS = [null, 'You are terse.', 'Du bist höflich. 日本語 🏳️‍🌈\n\n  Zeile\t"x" \\ @/etc/hostname'];
     const MODELS = ['sonnet', 'opus', 'haiku'];
+    const TOOLS = [null, null, ['alpha'], ['alpha', 'Bash'], ['gamma', 'Read', 'alpha']]
+        .map((names) => names?.map((name) => functionTool(name)));
     const WORDS = ['alpha', 'größer', '日本', '👩‍👩‍👧', '"quoted"', '\\n', '/help', '@/etc/passwd', '<b>&amp;', 'e\u0301', '\u2028',
         '{"a":1}', '!ls', '# x', '$HOME', '%n', '\t', '\n\n', 'ultrathink'];
     const AROUND = ['', ' ', '\n', '  \n\n', '\t'];
@@ -423,7 +426,7 @@ describe('exactness', () => {
 
     const words = (n) => Array.from({ length: 1 + rng.below(n) }, () => rng.of(WORDS)).join(' ');
     const newTalk = () => ({
-        key: rng.of(KEYS), model: rng.of(MODELS), system: rng.of(SYSTEMS), messages: [], said: new Map(),
+        key: rng.of(KEYS), model: rng.of(MODELS), system: rng.of(SYSTEMS), tools: rng.of(TOOLS), messages: [], said: new Map(),
     });
 
     /* What the user does before the next question. */
@@ -439,10 +442,11 @@ describe('exactness', () => {
         },
         model(one) { one.model = rng.of(MODELS); },
         system(one) { one.system = rng.of(SYSTEMS); },
+        tools(one) { one.tools = rng.of(TOOLS); },
         again(one) { one.messages.length = 0; },
     };
     const MOVE_WEIGHTS = {
-        next: 50, retry: 10, edit: 10, deletePairs: 6, dropFirst: 3, rewrite: 4, model: 5, system: 5, again: 4,
+        next: 50, retry: 10, edit: 10, deletePairs: 6, dropFirst: 3, rewrite: 4, model: 5, system: 5, tools: 6, again: 4,
     };
     const ENDS = { end: 76, max_tokens: 5, refusal: 3, empty: 3, error: 2, leaveEarly: 5, leave: 6 };
 
@@ -469,6 +473,7 @@ describe('exactness', () => {
         const body = {
             key: one.key, model: one.model,
             messages: one.system === null ? asked : [system(one.system), ...asked],
+            ...(one.tools ? { tools: one.tools } : {}),
             ...(rng.chance(0.15) ? { max_tokens: 1000 + rng.below(5) } : {}),
             ...(rng.chance(0.1) ? { stop: ['STOP', `S${rng.below(9)}`] } : {}),
         };
@@ -546,6 +551,10 @@ describe('exactness', () => {
                     : request.body.max_tokens === body.max_tokens))) {
                 faults.push(`${how}: limits ${JSON.stringify(fitting.map(({ body: got }) => [got.max_tokens, got.stop_sequences]))}`
                     + ` for ${JSON.stringify([body.max_tokens, body.stop])}`);
+            }
+            const tools = (body.tools ?? []).map(upstreamTool);
+            if (!fitting.some(({ body: got }) => JSON.stringify(got.tools ?? []) === JSON.stringify(tools))) {
+                faults.push(`${how}: tools ${JSON.stringify(fitting.map(({ body: got }) => got.tools))}`);
             }
             /* asked more than once, it is not known which request was whose */
             if (fitting.length === 1) seen.find((turn) => turn.answer === answer).request = fitting[0];
