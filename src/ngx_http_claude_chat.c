@@ -29,6 +29,7 @@ static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
 static void chat_started(ngx_http_claude_turn_t *turn);
 static void chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
+static void chat_said(ngx_http_claude_chat_t *chat, u_char *p, size_t len);
 static void chat_content(ngx_http_claude_chat_t *chat, u_char *p, size_t len);
 static void chat_thinking(ngx_http_claude_turn_t *turn, u_char *p, size_t len);
 static void chat_call(ngx_http_claude_turn_t *turn, ngx_str_t *id,
@@ -294,12 +295,36 @@ chat_text(ngx_http_claude_turn_t *turn, u_char *p, size_t len)
 {
     ngx_http_claude_chat_t *chat = turn->data;
 
+    size_t      keep;
+    ngx_str_t   held;
+    ngx_uint_t  stopped;
+
     if (chat->forced) {
         chat_forced_text(chat, p, len);
         return;
     }
 
-    if (chat->object.wanted
+    if (chat->stops.nelts == 0) {
+        chat_said(chat, p, len);
+        return;
+    }
+
+    stopped = ngx_http_claude_chat_stops(chat, p, len, &held, &keep);
+
+    chat_said(chat, held.data, held.len);
+    chat_said(chat, p, keep);
+
+    if (stopped) {
+        chat->stops.nelts = 0;
+        ngx_http_claude_turn_stop(turn);
+    }
+}
+
+
+static void
+chat_said(ngx_http_claude_chat_t *chat, u_char *p, size_t len)
+{
+    if (len && chat->object.wanted
         && ngx_http_claude_chat_object(chat, &p, &len) != NGX_OK)
     {
         chat->stream.failed = 1;
@@ -561,11 +586,17 @@ chat_finished(ngx_http_claude_turn_t *turn)
 {
     ngx_http_claude_chat_t *chat = turn->data;
 
-    u_char  *p;
-    size_t   len;
+    u_char     *p;
+    size_t      len;
+    ngx_str_t   held;
 
     if (chat->forced) {
         (void) chat_forced(chat);
+    }
+
+    if (chat->stops.nelts) {
+        ngx_http_claude_chat_stops_end(chat, &held);
+        chat_said(chat, held.data, held.len);
     }
 
     if (chat->object.wanted) {

@@ -36,6 +36,13 @@ typedef struct {
 } ngx_http_claude_chat_call_t;
 
 
+/* a stop sequence that the provider does not take */
+typedef struct {
+    ngx_str_t                  text;
+    ngx_uint_t                 matched;        /* bytes of it, so far */
+} ngx_http_claude_chat_stop_t;
+
+
 /* of an answer that is to be one JSON object: what is around it is left out */
 typedef struct {
     ngx_str_t                  held;           /* before the object */
@@ -59,6 +66,7 @@ typedef struct {
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
     ngx_http_claude_chat_object_t  object;     /* json_object */
+    ngx_array_t                stops;          /* of chat_stop_t */
     unsigned                   reasoning:1;    /* thinking is shown */
     unsigned                   functions:1;    /* the older kind of tools */
     unsigned                   single:1;       /* no parallel calls */
@@ -122,6 +130,22 @@ u_char *ngx_http_claude_chat_usage(u_char *p, ngx_http_claude_usage_t *usage);
  */
 ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat,
     u_char **p, size_t *len);
+
+/*
+ * In chat_stops.c: looks for the stop sequences of the chat in a piece of
+ * text.  What goes out is *held, from before, then *keep bytes of the piece.
+ * Returns whether one was found: the answer ends there.
+ */
+ngx_uint_t ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat,
+    u_char *p, size_t len, ngx_str_t *held, size_t *keep);
+
+/* adds one, not empty.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat,
+    ngx_str_t *text);
+
+/* what was held back at the end of the text */
+void ngx_http_claude_chat_stops_end(ngx_http_claude_chat_t *chat,
+    ngx_str_t *held);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CHAT_H_INCLUDED_ */

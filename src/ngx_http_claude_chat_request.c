@@ -637,16 +637,23 @@ request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     for ( /* void */ ; node; node = node->next) {
 
         if (node->type != NGX_HTTP_CLAUDE_JSON_STRING
-            || chat->turn.stops.nelts == REQUEST_STOPS)
+            || node->value.len == 0
+            || chat->turn.stops.nelts + chat->stops.nelts == REQUEST_STOPS)
         {
             return request_error(chat, "stop", "'stop' must be a string or an "
                                  "array of up to 4 strings.");
         }
 
         if (request_blank(&node->value)) {
-            return request_error(chat, "stop", "'stop' has a sequence of only "
-                                 "white space, which the model's provider "
-                                 "does not take.");
+
+            /* the provider takes none of these */
+
+            if (ngx_http_claude_chat_stops_add(chat, &node->value) != NGX_OK)
+            {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            continue;
         }
 
         stop = ngx_array_push(&chat->turn.stops);

@@ -118,6 +118,9 @@ ngx_uint_t ngx_http_claude_driver_cut(ngx_http_claude_process_t *process,
 ngx_uint_t ngx_http_claude_driver_fits(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 
+/* the asker has heard enough, see ngx_http_claude_turn_stop() */
+void ngx_http_claude_driver_stop(ngx_http_claude_process_t *process);
+
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);
 

@@ -24,6 +24,8 @@ static ngx_uint_t driver_ours(ngx_http_claude_process_t *process,
 static void driver_tool_use(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
 static void driver_foreign_tool(ngx_http_claude_process_t *process);
+static void driver_cut_short(ngx_http_claude_process_t *process,
+    ngx_http_claude_stop_e stop);
 static void driver_token(ngx_http_claude_turn_t *turn);
 static void driver_no_memory(ngx_http_claude_process_t *process);
 static ngx_uint_t driver_keeps(ngx_http_claude_process_t *process);
@@ -348,9 +350,6 @@ driver_tool_use(ngx_http_claude_process_t *process,
 static void
 driver_foreign_tool(ngx_http_claude_process_t *process)
 {
-    ngx_http_claude_turn_t  *turn;
-
-    turn = process->turn;
     process->tool = 1;
 
     if (!process->texted && process->calls.nelts == 0) {
@@ -359,8 +358,30 @@ driver_foreign_tool(ngx_http_claude_process_t *process)
         return;
     }
 
-    turn->stop = process->calls.nelts ? NGX_HTTP_CLAUDE_STOP_TOOL
-                                      : NGX_HTTP_CLAUDE_STOP_END;
+    driver_cut_short(process,
+                     process->calls.nelts ? NGX_HTTP_CLAUDE_STOP_TOOL
+                                          : NGX_HTTP_CLAUDE_STOP_END);
+}
+
+
+void
+ngx_http_claude_driver_stop(ngx_http_claude_process_t *process)
+{
+    driver_cut_short(process, NGX_HTTP_CLAUDE_STOP_SEQUENCE);
+}
+
+
+/* what was said is the answer; the model is stopped, the question undone */
+
+static void
+driver_cut_short(ngx_http_claude_process_t *process,
+    ngx_http_claude_stop_e stop)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+    turn->stop = stop;
+
     driver_interrupt(process);
     ngx_http_claude_driver_rearm(process);
 

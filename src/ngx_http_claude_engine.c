@@ -231,6 +231,15 @@ ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
 
 
 void
+ngx_http_claude_turn_stop(ngx_http_claude_turn_t *turn)
+{
+    if (turn->process && !turn->is_finished) {
+        ngx_http_claude_driver_stop(turn->process);
+    }
+}
+
+
+void
 ngx_http_claude_turn_pause(ngx_http_claude_turn_t *turn)
 {
     if (turn->process) {

@@ -46,6 +46,12 @@ ngx_int_t ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn);
  */
 void ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn);
 
+/*
+ * The asker has enough, by a stop sequence of its own; only from inside text().
+ * finished() is called before it returns, and settled() follows as ever.
+ */
+void ngx_http_claude_turn_stop(ngx_http_claude_turn_t *turn);
+
 /* back-pressure: no more handlers but for what was read, until resumed */
 void ngx_http_claude_turn_pause(ngx_http_claude_turn_t *turn);
 void ngx_http_claude_turn_resume(ngx_http_claude_turn_t *turn);

@@ -40,7 +40,7 @@ my @refused = (
     ['stop holds a number', '"stop":["a",1]', 'stop'],
     ['stop holds null', '"stop":["a",null]', 'stop'],
     ['stop has five sequences', '"stop":["a","b","c","d","e"]', 'stop'],
-    ['stop is white space', '"stop":" \n"', 'stop'],
+    ['stop is empty', '"stop":""', 'stop'],
     ['logprobs is true', '"logprobs":true', 'logprobs'],
     ['top_logprobs is 2', '"logprobs":true,"top_logprobs":2', 'logprobs'],
     ['top_logprobs alone is 2', '"top_logprobs":2', 'top_logprobs'],

@@ -1,0 +1,151 @@
+
+/*
+ * Stop sequences of only white space, which the provider does not take: they
+ * are looked for here, in what the model writes, across its pieces.
+ *
+ * Text that may be the beginning of one is held back.  It is a beginning of a
+ * sequence, so it need not be kept.
+ */
+
+
+#include "ngx_http_claude_chat.h"
+
+
+static ngx_uint_t stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch);
+static ngx_uint_t stops_border(ngx_str_t *text, ngx_uint_t n);
+static ngx_http_claude_chat_stop_t *stops_longest(
+    ngx_http_claude_chat_t *chat);
+
+
+ngx_int_t
+ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat, ngx_str_t *text)
+{
+    ngx_http_claude_chat_stop_t  *stop;
+
+    if (chat->stops.elts == NULL
+        && ngx_array_init(&chat->stops, chat->turn.pool, 2,
+                          sizeof(ngx_http_claude_chat_stop_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    stop = ngx_array_push(&chat->stops);
+    if (stop == NULL) {
+        return NGX_ERROR;
+    }
+
+    stop->text = *text;
+    stop->matched = 0;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat, u_char *p,
+    size_t len, ngx_str_t *held, size_t *keep)
+{
+    size_t                        i, before, end;
+    ngx_uint_t                    n, found;
+    ngx_http_claude_chat_stop_t  *stop, *longest;
+
+    longest = stops_longest(chat);
+    before = longest->matched;
+
+    held->data = longest->text.data;
+
+    stop = chat->stops.elts;
+    found = 0;
+    end = 0;
+
+    for (i = 0; i < len && !found; i++) {
+        for (n = 0; n < chat->stops.nelts; n++) {
+            if (stops_next(&stop[n], p[i])) {
+
+                /* of two that end here the longer one began first */
+
+                found = 1;
+                end = ngx_max(end, stop[n].text.len);
+            }
+        }
+    }
+
+    /* what is behind the text that goes out: a stop, or a beginning of one */
+
+    if (!found) {
+        end = stops_longest(chat)->matched;
+    }
+
+    end = before + i - end;
+
+    held->len = ngx_min(end, before);
+    *keep = end - held->len;
+
+    return found;
+}
+
+
+void
+ngx_http_claude_chat_stops_end(ngx_http_claude_chat_t *chat, ngx_str_t *held)
+{
+    ngx_http_claude_chat_stop_t  *longest;
+
+    longest = stops_longest(chat);
+
+    held->data = longest->text.data;
+    held->len = longest->matched;
+}
+
+
+/* whether the sequence is complete with this byte */
+
+static ngx_uint_t
+stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch)
+{
+    while (stop->matched && stop->text.data[stop->matched] != ch) {
+        stop->matched = stops_border(&stop->text, stop->matched);
+    }
+
+    if (stop->text.data[stop->matched] == ch) {
+        stop->matched++;
+    }
+
+    return stop->matched == stop->text.len;
+}
+
+
+/* the longest beginning that the first n bytes end with, n not among them */
+
+static ngx_uint_t
+stops_border(ngx_str_t *text, ngx_uint_t n)
+{
+    ngx_uint_t  border;
+
+    for (border = n - 1; border; border--) {
+        if (ngx_memcmp(text->data, text->data + n - border, border) == 0) {
+            break;
+        }
+    }
+
+    return border;
+}
+
+
+static ngx_http_claude_chat_stop_t *
+stops_longest(ngx_http_claude_chat_t *chat)
+{
+    ngx_uint_t                    n;
+    ngx_http_claude_chat_stop_t  *stop, *longest;
+
+    stop = chat->stops.elts;
+    longest = stop;
+
+    for (n = 1; n < chat->stops.nelts; n++) {
+        if (stop[n].matched > longest->matched) {
+            longest = &stop[n];
+        }
+    }
+
+    return longest;
+}
