@@ -286,13 +286,20 @@ ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader, u_char *p,
         reader->partial_len = 0;
     }
 
-    for (end = last; end > p && end[-1] != LF; end--) { /* void */ }
+    /* line by line: what spans two of them is wrong however it is cut */
 
-    if (end > p && cli_parse(reader, p, end - p) != NGX_OK) {
-        return NGX_ERROR;
+    while ((end = ngx_strlchr(p, last, LF)) != NULL) {
+
+        end++;
+
+        if (cli_parse(reader, p, end - p) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        p = end;
     }
 
-    return cli_partial(reader, end, last - end);
+    return cli_partial(reader, p, last - p);
 }
 
 
@@ -370,7 +377,7 @@ cli_parser_init(cli_parser_t *parser)
 }
 
 
-/* whole lines; a handler must not have those of another process read */
+/* a whole line; a handler must not have those of another process read */
 
 static ngx_int_t
 cli_parse(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)

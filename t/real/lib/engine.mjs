@@ -98,7 +98,10 @@ export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leav
 /* One kept connection to each worker: [{pid, agent}]. */
 export async function workerAgents(server) {
     const found = new Map();
-    const workers = server.workers();
+    const workers = await waitFor('both workers', () => {
+        const pids = server.workers();
+        return pids.length >= 2 && pids;
+    });
     await waitFor('a connection to each worker', async () => {
         const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
         const pid = await new Promise((resolve, reject) => {
