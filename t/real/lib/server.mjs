@@ -69,15 +69,31 @@ function portIsFree(port) {
     });
 }
 
+/* Whether somebody listens, asked as a client does: a probe that binds would be in the way. */
+function isListening(port) {
+    return new Promise((resolve) => {
+        const socket = net.connect(port, '127.0.0.1');
+        socket.once('error', () => resolve(false));
+        socket.once('connect', () => {
+            socket.destroy();
+            resolve(true);
+        });
+    });
+}
+
 const taken = new Set();
 
-/* Of the ten that the runner names, below those of outgoing connections; else any. */
+/*
+ * Of the ten that the runner names, below those of outgoing connections, and the one that was
+ * given back longest ago; else any.
+ */
 export async function freePort() {
     const first = Number(process.env.TEST_NGINX_PORT ?? 0);
-    for (let port = first; first && port < first + 10; port++) {
-        if (taken.has(port)) continue;
+    for (let i = 0; first && i < 10; i++) {
+        const port = first + (freePort.next++ % 10);
+        if (taken.has(port) || !(await portIsFree(port))) continue;
         taken.add(port);
-        if (await portIsFree(port)) return port;
+        return port;
     }
     const probe = net.createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');
@@ -86,6 +102,7 @@ export async function freePort() {
     await once(probe, 'close');
     return port;
 }
+freePort.next = 0;
 
 /* Nothing may be left when the runner ends this process, or something kills it. */
 const children = new Set();
@@ -280,6 +297,7 @@ class Server {
     async end() {
         this.agent.destroy();
         await endChild(this.nginx);
+        taken.delete(this.port);
         await this.stub.close();
         const bad = this.log().split('\n').filter((line) => /\[(alert|crit|emerg)\]/.test(line));
         await waitFor('all CLIs to end with nginx', () => this.clis().length === 0, 5000 * SLOW);
@@ -353,7 +371,7 @@ export async function startServer(options = {}) {
     try {
         await waitFor('nginx to listen', async () => {
             if (server.nginx.exitCode !== null) throw new Error('nginx does not start');
-            return !(await portIsFree(port));
+            return isListening(port);
         }, 10000 * SLOW);
     } catch (error) {
         await endChild(server.nginx);
