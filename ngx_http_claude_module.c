@@ -50,6 +50,7 @@ static void ngx_http_claude_exit_process(ngx_cycle_t *cycle);
 
 static ngx_int_t ngx_http_claude_openai_handler(ngx_http_request_t *r);
 static ngx_str_t ngx_http_claude_rest(ngx_http_request_t *r);
+static u_char *ngx_http_claude_known(u_char *p, u_char *last);
 
 static char *ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -335,6 +336,12 @@ ngx_http_claude_openai_handler(ngx_http_request_t *r)
         return ngx_http_claude_chat_handler(r);
     }
 
+    if (rest.len == sizeof("completions") - 1
+        && ngx_memcmp(rest.data, "completions", rest.len) == 0)
+    {
+        return ngx_http_claude_completions_handler(r);
+    }
+
     if (rest.len >= sizeof("models") - 1
         && ngx_memcmp(rest.data, "models", sizeof("models") - 1) == 0)
     {
@@ -362,52 +369,35 @@ ngx_http_claude_openai_handler(ngx_http_request_t *r)
 
 
 /*
- * What follows the prefix of the location; under a regular expression, what
- * the endpoints are known by.
+ * What follows the prefix of the location; where the location has none (an
+ * exact name, a regular expression), what the endpoints are known by.
  */
 
 static ngx_str_t
 ngx_http_claude_rest(ngx_http_request_t *r)
 {
     u_char                    *p, *last;
-    size_t                     prefix;
     ngx_str_t                  rest;
+    ngx_uint_t                 prefix;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     p = r->uri.data;
     last = p + r->uri.len;
-    prefix = clcf->name.len;
+    prefix = !clcf->exact_match;
 
 #if (NGX_PCRE)
     if (clcf->regex) {
         prefix = 0;
-        rest.data = ngx_strlcasestrn(p, last, (u_char *) "/chat/completions",
-                                     sizeof("/chat/completions") - 2);
-        if (rest.data == NULL) {
-            rest.data = ngx_strlcasestrn(p, last, (u_char *) "/models",
-                                         sizeof("/models") - 2);
-        }
-
-        if (rest.data) {
-            p = rest.data;
-        }
     }
 #endif
 
-    if (!clcf->exact_match && !clcf->noname && prefix <= r->uri.len) {
-        p += prefix;
+    if (!prefix) {
+        p = ngx_http_claude_known(p, last);
 
-    } else if (clcf->exact_match) {
-
-        /* location = /v1/models: the endpoint is the end of the name */
-
-        rest.data = ngx_strlcasestrn(p, last, (u_char *) "/models",
-                                     sizeof("/models") - 2);
-        p = rest.data ? rest.data
-                      : last - ngx_min(r->uri.len,
-                                       sizeof("chat/completions") - 1);
+    } else if (!clcf->noname && clcf->name.len <= r->uri.len) {
+        p += clcf->name.len;
     }
 
     while (p < last && *p == '/') {
@@ -418,6 +408,34 @@ ngx_http_claude_rest(ngx_http_request_t *r)
     rest.len = last - p;
 
     return rest;
+}
+
+
+/* where the name of an endpoint begins in an address; last: nowhere */
+
+static u_char *
+ngx_http_claude_known(u_char *p, u_char *last)
+{
+    u_char      *found;
+    ngx_uint_t   i;
+
+    static ngx_str_t  endpoints[] = {
+        ngx_string("/chat/completions"),
+        ngx_string("/completions"),
+        ngx_string("/models"),
+        ngx_null_string
+    };
+
+    for (i = 0; endpoints[i].len; i++) {
+
+        found = ngx_strlcasestrn(p, last, endpoints[i].data,
+                                 endpoints[i].len - 1);
+        if (found) {
+            return found;
+        }
+    }
+
+    return last;
 }
 
 

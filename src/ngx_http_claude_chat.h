@@ -1,8 +1,10 @@
 
 /*
- * The dialect of chat completions: a body to a turn, and a turn's events to
+ * The dialect of chat completions, and of the older completions: a body to a
+ * turn for each answer that it asks for, and the events of the turns to
  * OpenAI's objects, streamed or whole.  It knows HTTP and JSON shapes, and
- * nothing of processes.  Source: OpenAI's API reference, "Chat".
+ * nothing of processes.  Source: OpenAI's API reference, "Chat" and
+ * "Completions".
  */
 
 
@@ -47,7 +49,6 @@ typedef struct {
 typedef struct {
     ngx_str_t                  held;           /* before the object */
     ngx_uint_t                 depth;
-    unsigned                   wanted:1;
     unsigned                   begun:1;
     unsigned                   done:1;
     unsigned                   in_string:1;
@@ -56,63 +57,173 @@ typedef struct {
 } ngx_http_claude_chat_object_t;
 
 
+typedef struct ngx_http_claude_chat_s  ngx_http_claude_chat_t;
+
+
+/* one of the answers to a request: a turn, and what came of it */
 typedef struct {
-    ngx_http_claude_ctx_t     *ctx;
+    ngx_http_claude_chat_t    *chat;
+    ngx_uint_t                 index;
     ngx_http_claude_turn_t     turn;
-    ngx_str_t                  model;          /* as the client wrote it */
-    ngx_str_t                  id;             /* chatcmpl-... */
-    time_t                     created;
-
-    unsigned                   streamed:1;
-    unsigned                   include_usage:1;
-    ngx_http_claude_chat_object_t  object;     /* json_object */
+    ngx_str_t                  prompt;         /* that text is to go before
+                                                  the answer's, or empty */
+    ngx_http_claude_chat_object_t  object;
     ngx_array_t                stops;          /* of chat_stop_t */
-    unsigned                   reasoning:1;    /* thinking is shown */
-    unsigned                   functions:1;    /* the older kind of tools */
-    unsigned                   single:1;       /* no parallel calls */
-
-    /* a forced call that the model cannot be made to do: its answer is the
-       arguments, or name and arguments as JSON */
-    unsigned                   forced:1;
-    ngx_str_t                  forced_name;    /* empty: any tool */
-    ngx_str_t                  forced_json;    /* so far */
-    size_t                     forced_size;
     ngx_uint_t                 ncalls;
 
-    /* streamed */
-    ngx_http_claude_stream_t   stream;
-    ngx_str_t                  prefix;         /* of every chunk */
+    /* a forced call of any tool: name and arguments as JSON */
+    ngx_str_t                  forced_json;    /* so far */
+    size_t                     forced_size;
 
     /* whole */
     ngx_http_claude_chat_text_t  text;
     ngx_http_claude_chat_text_t  thoughts;
     ngx_array_t                calls;          /* of chat_call_t */
-} ngx_http_claude_chat_t;
+} ngx_http_claude_chat_choice_t;
 
 
-/* the content handler of .../chat/completions */
+struct ngx_http_claude_chat_s {
+    ngx_http_claude_ctx_t     *ctx;
+    ngx_http_claude_turn_t     turn;           /* the question: each choice
+                                                  has one like it */
+    ngx_str_t                  model;          /* as the client wrote it */
+    ngx_str_t                  id;             /* chatcmpl-... */
+    time_t                     created;
+
+    ngx_int_t                  n;              /* answers to a prompt */
+    ngx_http_claude_chat_choice_t  *choices;
+    ngx_uint_t                 nchoices;
+    ngx_uint_t                 unfinished;     /* of them */
+    ngx_uint_t                 unsettled;
+
+    unsigned                   streamed:1;
+    unsigned                   include_usage:1;
+    unsigned                   reasoning:1;    /* thinking is shown */
+    unsigned                   functions:1;    /* the older kind of tools */
+    unsigned                   single:1;       /* no parallel calls */
+    unsigned                   object:1;       /* json_object */
+    ngx_array_t                stops;          /* of ngx_str_t, that the
+                                                  provider does not take */
+
+    /* the older endpoint, completions */
+    unsigned                   completions:1;
+    unsigned                   echo:1;
+    ngx_array_t                prompts;        /* of ngx_str_t */
+
+    /* a forced call that the model cannot be made to do: its answer is the
+       arguments, or name and arguments as JSON */
+    unsigned                   forced:1;
+    ngx_str_t                  forced_name;    /* empty: any tool */
+
+    /* streamed; of a whole one only the marks of failure and opening */
+    ngx_http_claude_stream_t   stream;
+    ngx_str_t                  prefix;         /* of every chunk */
+};
+
+
+/* answers to one request, of all its prompts */
+#define NGX_HTTP_CLAUDE_CHAT_CHOICES  8
+
+
+/* the content handlers of .../chat/completions and of .../completions */
 ngx_int_t ngx_http_claude_chat_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_claude_completions_handler(ngx_http_request_t *r);
 
 /*
- * Reads a request: sets model, messages and knobs of the turn.  NGX_OK, or an
- * HTTP status with the error set.
+ * In chat_request.c and completions.c: reads a request: sets model, messages
+ * or prompts, and knobs of the turn.  NGX_OK, or an HTTP status with the
+ * error set.
  */
 ngx_int_t ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
+ngx_int_t ngx_http_claude_completions_request(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+
+/*
+ * In chat_request.c: the fields that both have.  The same returns; body is an
+ * object.
+ */
+ngx_int_t ngx_http_claude_chat_request_knobs(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body);
+
+/* the system text of a request that has none of its own */
+ngx_int_t ngx_http_claude_chat_request_system(ngx_http_claude_chat_t *chat);
+
+/* in chat_choice.c: the answers, between the turn and both kinds of output */
+
+/* makes chat->n of them for each prompt.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_choices(ngx_http_claude_chat_t *chat);
+
+/* text of the model's, through all that may be in its way */
+void ngx_http_claude_chat_choice_text(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+
+/* the end of its text, and all that was held back */
+void ngx_http_claude_chat_choice_end(ngx_http_claude_chat_choice_t *choice);
+
+/* why the answer ended, a literal */
+const char *ngx_http_claude_chat_choice_finish(
+    ngx_http_claude_chat_choice_t *choice);
+
+/* adds up usage and cost of all choices, in chat->turn */
+void ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat);
+
+/* in chat_forced.c: a call in disguise, see tools_emulate() */
+
+/* a piece of the answer */
+void ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+
+/* its end */
+void ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice);
+
+/*
+ * The two kinds of output, chosen by chat->streamed: what comes of an answer,
+ * piece by piece, valid during the call.  No memory: chat->stream.failed.
+ */
+void ngx_http_claude_chat_text(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+void ngx_http_claude_chat_thought(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+void ngx_http_claude_chat_call(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *id, ngx_str_t *name);
+void ngx_http_claude_chat_arguments(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+
+/* in chat_chunks.c: events of a stream, written and not yet flushed */
+
+/* before the first.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_chunks(ngx_http_claude_chat_t *chat);
+
+void ngx_http_claude_chat_chunk_begin(ngx_http_claude_chat_choice_t *choice);
+void ngx_http_claude_chat_chunk_text(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+void ngx_http_claude_chat_chunk_thought(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len);
+void ngx_http_claude_chat_chunk_call(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *id, ngx_str_t *name);
+void ngx_http_claude_chat_chunk_arguments(
+    ngx_http_claude_chat_choice_t *choice, u_char *p, size_t len);
+
+/* the end of an answer; of the last one, and of an error, the end of all */
+void ngx_http_claude_chat_chunk_end(ngx_http_claude_chat_choice_t *choice);
+void ngx_http_claude_chat_chunks_end(ngx_http_claude_chat_t *chat);
+void ngx_http_claude_chat_chunks_error(ngx_http_claude_chat_t *chat);
 
 /* in chat_whole.c: the response of one piece */
 
-/* keeps text, escaped.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_claude_chat_keep(ngx_http_claude_chat_t *chat,
+/* what an answer says, escaped and kept.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_keep(ngx_http_claude_chat_choice_t *choice,
     ngx_http_claude_chat_text_t *text, u_char *p, size_t len);
+ngx_int_t ngx_http_claude_chat_keep_call(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *id, ngx_str_t *name);
+ngx_int_t ngx_http_claude_chat_keep_arguments(
+    ngx_http_claude_chat_choice_t *choice, u_char *p, size_t len);
 
 /* sends it; returns what to finalize the request with */
 ngx_int_t ngx_http_claude_chat_whole(ngx_http_claude_chat_t *chat);
 
-/* in chat.c, for both kinds: why the answer ended, a literal */
-const char *ngx_http_claude_chat_finish(ngx_http_claude_chat_t *chat);
-
-#define NGX_HTTP_CLAUDE_CHAT_USAGE_LEN                                                        \
+#define NGX_HTTP_CLAUDE_CHAT_USAGE_LEN                                        \
     (sizeof("{\"prompt_tokens\":,\"completion_tokens\":,\"total_tokens\":,"   \
             "\"prompt_tokens_details\":{\"cached_tokens\":,"                  \
             "\"audio_tokens\":0},\"completion_tokens_details\":"              \
@@ -128,23 +239,23 @@ u_char *ngx_http_claude_chat_usage(u_char *p, ngx_http_claude_usage_t *usage);
  * no text, what was held back and turned out to be all that there is.  NGX_
  * ERROR: no memory.
  */
-ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat,
+ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_choice_t *choice,
     u_char **p, size_t *len);
 
 /*
- * In chat_stops.c: looks for the stop sequences of the chat in a piece of
+ * In chat_stops.c: looks for the stop sequences of the choice in a piece of
  * text.  What goes out is *held, from before, then *keep bytes of the piece.
  * Returns whether one was found: the answer ends there.
  */
-ngx_uint_t ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat,
+ngx_uint_t ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len, ngx_str_t *held, size_t *keep);
 
-/* adds one, not empty.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat,
-    ngx_str_t *text);
+/* takes over those of the request.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_stops_init(
+    ngx_http_claude_chat_choice_t *choice);
 
 /* what was held back at the end of the text */
-void ngx_http_claude_chat_stops_end(ngx_http_claude_chat_t *chat,
+void ngx_http_claude_chat_stops_end(ngx_http_claude_chat_choice_t *choice,
     ngx_str_t *held);
 
 

@@ -61,7 +61,7 @@ ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
     }
 
     if (format_is(&type->value, "json_object")) {
-        chat->object.wanted = 1;
+        chat->object = 1;
         return NGX_OK;
     }
 

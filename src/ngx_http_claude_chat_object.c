@@ -15,19 +15,19 @@
 #define OBJECT_HELD  4096
 
 
-static ngx_int_t object_begin(ngx_http_claude_chat_t *chat, u_char **p,
+static ngx_int_t object_begin(ngx_http_claude_chat_choice_t *choice, u_char **p,
     size_t *len);
 static size_t object_end(ngx_http_claude_chat_object_t *object, u_char *p,
     size_t len);
 
 
 ngx_int_t
-ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat, u_char **p,
+ngx_http_claude_chat_object(ngx_http_claude_chat_choice_t *choice, u_char **p,
     size_t *len)
 {
     ngx_http_claude_chat_object_t  *object;
 
-    object = &chat->object;
+    object = &choice->object;
 
     if (*len == 0) {
 
@@ -46,7 +46,7 @@ ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat, u_char **p,
 
     if (!object->begun) {
 
-        if (object_begin(chat, p, len) != NGX_OK) {
+        if (object_begin(choice, p, len) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -64,12 +64,12 @@ ngx_http_claude_chat_object(ngx_http_claude_chat_t *chat, u_char **p,
 /* *len is 0 while it has not begun */
 
 static ngx_int_t
-object_begin(ngx_http_claude_chat_t *chat, u_char **p, size_t *len)
+object_begin(ngx_http_claude_chat_choice_t *choice, u_char **p, size_t *len)
 {
     u_char                         *brace;
     ngx_http_claude_chat_object_t  *object;
 
-    object = &chat->object;
+    object = &choice->object;
     brace = ngx_strlchr(*p, *p + *len, '{');
 
     if (brace) {
@@ -81,7 +81,7 @@ object_begin(ngx_http_claude_chat_t *chat, u_char **p, size_t *len)
     }
 
     if (object->held.data == NULL) {
-        object->held.data = ngx_pnalloc(chat->turn.pool, OBJECT_HELD);
+        object->held.data = ngx_pnalloc(choice->turn.pool, OBJECT_HELD);
         if (object->held.data == NULL) {
             return NGX_ERROR;
         }
@@ -97,7 +97,7 @@ object_begin(ngx_http_claude_chat_t *chat, u_char **p, size_t *len)
 
     /* too much for a word before an object */
 
-    brace = ngx_pnalloc(chat->turn.pool, object->held.len + *len);
+    brace = ngx_pnalloc(choice->turn.pool, object->held.len + *len);
     if (brace == NULL) {
         return NGX_ERROR;
     }

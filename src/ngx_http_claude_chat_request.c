@@ -51,6 +51,7 @@ static ngx_int_t request_limits(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_stop(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
+static ngx_str_t *request_stop_own(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_effort(ngx_http_claude_chat_t *chat,
@@ -80,16 +81,39 @@ ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
                              "with \"model\" and \"messages\".");
     }
 
-    if ((rc = request_model(chat, body)) != NGX_OK
-        || (rc = request_stream(chat, body)) != NGX_OK
+    if ((rc = ngx_http_claude_chat_request_knobs(chat, body)) != NGX_OK
         || (rc = request_unsupported(chat, body)) != NGX_OK
         || (rc = ngx_http_claude_chat_format(chat, body)) != NGX_OK
-        || (rc = request_limits(chat, body)) != NGX_OK
-        || (rc = request_stop(chat, body)) != NGX_OK
-        || (rc = request_sampling(chat, body)) != NGX_OK
         || (rc = request_effort(chat, body)) != NGX_OK
         || (rc = ngx_http_claude_chat_tools(chat, body)) != NGX_OK
         || (rc = request_messages(chat, body)) != NGX_OK)
+    {
+        return rc;
+    }
+
+    if (chat->n > 1 && chat->turn.session.news) {
+
+        /* one process holds what came before */
+
+        return request_error(chat, "n", "With 'n' the whole conversation must "
+                             "be sent, not only what is new.");
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_request_knobs(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *body)
+{
+    ngx_int_t  rc;
+
+    if ((rc = request_model(chat, body)) != NGX_OK
+        || (rc = request_stream(chat, body)) != NGX_OK
+        || (rc = request_limits(chat, body)) != NGX_OK
+        || (rc = request_stop(chat, body)) != NGX_OK
+        || (rc = request_sampling(chat, body)) != NGX_OK)
     {
         return rc;
     }
@@ -449,20 +473,33 @@ request_text(request_place_t *place, ngx_uint_t system,
 static ngx_int_t
 request_system(request_place_t *place)
 {
-    ngx_http_request_t          *r;
-    ngx_http_claude_loc_conf_t  *lcf;
-
-    r = place->chat->ctx->request;
-    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+    ngx_int_t  rc;
 
     if (place->system.len) {
         place->chat->turn.system = place->system;
         place->chat->turn.session.system = 1;
-        return request_object(place->chat);
+
+    } else {
+        rc = ngx_http_claude_chat_request_system(place->chat);
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    if (ngx_http_complex_value(r, lcf->system_prompt,
-                               &place->chat->turn.system)
+    return request_object(place->chat);
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_request_system(ngx_http_claude_chat_t *chat)
+{
+    ngx_http_request_t          *r;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    r = chat->ctx->request;
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+
+    if (ngx_http_complex_value(r, lcf->system_prompt, &chat->turn.system)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -470,11 +507,11 @@ request_system(request_place_t *place)
 
     /* the CLI takes no empty one, and would say that it is Claude Code */
 
-    if (request_blank(&place->chat->turn.system)) {
-        ngx_str_set(&place->chat->turn.system, "You are a helpful assistant.");
+    if (request_blank(&chat->turn.system)) {
+        ngx_str_set(&chat->turn.system, "You are a helpful assistant.");
     }
 
-    return request_object(place->chat);
+    return NGX_OK;
 }
 
 
@@ -490,7 +527,7 @@ request_object(ngx_http_claude_chat_t *chat)
                                          "nothing else: no text before or "
                                          "after it, no code fence.");
 
-    if (!chat->object.wanted) {
+    if (!chat->object) {
         return NGX_OK;
     }
 
@@ -605,6 +642,17 @@ request_limits(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         }
     }
 
+    node = request_field(body, "n");
+
+    if (node
+        && ngx_http_claude_json_integer(node, 1, NGX_HTTP_CLAUDE_CHAT_CHOICES,
+                                        &chat->n)
+           != NGX_OK)
+    {
+        return request_error(chat, "n", "'n' must be an integer from 1 to %d.",
+                             NGX_HTTP_CLAUDE_CHAT_CHOICES);
+    }
+
     return NGX_OK;
 }
 
@@ -648,15 +696,12 @@ request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 
             /* the provider takes none of these */
 
-            if (ngx_http_claude_chat_stops_add(chat, &node->value) != NGX_OK)
-            {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
+            stop = request_stop_own(chat);
 
-            continue;
+        } else {
+            stop = ngx_array_push(&chat->turn.stops);
         }
 
-        stop = ngx_array_push(&chat->turn.stops);
         if (stop == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
@@ -665,6 +710,20 @@ request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_str_t *
+request_stop_own(ngx_http_claude_chat_t *chat)
+{
+    if (chat->stops.elts == NULL
+        && ngx_array_init(&chat->stops, chat->turn.pool, 2, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return ngx_array_push(&chat->stops);
 }
 
 
@@ -797,12 +856,6 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
             return request_error(chat, names[i],
                                  "'%s' is not supported.", names[i]);
         }
-    }
-
-    node = request_field(body, "n");
-
-    if (node && ngx_http_claude_json_integer(node, 1, 1, &n) != NGX_OK) {
-        return request_error(chat, "n", "'n' must be 1.");
     }
 
     node = request_field(body, "modalities");

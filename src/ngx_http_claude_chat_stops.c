@@ -14,53 +14,66 @@
 static ngx_uint_t stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch);
 static ngx_uint_t stops_border(ngx_str_t *text, ngx_uint_t n);
 static ngx_http_claude_chat_stop_t *stops_longest(
-    ngx_http_claude_chat_t *chat);
+    ngx_http_claude_chat_choice_t *choice);
 
 
 ngx_int_t
-ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat, ngx_str_t *text)
+ngx_http_claude_chat_stops_init(ngx_http_claude_chat_choice_t *choice)
 {
+    ngx_str_t                    *text;
+    ngx_uint_t                    i;
+    ngx_array_t                  *texts;
     ngx_http_claude_chat_stop_t  *stop;
 
-    if (chat->stops.elts == NULL
-        && ngx_array_init(&chat->stops, chat->turn.pool, 2,
-                          sizeof(ngx_http_claude_chat_stop_t))
-           != NGX_OK)
+    texts = &choice->chat->stops;
+
+    if (texts->nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_array_init(&choice->stops, choice->turn.pool, texts->nelts,
+                       sizeof(ngx_http_claude_chat_stop_t))
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    stop = ngx_array_push(&chat->stops);
-    if (stop == NULL) {
-        return NGX_ERROR;
-    }
+    text = texts->elts;
 
-    stop->text = *text;
-    stop->matched = 0;
+    for (i = 0; i < texts->nelts; i++) {
+
+        stop = ngx_array_push(&choice->stops);
+        if (stop == NULL) {
+            return NGX_ERROR;
+        }
+
+        stop->text = text[i];
+        stop->matched = 0;
+    }
 
     return NGX_OK;
 }
 
 
 ngx_uint_t
-ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat, u_char *p,
+ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice, u_char *p,
     size_t len, ngx_str_t *held, size_t *keep)
 {
     size_t                        i, before, end;
     ngx_uint_t                    n, found;
     ngx_http_claude_chat_stop_t  *stop, *longest;
 
-    longest = stops_longest(chat);
+    longest = stops_longest(choice);
     before = longest->matched;
 
     held->data = longest->text.data;
 
-    stop = chat->stops.elts;
+    stop = choice->stops.elts;
     found = 0;
     end = 0;
 
     for (i = 0; i < len && !found; i++) {
-        for (n = 0; n < chat->stops.nelts; n++) {
+        for (n = 0; n < choice->stops.nelts; n++) {
             if (stops_next(&stop[n], p[i])) {
 
                 /* of two that end here the longer one began first */
@@ -74,7 +87,7 @@ ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat, u_char *p,
     /* what is behind the text that goes out: a stop, or a beginning of one */
 
     if (!found) {
-        end = stops_longest(chat)->matched;
+        end = stops_longest(choice)->matched;
     }
 
     end = before + i - end;
@@ -87,11 +100,12 @@ ngx_http_claude_chat_stops(ngx_http_claude_chat_t *chat, u_char *p,
 
 
 void
-ngx_http_claude_chat_stops_end(ngx_http_claude_chat_t *chat, ngx_str_t *held)
+ngx_http_claude_chat_stops_end(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *held)
 {
     ngx_http_claude_chat_stop_t  *longest;
 
-    longest = stops_longest(chat);
+    longest = stops_longest(choice);
 
     held->data = longest->text.data;
     held->len = longest->matched;
@@ -133,15 +147,15 @@ stops_border(ngx_str_t *text, ngx_uint_t n)
 
 
 static ngx_http_claude_chat_stop_t *
-stops_longest(ngx_http_claude_chat_t *chat)
+stops_longest(ngx_http_claude_chat_choice_t *choice)
 {
     ngx_uint_t                    n;
     ngx_http_claude_chat_stop_t  *stop, *longest;
 
-    stop = chat->stops.elts;
+    stop = choice->stops.elts;
     longest = stop;
 
-    for (n = 1; n < chat->stops.nelts; n++) {
+    for (n = 1; n < choice->stops.nelts; n++) {
         if (stop[n].matched > longest->matched) {
             longest = &stop[n];
         }

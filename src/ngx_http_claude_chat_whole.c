@@ -29,8 +29,12 @@ typedef struct {
 } whole_t;
 
 
-static void whole_message(whole_t *whole);
-static void whole_calls(whole_t *whole);
+static void whole_choice(whole_t *whole,
+    ngx_http_claude_chat_choice_t *choice);
+static void whole_message(whole_t *whole,
+    ngx_http_claude_chat_choice_t *choice);
+static void whole_calls(whole_t *whole,
+    ngx_http_claude_chat_choice_t *choice);
 static void whole_print(whole_t *whole, const char *fmt, ...);
 static void whole_string(whole_t *whole, ngx_str_t *s);
 static void whole_text(whole_t *whole, ngx_http_claude_chat_text_t *text);
@@ -39,15 +43,17 @@ static ngx_int_t whole_send(whole_t *whole);
 
 
 ngx_int_t
-ngx_http_claude_chat_keep(ngx_http_claude_chat_t *chat, ngx_http_claude_chat_text_t *text,
-    u_char *p, size_t len)
+ngx_http_claude_chat_keep(ngx_http_claude_chat_choice_t *choice,
+    ngx_http_claude_chat_text_t *text, u_char *p, size_t len)
 {
     size_t                        max, size;
     u_char                       *last, before;
     ngx_buf_t                    *b;
     ngx_chain_t                  *cl;
+    ngx_http_claude_chat_t       *chat;
     ngx_http_claude_main_conf_t  *mcf;
 
+    chat = choice->chat;
     mcf = ngx_http_get_module_main_conf(chat->ctx->request,
                                         ngx_http_claude_module);
 
@@ -105,25 +111,81 @@ ngx_http_claude_chat_keep(ngx_http_claude_chat_t *chat, ngx_http_claude_chat_tex
 
 
 ngx_int_t
+ngx_http_claude_chat_keep_call(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *id, ngx_str_t *name)
+{
+    ngx_pool_t                   *pool;
+    ngx_http_claude_chat_call_t  *call;
+
+    pool = choice->turn.pool;
+    call = ngx_array_push(&choice->calls);
+
+    if (call == NULL
+        || (call->id.data = ngx_pstrdup(pool, id)) == NULL
+        || (call->name.data = ngx_pstrdup(pool, name)) == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    call->id.len = id->len;
+    call->name.len = name->len;
+
+    /* set when the array has its final place: it may still move */
+
+    ngx_memzero(&call->arguments, sizeof(ngx_http_claude_chat_text_t));
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_keep_arguments(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len)
+{
+    ngx_http_claude_chat_call_t  *call;
+
+    call = (ngx_http_claude_chat_call_t *) choice->calls.elts
+           + choice->calls.nelts - 1;
+
+    if (call->arguments.first == NULL) {
+        call->arguments.last = &call->arguments.first;
+    }
+
+    return ngx_http_claude_chat_keep(choice, &call->arguments, p, len);
+}
+
+
+ngx_int_t
 ngx_http_claude_chat_whole(ngx_http_claude_chat_t *chat)
 {
-    ngx_buf_t  *b;
-    whole_t     whole;
+    ngx_buf_t   *b;
+    ngx_uint_t   i;
+    whole_t      whole;
 
     ngx_memzero(&whole, sizeof(whole_t));
 
     whole.chat = chat;
     whole.last = &whole.out;
 
-    whole_print(&whole, "{\"id\":\"%V\",\"object\":\"chat.completion\","
-                "\"created\":%T,\"model\":", &chat->id, chat->created);
+    whole_print(&whole, "{\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,"
+                "\"model\":", &chat->id,
+                chat->completions ? "text_completion" : "chat.completion",
+                chat->created);
     whole_string(&whole, &chat->model);
-    whole_print(&whole, ",\"choices\":[{\"index\":0,\"message\":");
+    whole_print(&whole, ",\"choices\":[");
 
-    whole_message(&whole);
+    for (i = 0; i < chat->nchoices; i++) {
 
-    whole_print(&whole, ",\"logprobs\":null,\"finish_reason\":\"%s\"}],"
-                "\"usage\":", ngx_http_claude_chat_finish(chat));
+        if (i) {
+            whole_print(&whole, ",");
+        }
+
+        whole_choice(&whole, &chat->choices[i]);
+    }
+
+    whole_print(&whole, "],\"usage\":");
+
+    ngx_http_claude_chat_choices_sum(chat);
 
     b = whole_buf(&whole, NGX_HTTP_CLAUDE_CHAT_USAGE_LEN);
 
@@ -139,36 +201,52 @@ ngx_http_claude_chat_whole(ngx_http_claude_chat_t *chat)
 
 
 static void
-whole_message(whole_t *whole)
+whole_choice(whole_t *whole, ngx_http_claude_chat_choice_t *choice)
 {
-    ngx_http_claude_chat_t  *chat;
+    whole_print(whole, "{\"index\":%ui,", choice->index);
 
-    chat = whole->chat;
+    if (whole->chat->completions) {
+        whole_print(whole, "\"text\":\"");
+        whole_text(whole, &choice->text);
+        whole_print(whole, "\"");
 
+    } else {
+        whole_print(whole, "\"message\":");
+        whole_message(whole, choice);
+    }
+
+    whole_print(whole, ",\"logprobs\":null,\"finish_reason\":\"%s\"}",
+                ngx_http_claude_chat_choice_finish(choice));
+}
+
+
+static void
+whole_message(whole_t *whole, ngx_http_claude_chat_choice_t *choice)
+{
     whole_print(whole, "{\"role\":\"assistant\",\"content\":");
 
-    if (chat->text.length || chat->ncalls == 0) {
+    if (choice->text.length || choice->ncalls == 0) {
         whole_print(whole, "\"");
-        whole_text(whole, &chat->text);
+        whole_text(whole, &choice->text);
         whole_print(whole, "\"");
 
     } else {
         whole_print(whole, "null");
     }
 
-    if (chat->thoughts.length) {
+    if (choice->thoughts.length) {
         whole_print(whole, ",\"reasoning_content\":\"");
-        whole_text(whole, &chat->thoughts);
+        whole_text(whole, &choice->thoughts);
         whole_print(whole, "\"");
     }
 
-    if (chat->ncalls) {
-        whole_calls(whole);
+    if (choice->ncalls) {
+        whole_calls(whole, choice);
     }
 
-    if (chat->turn.refusal.len) {
+    if (choice->turn.refusal.len) {
         whole_print(whole, ",\"refusal\":");
-        whole_string(whole, &chat->turn.refusal);
+        whole_string(whole, &choice->turn.refusal);
         whole_print(whole, ",\"annotations\":[]}");
 
     } else {
@@ -178,12 +256,12 @@ whole_message(whole_t *whole)
 
 
 static void
-whole_calls(whole_t *whole)
+whole_calls(whole_t *whole, ngx_http_claude_chat_choice_t *choice)
 {
     ngx_uint_t                    i;
     ngx_http_claude_chat_call_t  *call;
 
-    call = whole->chat->calls.elts;
+    call = choice->calls.elts;
 
     if (whole->chat->functions) {
         whole_print(whole, ",\"function_call\":{\"name\":");
@@ -194,7 +272,7 @@ whole_calls(whole_t *whole)
         return;
     }
 
-    for (i = 0; i < whole->chat->calls.nelts; i++) {
+    for (i = 0; i < choice->calls.nelts; i++) {
         whole_print(whole, i ? ",{\"id\":" : ",\"tool_calls\":[{\"id\":");
         whole_string(whole, &call[i].id);
         whole_print(whole, ",\"type\":\"function\",\"function\":{\"name\":");

@@ -111,7 +111,7 @@ conversation_body(ngx_http_request_t *r, ngx_pool_t *pool)
 }
 
 
-/* NGX_DECLINED: it has no message of the user */
+/* NGX_DECLINED: it has neither a message of the user nor a prompt */
 
 static ngx_int_t
 conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
@@ -121,17 +121,32 @@ conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
     ngx_uint_t               user;
     ngx_http_claude_json_t  *list, *message, *role, *content;
 
-    list = ngx_http_claude_json_member(body, "messages");
-
-    if (list == NULL || list->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
-        return NGX_DECLINED;
-    }
-
     ngx_sha1_init(&sha1);
 
     if (r->headers_in.authorization) {
         ngx_sha1_update(&sha1, r->headers_in.authorization->value.data,
                         r->headers_in.authorization->value.len);
+    }
+
+    list = ngx_http_claude_json_member(body, "messages");
+
+    if (list == NULL) {
+
+        /* of the older endpoint */
+
+        list = ngx_http_claude_json_member(body, "prompt");
+
+        if (list == NULL || conversation_add(&sha1, pool, list) != NGX_OK) {
+            return list ? NGX_ERROR : NGX_DECLINED;
+        }
+
+        ngx_sha1_final(hash, &sha1);
+
+        return NGX_OK;
+    }
+
+    if (list->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
+        return NGX_DECLINED;
     }
 
     user = 0;

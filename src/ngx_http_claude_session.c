@@ -86,6 +86,26 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
 }
 
 
+void
+ngx_http_claude_session_other(ngx_http_claude_turn_t *turn, ngx_uint_t n)
+{
+    u_char                           name[NGX_HTTP_CLAUDE_SESSION_LEN
+                                          + sizeof(ngx_uint_t)];
+    ngx_http_claude_turn_session_t  *session;
+
+    session = &turn->session;
+
+    ngx_memcpy(name, session->hash, NGX_HTTP_CLAUDE_SESSION_LEN);
+    ngx_memcpy(name + NGX_HTTP_CLAUDE_SESSION_LEN, &n, sizeof(ngx_uint_t));
+
+    session_hash(turn, SESSION_ISSUED, name, sizeof(name), session->hash);
+
+    session->kind = NGX_HTTP_CLAUDE_SESSION_ISSUED;
+    session->named = 0;
+    session->id[0] = '\0';
+}
+
+
 /*
  * The CLI's id for it is of version 5: the client's name in a namespace that
  * is the API key's.

@@ -30,5 +30,12 @@
 ngx_int_t ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
     ngx_http_claude_turn_t *turn, ngx_uint_t whole);
 
+/*
+ * The same for one more answer to the question of that turn: a session that
+ * nobody is told of.  n: which one, from 1.
+ */
+void ngx_http_claude_session_other(ngx_http_claude_turn_t *turn,
+    ngx_uint_t n);
+
 
 #endif /* _NGX_HTTP_CLAUDE_SESSION_H_INCLUDED_ */

@@ -152,7 +152,8 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 
 {
     my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
-                        glob "$root/src/ngx_http_claude_chat_*.c";
+                        glob("$root/src/ngx_http_claude_chat_*.c"),
+                             "$root/src/ngx_http_claude_completions.c";
     my %code = map { $_ => 1 } $code =~ /\b\w+_field\([^,()]+, "(\w+)"\)/g;
 
     while ($code =~ /names\[\] = \{(.*?)\}/sg) {
@@ -163,7 +164,8 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
     cmp_ok(scalar keys %code, '>', 20, 'the code looks at fields');
 
     my %page;
-    for (split /\n/, section('The request, field by field', 2)) {
+    for (split /\n/, section('The request, field by field', 2)
+                     . section('Completions', 3)) {
         my ($fields, $what) = /^\| (`.*?) \| (.*) \|$/ or next;
         push @{ $page{$_} }, $what for $fields =~ /`(.*?)`/g;
     }

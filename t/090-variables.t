@@ -205,3 +205,18 @@ model = "haiku"
 --- key: sk-other
 --- response_headers
 X-Key: other
+
+
+
+=== TEST 50: of several answers, the sums
+--- ask: hi
+--- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5}}
+--- with: "n":3
+--- access_line: process=\w+ ttft=\d+\.\d{3} prompt=9 completion=15 cost=\d+\.\d{6} error=- status=200$
+
+
+
+=== TEST 51: of a completion
+--- path: /v1/completions
+--- chat: {"prompt":"x [[fake {\"text\":\"x\",\"usage\":{\"input_tokens\":3,\"output_tokens\":5}}]]"}
+--- access_line: process=\w+ ttft=\d+\.\d{3} prompt=3 completion=5 cost=\d+\.\d{6} error=- status=200$

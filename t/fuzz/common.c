@@ -403,6 +403,7 @@ fuzz_request(ngx_pool_t *pool)
     ngx_str_set(&fake->ctx.id, "req_0123456789abcdef0123456789abcdef");
 
     fake->chat.ctx = &fake->ctx;
+    fake->chat.n = 1;
     fuzz_check(ngx_http_claude_turn_init(&fake->chat.turn, pool, &fake->log)
                == NGX_OK);
 

@@ -154,7 +154,7 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
         fuzz_check(piece != NULL);
         ngx_memcpy(piece, text.data, n);
 
-        chat_text(&chat->turn, piece, n);
+        chat_text(&chat->choices[0].turn, piece, n);
 
         free(piece);
 
@@ -244,22 +244,21 @@ answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
     chat = &fake->chat;
     error = &fake->ctx.error;
 
-    fuzz_check(chat_prefix(chat) == NGX_OK);
-    fuzz_check(ngx_http_claude_stream_init(&chat->stream) == NGX_OK);
+    fuzz_check(ngx_http_claude_chat_chunks(chat) == NGX_OK);
 
-    chat_started(&chat->turn);
+    chat_started(&chat->choices[0].turn);
     answer_give(fake, *text);
 
     if (fails) {
         (void) ngx_http_claude_error(&fake->ctx, 502, "cli_failed", NULL,
                                      "It said: %V", text);
-        chat_stream_error(chat);
+        ngx_http_claude_chat_chunks_error(chat);
 
         json = ngx_http_claude_error_json(&fake->request, error);
         (void) fuzz_json(fake->pool, json.data, json.len);
 
     } else {
-        chat_finished(&chat->turn);
+        chat_finished(&chat->choices[0].turn);
     }
 
     fuzz_check(!chat->stream.failed);
@@ -386,6 +385,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     chat->include_usage = (flags & ANSWER_USAGE) != 0;
     chat->stream.blocked = answer_pause;
     chat->stream.unblocked = answer_resume;
+
+    fuzz_check(ngx_http_claude_chat_choices(chat) == NGX_OK);
 
     if (chat->streamed) {
         answer_streamed(fake, &text, flags & ANSWER_ERROR);

@@ -2,7 +2,7 @@
 /*
  * A chat request: either a turn that the CLI takes as it is, or an error that
  * a client can read.  A first line that begins with # is not of the body: it
- * has flags, a space, and the X-Session-Id.
+ * has flags (1 sampling, 2 the older endpoint), a space, and the X-Session-Id.
  */
 
 
@@ -121,6 +121,33 @@ chat_turn(ngx_http_claude_chat_t *chat)
 
 
 static void
+chat_prompts(ngx_http_claude_chat_t *chat)
+{
+    ngx_str_t   *s;
+    ngx_uint_t   i;
+
+    fuzz_check(chat->prompts.nelts >= 1);
+    fuzz_check(chat->n >= 1 && chat->prompts.nelts * chat->n <= 8);
+
+    s = chat->prompts.elts;
+
+    for (i = 0; i < chat->prompts.nelts; i++) {
+        chat_text(&s[i]);
+    }
+
+    chat_text(&chat->turn.system);
+    chat_text(&chat->model);
+    chat_session(&chat->ctx->session);
+
+    fuzz_check(ngx_http_claude_chat_choices(chat) == NGX_OK);
+
+    for (i = 0; i < chat->nchoices; i++) {
+        fuzz_check(chat->choices[i].turn.messages.nelts == 1);
+    }
+}
+
+
+static void
 chat_error(fuzz_request_t *fake, ngx_int_t rc)
 {
     ngx_str_t                 json;
@@ -172,6 +199,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     if (len && *p == '#') {
         line = fuzz_until(&in, '\n');
         fake->lcf.sampling = line.len > 1 && (line.data[1] & 1);
+        fake->chat.completions = line.len > 1 && (line.data[1] & 2);
 
         if (line.len > 3) {
             line.data += 3;
@@ -186,9 +214,14 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     if (ngx_http_claude_json_read(reader, text.data, text.len) == NGX_OK
         && (body = ngx_http_claude_json_end(reader)) != NULL)
     {
-        rc = ngx_http_claude_chat_request(&fake->chat, body);
+        rc = fake->chat.completions
+             ? ngx_http_claude_completions_request(&fake->chat, body)
+             : ngx_http_claude_chat_request(&fake->chat, body);
 
-        if (rc == NGX_OK) {
+        if (rc == NGX_OK && fake->chat.completions) {
+            chat_prompts(&fake->chat);
+
+        } else if (rc == NGX_OK) {
             chat_turn(&fake->chat);
 
         } else {

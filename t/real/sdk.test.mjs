@@ -188,7 +188,7 @@ describe('errors', () => {
     });
 
     test('a bad parameter: BadRequestError that names it', async () => {
-        await rejects(BadRequestError, { status: 400, param: 'n' }, { n: 2 });
+        await rejects(BadRequestError, { status: 400, param: 'n' }, { n: 9 });
         await rejects(BadRequestError, { status: 400, param: 'logprobs' }, { logprobs: true });
         await rejects(BadRequestError, { status: 400, param: 'messages[0].content' }, { messages: [user('')] });
         assert.equal(server.stub.requests.length, 0);

@@ -233,7 +233,7 @@ sub chunks_of() {
                 $s{error} = $j->{error};
             } else {
                 push @{ $s{chunks} }, $j;
-                $s{text} .= $_->{delta}{content} // ''
+                $s{text} .= $_->{delta}{content} // $_->{text} // ''
                     for @{ $j->{choices} };
             }
             $s{after_done} = 1 if $s{done};

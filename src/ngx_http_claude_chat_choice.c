@@ -1,0 +1,327 @@
+
+/*
+ * The answers to a request: one for each prompt, or as many as it asks for.
+ * Each has a turn of its own.  What the model says passes here, on its way to
+ * both kinds of output.
+ */
+
+
+#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_engine.h"
+#include "ngx_http_claude_session.h"
+
+
+static ngx_int_t choice_init(ngx_http_claude_chat_choice_t *choice);
+static ngx_int_t choice_prompt(ngx_http_claude_chat_choice_t *choice);
+static void choice_said(ngx_http_claude_chat_choice_t *choice, u_char *p,
+    size_t len);
+
+
+ngx_int_t
+ngx_http_claude_chat_choices(ngx_http_claude_chat_t *chat)
+{
+    size_t      size;
+    ngx_uint_t  i, n;
+
+    n = chat->completions ? chat->n * chat->prompts.nelts : (ngx_uint_t) chat->n;
+    size = n * sizeof(ngx_http_claude_chat_choice_t);
+
+    chat->choices = ngx_pcalloc(chat->turn.pool, size);
+    if (chat->choices == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        chat->choices[i].chat = chat;
+        chat->choices[i].index = i;
+
+        if (choice_init(&chat->choices[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    chat->nchoices = n;
+    chat->unfinished = n;
+    chat->unsettled = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+choice_init(ngx_http_claude_chat_choice_t *choice)
+{
+    ngx_http_claude_chat_t  *chat;
+
+    chat = choice->chat;
+
+    choice->turn = chat->turn;
+    choice->turn.data = choice;
+
+    choice->text.last = &choice->text.first;
+    choice->thoughts.last = &choice->thoughts.first;
+
+    if (choice->index) {
+
+        /* the session goes on from the first one, as the client's list does */
+
+        ngx_http_claude_session_other(&choice->turn, choice->index);
+    }
+
+    if (ngx_array_init(&choice->calls, chat->turn.pool, 2,
+                       sizeof(ngx_http_claude_chat_call_t))
+        != NGX_OK
+        || ngx_http_claude_chat_stops_init(choice) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return chat->completions ? choice_prompt(choice) : NGX_OK;
+}
+
+
+/* of a prompt the turn is one message of the user's */
+
+static ngx_int_t
+choice_prompt(ngx_http_claude_chat_choice_t *choice)
+{
+    ngx_str_t                *prompt;
+    ngx_http_claude_chat_t   *chat;
+    ngx_http_claude_block_t  *block;
+
+    chat = choice->chat;
+    prompt = (ngx_str_t *) chat->prompts.elts + choice->index / chat->n;
+
+    if (ngx_array_init(&choice->turn.messages, chat->turn.pool, 1,
+                       sizeof(ngx_http_claude_message_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    block = ngx_http_claude_turn_add(&choice->turn, NGX_HTTP_CLAUDE_USER,
+                                     NGX_HTTP_CLAUDE_TEXT);
+    if (block == NULL) {
+        return NGX_ERROR;
+    }
+
+    block->text = *prompt;
+
+    if (chat->echo) {
+        choice->prompt = *prompt;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_claude_chat_choice_text(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len)
+{
+    size_t      keep;
+    ngx_str_t   held;
+    ngx_uint_t  stopped;
+
+    if (choice->chat->forced) {
+        ngx_http_claude_chat_forced_text(choice, p, len);
+        return;
+    }
+
+    if (choice->stops.nelts == 0) {
+        choice_said(choice, p, len);
+        return;
+    }
+
+    stopped = ngx_http_claude_chat_stops(choice, p, len, &held, &keep);
+
+    choice_said(choice, held.data, held.len);
+    choice_said(choice, p, keep);
+
+    if (stopped) {
+        choice->stops.nelts = 0;
+        ngx_http_claude_turn_stop(&choice->turn);
+    }
+}
+
+
+static void
+choice_said(ngx_http_claude_chat_choice_t *choice, u_char *p, size_t len)
+{
+    if (len && choice->chat->object
+        && ngx_http_claude_chat_object(choice, &p, &len) != NGX_OK)
+    {
+        choice->chat->stream.failed = 1;
+        return;
+    }
+
+    if (len) {
+        ngx_http_claude_chat_text(choice, p, len);
+    }
+}
+
+
+void
+ngx_http_claude_chat_choice_end(ngx_http_claude_chat_choice_t *choice)
+{
+    u_char                  *p;
+    size_t                   len;
+    ngx_str_t                held;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = &choice->turn;
+
+    if (choice->chat->forced) {
+        ngx_http_claude_chat_forced_end(choice);
+    }
+
+    if (choice->stops.nelts) {
+        ngx_http_claude_chat_stops_end(choice, &held);
+        choice_said(choice, held.data, held.len);
+    }
+
+    if (choice->chat->object) {
+
+        /* all that there is, if it has no object in it */
+
+        len = 0;
+
+        if (ngx_http_claude_chat_object(choice, &p, &len) == NGX_OK && len) {
+            ngx_http_claude_chat_text(choice, p, len);
+        }
+    }
+
+    if (turn->stop == NGX_HTTP_CLAUDE_STOP_REFUSAL && turn->refusal.len == 0) {
+        ngx_str_set(&turn->refusal, "The model refused to answer.");
+    }
+}
+
+
+const char *
+ngx_http_claude_chat_choice_finish(ngx_http_claude_chat_choice_t *choice)
+{
+    ngx_http_claude_turn_t  *turn;
+
+    turn = &choice->turn;
+
+    if (choice->ncalls && turn->stop <= NGX_HTTP_CLAUDE_STOP_SEQUENCE) {
+
+        /* a forced call, which the model knows nothing of */
+
+        return choice->chat->functions ? "function_call" : "tool_calls";
+    }
+
+    switch (turn->stop) {
+
+    case NGX_HTTP_CLAUDE_STOP_LENGTH:
+        return "length";
+
+    case NGX_HTTP_CLAUDE_STOP_REFUSAL:
+        return "content_filter";
+
+    case NGX_HTTP_CLAUDE_STOP_TOOL:
+        return choice->chat->functions ? "function_call" : "tool_calls";
+
+    default:
+        return "stop";
+    }
+}
+
+
+void
+ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat)
+{
+    ngx_uint_t                i;
+    ngx_http_claude_turn_t   *sum, *turn;
+    ngx_http_claude_usage_t  *usage;
+
+    sum = &chat->turn;
+    usage = &sum->usage;
+
+    ngx_memzero(usage, sizeof(ngx_http_claude_usage_t));
+    sum->cost = -1;
+
+    for (i = 0; i < chat->nchoices; i++) {
+        turn = &chat->choices[i].turn;
+
+        usage->input += turn->usage.input;
+        usage->cache_read += turn->usage.cache_read;
+        usage->cache_creation += turn->usage.cache_creation;
+        usage->output += turn->usage.output;
+        usage->thinking += turn->usage.thinking;
+
+        if (turn->cost >= 0) {
+            sum->cost = ngx_max(sum->cost, 0) + turn->cost;
+        }
+
+        /* the first token of any, and where it came from */
+
+        if (i == 0 || turn->ttft < sum->ttft) {
+            sum->ttft = turn->ttft;
+            sum->rung = turn->rung;
+        }
+    }
+}
+
+
+void
+ngx_http_claude_chat_text(ngx_http_claude_chat_choice_t *choice, u_char *p,
+    size_t len)
+{
+    if (choice->chat->streamed) {
+        ngx_http_claude_chat_chunk_text(choice, p, len);
+
+    } else if (ngx_http_claude_chat_keep(choice, &choice->text, p, len)
+               != NGX_OK)
+    {
+        choice->chat->stream.failed = 1;
+    }
+}
+
+
+void
+ngx_http_claude_chat_thought(ngx_http_claude_chat_choice_t *choice, u_char *p,
+    size_t len)
+{
+    if (choice->chat->streamed) {
+        ngx_http_claude_chat_chunk_thought(choice, p, len);
+
+    } else if (ngx_http_claude_chat_keep(choice, &choice->thoughts, p, len)
+               != NGX_OK)
+    {
+        choice->chat->stream.failed = 1;
+    }
+}
+
+
+void
+ngx_http_claude_chat_call(ngx_http_claude_chat_choice_t *choice,
+    ngx_str_t *id, ngx_str_t *name)
+{
+    if (choice->chat->streamed) {
+        ngx_http_claude_chat_chunk_call(choice, id, name);
+
+    } else if (ngx_http_claude_chat_keep_call(choice, id, name) != NGX_OK) {
+        choice->chat->stream.failed = 1;
+        return;
+    }
+
+    choice->ncalls++;
+}
+
+
+void
+ngx_http_claude_chat_arguments(ngx_http_claude_chat_choice_t *choice,
+    u_char *p, size_t len)
+{
+    if (choice->chat->stream.failed) {
+        return;
+    }
+
+    if (choice->chat->streamed) {
+        ngx_http_claude_chat_chunk_arguments(choice, p, len);
+
+    } else if (ngx_http_claude_chat_keep_arguments(choice, p, len) != NGX_OK) {
+        choice->chat->stream.failed = 1;
+    }
+}
