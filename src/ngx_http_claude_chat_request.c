@@ -154,7 +154,7 @@ request_model(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         chat->model = node->value;
     }
 
-    if (ngx_http_claude_models_find(lcf, &chat->model, &model) != NGX_OK) {
+    if (ngx_http_claude_models_find(r, &chat->model, &model) != NGX_OK) {
         ctx->error.final = 1;
         return ngx_http_claude_error(ctx, NGX_HTTP_NOT_FOUND,
                    "model_not_found", "model", "The model '%V' does not exist "

@@ -35,6 +35,7 @@
 #define CLI_VALUE_NUMBER   2
 #define CLI_VALUE_ERROR    3                   /* is_error */
 #define CLI_VALUE_REWOUND  4                   /* rewound */
+#define CLI_VALUE_MODEL    5                   /* one of the names */
 
 
 typedef struct {
@@ -58,7 +59,7 @@ struct ngx_http_claude_cli_reader_s {
 enum {
     N_ROOT = 0, N_EVENT, N_DELTA, N_BLOCK, N_EMESSAGE, N_EMUSAGE, N_EUSAGE,
     N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RPC, N_PARAMS, N_META,
-    N_RESPONSE, N_RESPONSE2, N_DETAILS, N_LEAVES
+    N_RESPONSE, N_RESPONSE2, N_MODELS, N_MODEL, N_DETAILS, N_LEAVES
 };
 
 #define branch(parent, name)                                                  \
@@ -92,6 +93,8 @@ static const cli_node_t  cli_nodes[] = {
     branch(N_PARAMS, "_meta"),
     branch(N_ROOT, "response"),
     branch(N_RESPONSE, "response"),
+    branch(N_RESPONSE2, "models"),
+    branch(CLI_NODE_NONE, ""),                 /* one of the array */
     branch(N_DELTA, "stop_details"),
 
     string(N_ROOT, "type", TYPE),
@@ -148,6 +151,8 @@ static const cli_node_t  cli_nodes[] = {
     string(N_RESPONSE2, "version", BINARY_VERSION),
     string(N_RESPONSE2, "targetMessageUuid", TARGET),
     { N_RESPONSE2, CLI_VALUE_REWOUND, 0, ngx_string("rewound") },
+    { N_MODEL, CLI_VALUE_MODEL, 0, ngx_string("value") },
+    { N_MODEL, CLI_VALUE_MODEL, 0, ngx_string("resolvedModel") },
 };
 
 #define CLI_NODES    (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
@@ -168,6 +173,8 @@ typedef struct {
     u_char                           *text;      /* strings of the line */
     size_t                            text_size;
     size_t                            text_len;
+
+    u_char                            models[NGX_HTTP_CLAUDE_CLI_MODELS];
 
     ngx_uint_t                        depth;
     int8_t                            node[CLI_DEPTH];
@@ -191,6 +198,7 @@ static ngx_int_t cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p,
 static void cli_reset(cli_parser_t *parser);
 static void cli_kind(ngx_http_claude_cli_line_t *line);
 static int cli_open(cli_parser_t *parser);
+static void cli_model(cli_parser_t *parser, const u_char *s, size_t len);
 static size_t cli_cut(const u_char *s, size_t len);
 static void cli_cleanup(void *data);
 
@@ -550,6 +558,52 @@ cli_open(cli_parser_t *parser)
 }
 
 
+static void
+cli_model(cli_parser_t *parser, const u_char *s, size_t len)
+{
+    u_char     *p;
+    ngx_str_t  *models;
+
+    models = &parser->line.models;
+
+    if (!ngx_http_claude_cli_model_valid(s, len)
+        || sizeof(parser->models) - models->len < len + 1)
+    {
+        return;
+    }
+
+    models->data = parser->models;
+
+    p = ngx_cpymem(models->data + models->len, s, len);
+    *p++ = LF;
+
+    models->len = p - models->data;
+}
+
+
+ngx_uint_t
+ngx_http_claude_cli_model_valid(const u_char *p, size_t len)
+{
+    size_t  i;
+
+    if (len == 0 || len > 128) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+
+        if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z')
+              || (p[i] >= '0' && p[i] <= '9')
+              || (p[i] && strchr("-_.:@[]/", p[i]))))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /* the length of a diagnostic string, not cut in the midst of a character */
 
 static size_t
@@ -656,6 +710,11 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 
     node = &cli_nodes[parser->member];
 
+    if (node->value == CLI_VALUE_MODEL) {
+        cli_model(parser, s, len);
+        return 1;
+    }
+
     if (node->value != CLI_VALUE_STRING) {
         return 1;
     }
@@ -726,6 +785,13 @@ cli_on_start_map(void *ctx)
 {
     cli_parser_t  *parser = ctx;
 
+    if (parser->depth && parser->node[parser->depth - 1] == N_MODELS) {
+        parser->member = N_MODEL;
+
+    } else if (parser->member == N_MODELS) {
+        parser->member = CLI_NODE_NONE;
+    }
+
     if (!cli_open(parser)) {
         return 0;
     }
@@ -775,15 +841,23 @@ cli_on_start_array(void *ctx)
 {
     cli_parser_t  *parser = ctx;
 
-    /* a line is an object, and nothing that matters stands in an array */
+    /* a line is an object; of what stands in arrays one matters */
 
     if (parser->depth == 0) {
         return 0;
     }
 
+    if (parser->member != N_MODELS) {
+        parser->member = CLI_NODE_NONE;
+    }
+
+    if (!cli_open(parser)) {
+        return 0;
+    }
+
     parser->member = CLI_NODE_NONE;
 
-    return cli_open(parser);
+    return 1;
 }
 
 

@@ -101,9 +101,16 @@ typedef struct {
     ngx_http_claude_cli_kind_e        kind;
     ngx_str_t                         string[NGX_HTTP_CLAUDE_CLI_STRINGS];
     double                            number[NGX_HTTP_CLAUDE_CLI_NUMBERS];
+    ngx_str_t                         models;        /* names that response.
+                                                        response.models has,
+                                                        each with a LF */
     unsigned                          is_error:1;    /* of a result */
     unsigned                          rewound:1;     /* response.response */
 } ngx_http_claude_cli_line_t;
+
+
+/* the longest list of models that is read; there are some ten */
+#define NGX_HTTP_CLAUDE_CLI_MODELS  2048
 
 
 typedef struct ngx_http_claude_cli_reader_s  ngx_http_claude_cli_reader_t;
@@ -129,6 +136,12 @@ ngx_int_t ngx_http_claude_cli_read(ngx_http_claude_cli_reader_t *reader,
 
 /* bytes of the line that has begun but is not complete */
 size_t ngx_http_claude_cli_pending(ngx_http_claude_cli_reader_t *reader);
+
+/*
+ * Whether it may be a name of a model: 1 to 128 letters, digits and what else
+ * stands in them.
+ */
+ngx_uint_t ngx_http_claude_cli_model_valid(const u_char *p, size_t len);
 
 /* "2.1.330" gives 201330; 0: not a version */
 ngx_uint_t ngx_http_claude_cli_version(ngx_str_t *version);
@@ -157,6 +170,8 @@ ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
 ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);

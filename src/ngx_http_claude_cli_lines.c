@@ -78,6 +78,20 @@ ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
 
 
 ngx_int_t
+ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    put("{\"subtype\":\"list_models\"}}\n");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system)
 {

@@ -197,6 +197,20 @@ ngx_http_claude_driver_spawn(ngx_http_claude_profile_t *profile,
         process->doubtful = 1;
     }
 
+    /* what it can be asked for is the same for all of the profile */
+
+    if (!ngx_http_claude_zone_models_known(driver_zone, profile->hash)) {
+
+        process->expected++;
+
+        if (ngx_http_claude_cli_list_models(process,
+                                  driver_id(process, DRIVER_MODELS))
+            != NGX_OK)
+        {
+            process->doubtful = 1;
+        }
+    }
+
     /* ahead of need: no reason for a worker to live on */
 
     process->timer.cancelable = 1;
@@ -1022,6 +1036,15 @@ driver_check(ngx_http_claude_process_t *process, ngx_uint_t kind,
 
         (void) driver_check_version(process,
                           &string[NGX_HTTP_CLAUDE_CLI_S_BINARY_VERSION]);
+        return;
+    }
+
+    if (kind == DRIVER_MODELS) {
+
+        /* one that has no list is as good as any */
+
+        ngx_http_claude_zone_models_set(driver_zone, process->profile->hash,
+                                        &line->models);
         return;
     }
 

@@ -64,6 +64,7 @@
 #define DRIVER_INTERRUPT   5
 #define DRIVER_SERVERS     6
 #define DRIVER_PENDING     7
+#define DRIVER_MODELS      8
 #define DRIVER_KINDS       10
 
 

@@ -5,9 +5,11 @@
 
 
 #include "ngx_http_claude_models.h"
+#include "ngx_http_claude_cli.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_profile.h"
 #include "ngx_http_claude_response.h"
 
 
@@ -21,6 +23,11 @@
 
 static ngx_uint_t models_version(ngx_str_t *model);
 static ngx_uint_t models_claude(ngx_str_t *name);
+static ngx_uint_t models_alias(ngx_str_t *name);
+static ngx_uint_t models_is_default(ngx_str_t *name);
+static ngx_uint_t models_listed(ngx_http_request_t *r, ngx_str_t *name);
+static size_t models_list(ngx_http_request_t *r, u_char *buf);
+static ngx_int_t models_name(ngx_array_t *names, ngx_str_t *name);
 static ngx_int_t models_names(ngx_http_request_t *r, ngx_array_t *names);
 static u_char *models_entry(u_char *p, ngx_str_t *name);
 
@@ -130,13 +137,15 @@ ngx_http_claude_models_default(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf)
 
 
 ngx_int_t
-ngx_http_claude_models_find(ngx_http_claude_loc_conf_t *lcf, ngx_str_t *name,
+ngx_http_claude_models_find(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *model)
 {
-    ngx_str_t                *other;
-    ngx_uint_t                i;
-    ngx_http_claude_model_t  *entry;
+    ngx_str_t                   *other;
+    ngx_uint_t                   i;
+    ngx_http_claude_model_t     *entry;
+    ngx_http_claude_loc_conf_t  *lcf;
 
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
     entry = lcf->models->elts;
     other = NULL;
 
@@ -158,7 +167,7 @@ ngx_http_claude_models_find(ngx_http_claude_loc_conf_t *lcf, ngx_str_t *name,
         }
     }
 
-    if (models_claude(name)) {
+    if (models_claude(name) || models_listed(r, name)) {
         *model = *name;
         return NGX_OK;
     }
@@ -175,14 +184,13 @@ ngx_http_claude_models_find(ngx_http_claude_loc_conf_t *lcf, ngx_str_t *name,
 ngx_int_t
 ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id)
 {
-    u_char                      *p;
-    size_t                       len;
-    ngx_int_t                    rc;
-    ngx_str_t                   *name, model, body;
-    ngx_uint_t                   i;
-    ngx_array_t                  names;
-    ngx_http_claude_ctx_t       *ctx;
-    ngx_http_claude_loc_conf_t  *lcf;
+    u_char                 *p;
+    size_t                  len;
+    ngx_int_t               rc;
+    ngx_str_t              *name, model, body;
+    ngx_uint_t              i;
+    ngx_array_t             names;
+    ngx_http_claude_ctx_t  *ctx;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -193,12 +201,11 @@ ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id)
         return rc;
     }
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
 
     if (id->len) {
 
-        if (ngx_http_claude_models_find(lcf, id, &model) != NGX_OK) {
+        if (ngx_http_claude_models_find(r, id, &model) != NGX_OK) {
             ctx->error.final = 1;
             return ngx_http_claude_error(ctx, NGX_HTTP_NOT_FOUND,
                                          "model_not_found", "model",
@@ -261,29 +268,18 @@ ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id)
 static ngx_uint_t
 models_claude(ngx_str_t *name)
 {
-    u_char      ch;
+    return ngx_http_claude_cli_model_valid(name->data, name->len)
+           && ((name->len > sizeof("claude-") - 1
+                && ngx_memcmp(name->data, "claude-", sizeof("claude-") - 1)
+                   == 0)
+               || models_alias(name));
+}
+
+
+static ngx_uint_t
+models_alias(ngx_str_t *name)
+{
     ngx_str_t  *alias;
-    ngx_uint_t  i;
-
-    if (name->len > 128) {
-        return 0;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-              || (ch >= '0' && ch <= '9') || strchr("-_.:@[]/", ch)))
-        {
-            return 0;
-        }
-    }
-
-    if (name->len > sizeof("claude-") - 1
-        && ngx_memcmp(name->data, "claude-", sizeof("claude-") - 1) == 0)
-    {
-        return 1;
-    }
 
     for (alias = models_aliases; alias->len; alias++) {
 
@@ -299,49 +295,134 @@ models_claude(ngx_str_t *name)
 }
 
 
+/* what the CLI lists may have aliases that we do not know of */
+
+static ngx_uint_t
+models_listed(ngx_http_request_t *r, ngx_str_t *name)
+{
+    u_char  *p, *last, *end, buf[NGX_HTTP_CLAUDE_ZONE_MODELS];
+
+    last = buf + models_list(r, buf);
+
+    for (p = buf; p < last; p = end + 1) {
+        end = ngx_strlchr(p, last, LF);
+
+        if ((size_t) (end - p) == name->len
+            && ngx_memcmp(p, name->data, name->len) == 0)
+        {
+            return !models_is_default(name);
+        }
+    }
+
+    return 0;
+}
+
+
+/* what the CLI lists, if one has been asked */
+
+static size_t
+models_list(ngx_http_request_t *r, u_char *buf)
+{
+    ngx_http_claude_loc_conf_t   *lcf;
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_claude_module);
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+
+    return ngx_http_claude_zone_models(mcf->zone, lcf->profile->hash, buf);
+}
+
+
+static ngx_uint_t
+models_is_default(ngx_str_t *name)
+{
+    return name->len == sizeof("default") - 1
+           && ngx_memcmp(name->data, "default", sizeof("default") - 1) == 0;
+}
+
+
+/* the aliases, what the CLI lists beside them, and the mapped names */
+
 static ngx_int_t
 models_names(ngx_http_request_t *r, ngx_array_t *names)
 {
-    ngx_str_t                   *name, *alias;
+    u_char                      *p, *last, *end;
+    ngx_str_t                    name, *alias;
     ngx_uint_t                   i;
     ngx_http_claude_model_t     *model;
     ngx_http_claude_loc_conf_t  *lcf;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    if (ngx_array_init(names, r->pool, 16, sizeof(ngx_str_t)) != NGX_OK) {
+    p = ngx_pnalloc(r->pool, NGX_HTTP_CLAUDE_ZONE_MODELS);
+
+    if (p == NULL
+        || ngx_array_init(names, r->pool, 16, sizeof(ngx_str_t)) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     for (alias = models_aliases; alias->len; alias++) {
-        name = ngx_array_push(names);
-        if (name == NULL) {
+        if (models_name(names, alias) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-        *name = *alias;
+    last = p + models_list(r, p);
+
+    for ( /* void */ ; p < last; p = end + 1) {
+        end = ngx_strlchr(p, last, LF);
+
+        name.data = p;
+        name.len = end - p;
+
+        if (models_name(names, &name) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     model = lcf->models->elts;
 
     for (i = 0; i < lcf->models->nelts; i++) {
-
-        if (models_claude(&model[i].from)
-            || (model[i].from.len == sizeof("default") - 1
-                && ngx_memcmp(model[i].from.data, "default",
-                              sizeof("default") - 1)
-                   == 0))
+        if (!models_claude(&model[i].from)
+            && models_name(names, &model[i].from) != NGX_OK)
         {
-            continue;
-        }
-
-        name = ngx_array_push(names);
-        if (name == NULL) {
             return NGX_ERROR;
         }
-
-        *name = model[i].from;
     }
+
+    return NGX_OK;
+}
+
+
+/* each once; "default" means something else in a map, and to the CLI */
+
+static ngx_int_t
+models_name(ngx_array_t *names, ngx_str_t *name)
+{
+    ngx_str_t   *s;
+    ngx_uint_t   i;
+
+    if (models_is_default(name)) {
+        return NGX_OK;
+    }
+
+    s = names->elts;
+
+    for (i = 0; i < names->nelts; i++) {
+        if (s[i].len == name->len
+            && ngx_memcmp(s[i].data, name->data, name->len) == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    s = ngx_array_push(names);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    *s = *name;
 
     return NGX_OK;
 }

@@ -27,8 +27,8 @@ ngx_int_t ngx_http_claude_models_default(ngx_conf_t *cf,
  * What the CLI calls the model that a client asks for: NGX_OK; NGX_DECLINED:
  * nobody knows it.
  */
-ngx_int_t ngx_http_claude_models_find(ngx_http_claude_loc_conf_t *lcf,
-    ngx_str_t *name, ngx_str_t *model);
+ngx_int_t ngx_http_claude_models_find(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *model);
 
 /* the content handler of .../models and .../models/<id>; id may be empty */
 ngx_int_t ngx_http_claude_models_handler(ngx_http_request_t *r,

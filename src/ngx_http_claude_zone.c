@@ -8,6 +8,17 @@
 #include "ngx_http_claude_zone.h"
 
 
+#define ZONE_MODELS_AGE  3600                  /* seconds */
+
+
+typedef struct {
+    u_char                           profile[20];
+    time_t                           since;      /* 0: there are none */
+    size_t                           len;
+    u_char                           names[NGX_HTTP_CLAUDE_ZONE_MODELS];
+} zone_models_t;
+
+
 struct ngx_http_claude_zone_shared_s {
     ngx_uint_t                       dirty;      /* a holder has begun */
 
@@ -30,6 +41,8 @@ struct ngx_http_claude_zone_shared_s {
     ngx_http_claude_zone_process_t  *process;
 
     ngx_http_claude_counters_t       counters;
+
+    zone_models_t                    models[NGX_HTTP_CLAUDE_ZONE_PROFILES];
 };
 
 
@@ -74,6 +87,8 @@ static void zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
     ngx_http_claude_zone_wake_t *wake);
 static void zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
     ngx_http_claude_zone_wake_t *wake);
+static zone_models_t *zone_models(ngx_http_claude_zone_shared_t *sh,
+    u_char *profile);
 static ngx_http_claude_account_t *zone_account(
     ngx_http_claude_counters_t *counters, uint32_t hash, ngx_str_t *key,
     ngx_str_t *model, ngx_uint_t make);
@@ -347,6 +362,102 @@ ngx_http_claude_zone_grant(ngx_http_claude_zone_t *zone,
     zone_give(zone, wake);
 
     zone_unlock(zone);
+}
+
+
+ngx_uint_t
+ngx_http_claude_zone_models_known(ngx_http_claude_zone_t *zone,
+    u_char *profile)
+{
+    ngx_uint_t      known;
+    zone_models_t  *models;
+
+    zone_lock(zone);
+
+    models = zone_models(zone->sh, profile);
+    known = models && ngx_time() - models->since < ZONE_MODELS_AGE;
+
+    zone_unlock(zone);
+
+    return known;
+}
+
+
+void
+ngx_http_claude_zone_models_set(ngx_http_claude_zone_t *zone, u_char *profile,
+    ngx_str_t *names)
+{
+    ngx_uint_t      i;
+    zone_models_t  *models, *all;
+
+    zone_lock(zone);
+
+    models = zone_models(zone->sh, profile);
+
+    if (models == NULL) {
+        all = zone->sh->models;
+        models = all;
+
+        for (i = 1; i < NGX_HTTP_CLAUDE_ZONE_PROFILES; i++) {
+            if (all[i].since < models->since) {
+                models = &all[i];
+            }
+        }
+
+        ngx_memcpy(models->profile, profile, sizeof(models->profile));
+    }
+
+    models->since = ngx_time();
+    models->len = ngx_min(names->len, sizeof(models->names));
+    ngx_memcpy(models->names, names->data, models->len);
+
+    zone_unlock(zone);
+}
+
+
+size_t
+ngx_http_claude_zone_models(ngx_http_claude_zone_t *zone, u_char *profile,
+    u_char buf[NGX_HTTP_CLAUDE_ZONE_MODELS])
+{
+    size_t          len;
+    zone_models_t  *models;
+
+    len = 0;
+
+    zone_lock(zone);
+
+    models = zone_models(zone->sh, profile);
+
+    if (models) {
+        len = ngx_min(models->len, sizeof(models->names));
+        ngx_memcpy(buf, models->names, len);
+    }
+
+    zone_unlock(zone);
+
+    return len;
+}
+
+
+static zone_models_t *
+zone_models(ngx_http_claude_zone_shared_t *sh, u_char *profile)
+{
+    ngx_uint_t      i;
+    zone_models_t  *models;
+
+    models = sh->models;
+
+    for (i = 0; i < NGX_HTTP_CLAUDE_ZONE_PROFILES; i++) {
+        if (models[i].since
+            && ngx_memcmp(models[i].profile, profile,
+                          sizeof(models[i].profile))
+               == 0)
+        {
+            return &models[i];
+        }
+    }
+
+    return NULL;
 }
 
 

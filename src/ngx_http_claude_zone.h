@@ -133,6 +133,13 @@ typedef struct {
 } ngx_http_claude_zone_wake_t;
 
 
+/* profiles whose models are remembered; the oldest gives way */
+#define NGX_HTTP_CLAUDE_ZONE_PROFILES  8
+
+/* the longest list of models */
+#define NGX_HTTP_CLAUDE_ZONE_MODELS    2048
+
+
 /* rows that a zone of so many bytes has, for checking a configuration */
 ngx_uint_t ngx_http_claude_zone_turn_rows(size_t size);
 ngx_uint_t ngx_http_claude_zone_process_rows(size_t size);
@@ -184,6 +191,19 @@ void ngx_http_claude_zone_turn_leave(ngx_http_claude_zone_t *zone,
  */
 void ngx_http_claude_zone_grant(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
+
+/*
+ * The models that the CLI lists, by launch profile: names, each with a LF.
+ * They are known for an hour, since a login or a release may change them.
+ */
+ngx_uint_t ngx_http_claude_zone_models_known(ngx_http_claude_zone_t *zone,
+    u_char *profile);
+void ngx_http_claude_zone_models_set(ngx_http_claude_zone_t *zone,
+    u_char *profile, ngx_str_t *names);
+
+/* copies them, however old; returns their length, 0 if there are none */
+size_t ngx_http_claude_zone_models(ngx_http_claude_zone_t *zone,
+    u_char *profile, u_char buf[NGX_HTTP_CLAUDE_ZONE_MODELS]);
 
 /* how many turns wait before a turn that came now */
 ngx_uint_t ngx_http_claude_zone_waiting(ngx_http_claude_zone_t *zone);

@@ -278,3 +278,12 @@ error.code = "invalid_api_key"
 --- error_code: 403
 --- json
 error.type = "invalid_request_error"
+
+
+
+=== TEST 27: a CLI that has no list of models answers all the same
+--- start: {"refuse":["list_models"]}
+--- ask: hi
+--- json
+choices.0.message.content = "echo: hi"
+--- calls: 1

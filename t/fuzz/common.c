@@ -329,6 +329,40 @@ fuzz_same(ngx_str_t *a, ngx_str_t *b)
 }
 
 
+/* one for all inputs, as a worker that nothing has been asked of has it */
+
+static ngx_http_claude_zone_t *
+fuzz_zone(ngx_log_t *log)
+{
+    ngx_slab_pool_t  *shpool;
+
+    static ngx_shm_zone_t          shm;
+    static ngx_http_claude_zone_t  zone;
+
+    if (shm.shm.addr) {
+        return &zone;
+    }
+
+    shm.shm.size = 256 * 1024;
+    shm.shm.log = log;
+    fuzz_check(ngx_shm_alloc(&shm.shm) == NGX_OK);
+
+    shpool = (ngx_slab_pool_t *) shm.shm.addr;
+    shpool->end = shm.shm.addr + shm.shm.size;
+    shpool->min_shift = 3;
+    shpool->addr = shm.shm.addr;
+
+    fuzz_check(ngx_shmtx_create(&shpool->mutex, &shpool->lock, NULL)
+               == NGX_OK);
+    ngx_slab_sizes_init();
+    ngx_slab_init(shpool);
+
+    fuzz_check(ngx_http_claude_zone_init(&zone, &shm, NULL) == NGX_OK);
+
+    return &zone;
+}
+
+
 fuzz_request_t *
 fuzz_request(ngx_pool_t *pool)
 {
@@ -381,6 +415,8 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->main_confs[0] = &fake->mcf;
     fake->mcf.max_line = 16 * 1024 * 1024;
+    fake->mcf.zone = fuzz_zone(&fake->log);
+    fake->lcf.profile = &fake->profile;
     fake->loc_confs[0] = &fake->lcf;
     fake->loc_confs[1] = &fake->clcf;
     fake->ctxs[0] = &fake->ctx;
