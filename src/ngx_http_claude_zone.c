@@ -409,7 +409,10 @@ ngx_http_claude_zone_models_set(ngx_http_claude_zone_t *zone, u_char *profile,
 
     models->since = ngx_time();
     models->len = ngx_min(names->len, sizeof(models->names));
-    ngx_memcpy(models->names, names->data, models->len);
+
+    if (models->len) {
+        ngx_memcpy(models->names, names->data, models->len);
+    }
 
     zone_unlock(zone);
 }
