@@ -37,6 +37,8 @@ static ngx_int_t calls_input(ngx_pool_t *pool, ngx_str_t *arguments,
     ngx_str_t *input);
 static ngx_int_t calls_id(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *client, ngx_str_t *id);
+static ngx_int_t calls_id_add(ngx_http_claude_chat_calls_t *calls,
+    ngx_str_t *id);
 static ngx_uint_t calls_id_valid(ngx_str_t *id);
 static ngx_int_t calls_id_new(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *client, ngx_str_t *id);
@@ -44,6 +46,8 @@ static ngx_str_node_t *calls_id_seen(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *id);
 static ngx_int_t calls_result_block(ngx_http_claude_chat_calls_t *calls,
     ngx_uint_t n, ngx_http_claude_block_t **block);
+static ngx_int_t calls_orphan(ngx_http_claude_chat_calls_t *calls,
+    ngx_str_t *id, ngx_http_claude_block_t **block);
 static ngx_int_t calls_find(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *name, ngx_uint_t function, ngx_uint_t *n);
 
@@ -273,11 +277,6 @@ static ngx_int_t
 calls_id(ngx_http_claude_chat_calls_t *calls, ngx_str_t *client,
     ngx_str_t *id)
 {
-    ngx_pool_t      *pool;
-    ngx_str_node_t  *node;
-
-    pool = calls->place->chat->turn.pool;
-
     if (client == NULL) {
 
         if (ngx_http_claude_chat_calls_next(calls, id) != NGX_OK) {
@@ -295,7 +294,16 @@ calls_id(ngx_http_claude_chat_calls_t *calls, ngx_str_t *client,
         return NGX_ERROR;
     }
 
-    node = ngx_palloc(pool, sizeof(ngx_str_node_t));
+    return calls_id_add(calls, id);
+}
+
+
+static ngx_int_t
+calls_id_add(ngx_http_claude_chat_calls_t *calls, ngx_str_t *id)
+{
+    ngx_str_node_t  *node;
+
+    node = ngx_palloc(calls->place->chat->turn.pool, sizeof(ngx_str_node_t));
     if (node == NULL) {
         return NGX_ERROR;
     }
@@ -410,6 +418,7 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
     place = calls->place;
     place->part = -1;
 
+    block = NULL;
     node = function ? calls_field(message, "name")
                     : calls_field(message, "tool_call_id");
 
@@ -419,27 +428,99 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
                                    "is missing: it must be a string");
     }
 
-    rc = calls_find(calls, &node->value, function, &n);
-    if (rc != NGX_OK) {
-        return rc;
+    if (!function && place->chat->turn.messages.nelts == calls->orphans) {
+
+        rc = calls_orphan(calls, &node->value, &block);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+    } else {
+
+        rc = calls_find(calls, &node->value, function, &n);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (calls_result_block(calls, n, &block) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        call = (calls_call_t *) calls->open.elts + n;
+        call->answered = 1;
+        calls->left--;
     }
 
     content = ngx_array_create(place->chat->turn.pool, 1,
                                sizeof(ngx_http_claude_block_t));
-
-    if (content == NULL || calls_result_block(calls, n, &block) != NGX_OK) {
+    if (content == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     block->content = content;
 
-    call = (calls_call_t *) calls->open.elts + n;
-    call->answered = 1;
-    calls->left--;
-
     node = calls_field(message, "content");
 
     return node ? ngx_http_claude_chat_content(place, node, content) : NGX_OK;
+}
+
+
+/* what begins the conversation: the model knows its own ids */
+
+static ngx_int_t
+calls_orphan(ngx_http_claude_chat_calls_t *calls, ngx_str_t *id,
+    ngx_http_claude_block_t **block)
+{
+    ngx_http_claude_chat_place_t  *place;
+
+    place = calls->place;
+
+    if (calls->orphans == 0) {
+        calls->orphans = 1;
+        calls->orphan = place->message;
+    }
+
+    if (calls_id_seen(calls, id)) {
+        return ngx_http_claude_chat_place_error(place, ".tool_call_id",
+                                                "has a result already");
+    }
+
+    if (calls_id_add(calls, id) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *block = ngx_http_claude_turn_add(&place->chat->turn, NGX_HTTP_CLAUDE_USER,
+                                      NGX_HTTP_CLAUDE_TOOL_RESULT);
+    if (*block == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    (*block)->id = *id;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_calls_session(ngx_http_claude_chat_calls_t *calls)
+{
+    ngx_http_claude_chat_place_t    *place;
+    ngx_http_claude_turn_session_t  *session;
+
+    place = calls->place;
+    session = &place->chat->turn.session;
+
+    if (calls->orphans && !session->news) {
+        place->message = calls->orphan;
+        place->part = -1;
+
+        return ngx_http_claude_chat_place_error(place, ".tool_call_id",
+                   "is of no call in the assistant's message before");
+    }
+
+    session->results = (calls->orphans != 0);
+
+    return NGX_OK;
 }
 
 

@@ -227,7 +227,12 @@ request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         return rc;
     }
 
-    return request_conversation(chat);
+    rc = request_conversation(chat);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_claude_chat_calls_session(&calls);
 }
 
 

@@ -36,6 +36,10 @@ typedef struct {
     ngx_array_t                    open;
     ngx_uint_t                     left;      /* without a result */
     ngx_uint_t                     message;   /* where in the body */
+
+    /* results with no call before them: the session's, perhaps */
+    ngx_uint_t                     orphans;
+    ngx_uint_t                     orphan;    /* where the first one is */
 } ngx_http_claude_chat_calls_t;
 
 
@@ -61,6 +65,13 @@ ngx_int_t ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
 ngx_int_t ngx_http_claude_chat_call_result(
     ngx_http_claude_chat_calls_t *calls, ngx_http_claude_json_t *message,
     ngx_uint_t function);
+
+/*
+ * After the session is known: results that begin the conversation are those
+ * of its calls, or of none.
+ */
+ngx_int_t ngx_http_claude_chat_calls_session(
+    ngx_http_claude_chat_calls_t *calls);
 
 /*
  * Before any other message, and after the last: no call may be without its

@@ -118,6 +118,10 @@ ngx_uint_t ngx_http_claude_driver_cut(ngx_http_claude_process_t *process,
 ngx_uint_t ngx_http_claude_driver_fits(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 
+/* the same of results that come alone, by the ids of the calls */
+ngx_uint_t ngx_http_claude_driver_fits_calls(
+    ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn);
+
 /* the asker has heard enough, see ngx_http_claude_turn_stop() */
 void ngx_http_claude_driver_stop(ngx_http_claude_process_t *process);
 

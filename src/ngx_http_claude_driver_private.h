@@ -36,6 +36,7 @@
 #define driver_calls_routed  ngx_http_claude_driver_calls_routed
 #define driver_calls_drop    ngx_http_claude_driver_calls_drop
 #define driver_results       ngx_http_claude_driver_results
+#define driver_results_order ngx_http_claude_driver_results_order
 #define driver_result_next   ngx_http_claude_driver_result_next
 #define driver_wait          ngx_http_claude_driver_wait
 #define driver_knobs         ngx_http_claude_driver_knobs
@@ -170,6 +171,9 @@ void driver_calls_drop(ngx_http_claude_process_t *process);
 
 /* begins to answer the calls with the results of the turn: NGX_AGAIN */
 ngx_int_t driver_results(ngx_http_claude_process_t *process);
+
+/* puts results that came alone into the order of the calls */
+void driver_results_order(ngx_http_claude_process_t *process);
 
 /* the CLI has taken one: the next */
 void driver_result_next(ngx_http_claude_process_t *process);

@@ -116,6 +116,10 @@ driver_session_follow(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
     turn->before = before;
 
+    if (turn->session.results) {
+        driver_results_order(process);
+    }
+
     return ngx_http_claude_chain_follow(turn,
                                         before ? &held[before - 1].link
                                                : NULL);

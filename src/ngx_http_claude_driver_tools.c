@@ -40,6 +40,8 @@ static ngx_http_claude_call_t *driver_call_add(
 static ngx_int_t driver_copy(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
 static ngx_uint_t driver_is_object(ngx_str_t *json);
+static ngx_http_claude_block_t *driver_result_of(
+    ngx_http_claude_message_t *message, ngx_str_t *id);
 static ngx_uint_t driver_result_fits(ngx_http_claude_block_t *block);
 
 
@@ -546,6 +548,77 @@ ngx_http_claude_driver_fits(ngx_http_claude_process_t *process,
     }
 
     return 1;
+}
+
+
+/* each call has one of them: so many are known to be there */
+
+ngx_uint_t
+ngx_http_claude_driver_fits_calls(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn)
+{
+    ngx_uint_t                  i;
+    ngx_http_claude_call_t     *call;
+    ngx_http_claude_message_t  *message;
+
+    if (!process->pending || turn->messages.nelts != 1
+        || !ngx_http_claude_driver_fits(process, turn))
+    {
+        return 0;
+    }
+
+    message = turn->messages.elts;
+    call = process->calls.elts;
+
+    for (i = 0; i < process->calls.nelts; i++) {
+        if (driver_result_of(message, &call[i].id) == NULL) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_http_claude_block_t *
+driver_result_of(ngx_http_claude_message_t *message, ngx_str_t *id)
+{
+    ngx_uint_t                i;
+    ngx_http_claude_block_t  *block;
+
+    block = message->blocks.elts;
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+        if (block[i].id.len == id->len
+            && ngx_memcmp(block[i].id.data, id->data, id->len) == 0)
+        {
+            return &block[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+driver_results_order(ngx_http_claude_process_t *process)
+{
+    ngx_uint_t                  i;
+    ngx_http_claude_call_t     *call;
+    ngx_http_claude_block_t    *block, *other, one;
+    ngx_http_claude_message_t  *message;
+
+    message = process->turn->messages.elts;
+    block = message->blocks.elts;
+    call = process->calls.elts;
+
+    for (i = 0; i < process->calls.nelts; i++) {
+        other = driver_result_of(message, &call[i].id);
+
+        one = block[i];
+        block[i] = *other;
+        *other = one;
+    }
 }
 
 

@@ -396,7 +396,7 @@ engine_place(ngx_http_claude_turn_t *turn)
 
     wake.n = 0;
 
-    if (engine_is_own(turn)) {
+    if (engine_is_own(turn) && !turn->session.results) {
 
         /* a process that holds it and could not be had has to let go */
 

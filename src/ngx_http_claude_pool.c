@@ -391,6 +391,23 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
         return NGX_HTTP_CLAUDE_RUNG_NONE;
     }
 
+    if (turn->session.results) {
+
+        /* they are of use to the process that waits for them, and to no other */
+
+        if (ngx_memcmp(process->tenant, turn->tenant,
+                       NGX_HTTP_CLAUDE_TENANT_LEN)
+            != 0
+            || !ngx_http_claude_driver_fits_calls(process, turn))
+        {
+            return NGX_HTTP_CLAUDE_RUNG_NONE;
+        }
+
+        *keep = process->held.nelts;
+
+        return NGX_HTTP_CLAUDE_RUNG_LIVE;
+    }
+
     if (!process->used) {
 
         /* what an agent did before may be on disk, see engine_ask_record() */

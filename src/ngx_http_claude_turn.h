@@ -159,6 +159,8 @@ typedef struct {
     unsigned                             named:1;   /* by the client: turns
                                                        of it have an order */
     unsigned                             news:1;    /* only what is new */
+    unsigned                             results:1; /* and that begins with
+                                                       results of calls */
     unsigned                             system:1;  /* says its system text */
     unsigned                             held:1;    /* the session goes on
                                                        from this turn */

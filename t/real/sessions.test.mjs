@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KEY, OTHER_KEY, SLOW, endChild, isAlive, sleep, spawnTied, waitFor } from './lib/server.mjs';
 import { ask, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { calling, functionTool, gather, toolMessage } from './lib/tools.mjs';
 import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
 
 const NGINX = process.env.TEST_NGINX_BINARY ?? 'nginx';
@@ -352,6 +353,110 @@ describe('a name that an answer gave', () => {
 /* ---------------------------------------------------------------------------------------- */
 
 /* Ends with its test, a worker that was killed or not. */
+describe('results of calls that come alone', () => {
+    let server;
+    let workers;
+    const tools = ['alpha', 'beta'].map((name) => functionTool(name));
+    const two = user(`go ${calling([['toolu_1', 'alpha', { x: '1' }], ['toolu_2', 'beta', { x: '2' }]])}`);
+    const results = [toolMessage('toolu_1', 'one'), toolMessage('toolu_2', 'two')];
+
+    before(async () => {
+        server = await startEngine({ http: DEFAULTS });
+        await waitFor('both workers', () => server.workers().length === 2);
+        workers = await workerAgents(server);
+    });
+    after(() => server?.end());
+
+    const say = (id, messages, options) => ask(server, { messages, tools, headers: id ? { 'x-session-id': id } : {}, ...options });
+
+    async function call(id, options) {
+        const answer = await say(id, [two], options);
+        assert.equal(answer.finish, 'tool_calls');
+        return answer;
+    }
+
+    /* What reached the model of the calls and their results, in order. */
+    const seen = () => server.stub.requests.at(-1).body.messages.flatMap(({ content }) => (Array.isArray(content) ? content : []))
+        .filter(({ type }) => type === 'tool_use' || type === 'tool_result')
+        .map(({ type, id, tool_use_id: of, content }) => [type, id ?? of, ...(content ? [content[0]?.text ?? content] : [])]);
+    const want = [
+        ['tool_use', 'toolu_1'], ['tool_use', 'toolu_2'],
+        ['tool_result', 'toolu_1', 'one'], ['tool_result', 'toolu_2', 'two'],
+    ];
+
+    for (const [how, given] of [['in order', results], ['out of order', [...results].reverse()]]) {
+        test(`go on in the process that waits, ${how}`, async () => {
+            const id = randomUUID();
+            await call(id);
+            const answer = await say(id, given);
+            assert.equal(answer.status, 200, JSON.stringify(answer.error));
+            assert.equal((await logged(server, answer.tag)).rung, 'live');
+            assert.deepEqual(seen(), want);
+            const next = await say(id, [user('and now')]);
+            assert.equal((await logged(server, next.tag)).rung, 'live');
+            assert.deepEqual(seen(), want);
+        });
+    }
+
+    test('whatever worker they land on', async () => {
+        const id = randomUUID();
+        await call(id, { agent: workers[0].agent });
+        const answer = await say(id, results, { agent: workers[1].agent });
+        assert.equal(answer.status, 200, JSON.stringify(answer.error));
+        assert.equal((await logged(server, answer.tag)).rung, 'live');
+        assert.deepEqual(seen(), want);
+    });
+
+    test('the whole history finds the process then', async () => {
+        const id = randomUUID();
+        const first = await call(id);
+        const { content } = await say(id, [...results].reverse());
+        const answer = await say(id, [two, { role: 'assistant', content: null, tool_calls: gather(first.events).tool_calls }, ...results,
+            assistant(content), user('on')]);
+        assert.equal((await logged(server, answer.tag)).rung, 'live');
+    });
+
+    for (const [what, messages] of [
+        ['one is missing', results.slice(1)],
+        ['one is of another call', [results[0], toolMessage('toolu_9', 'x')]],
+        ['something is said beside them', [...results, user('and')]],
+    ]) {
+        test(`${what}: 410, and the process goes on waiting`, async () => {
+            const id = randomUUID();
+            await call(id);
+            const answer = await say(id, messages);
+            assert.deepEqual([answer.status, answer.error.code], [410, 'session_expired']);
+            assert.equal((await say(id, results)).status, 200);
+            assert.deepEqual(seen(), want);
+        });
+    }
+
+    test('their process is gone: 410', async () => {
+        const id = randomUUID();
+        await call(id);
+        for (const pid of server.clis()) process.kill(pid, 'SIGKILL');
+        await waitFor('no process', () => server.clis().length === 0, 5000 * SLOW);
+        const answer = await say(id, results);
+        assert.deepEqual([answer.status, answer.error.code], [410, 'session_expired']);
+    });
+
+    test('twice the same, or without a session: 400 that says which', async () => {
+        const twice = await say(randomUUID(), [results[0], results[0]]);
+        assert.deepEqual([twice.status, twice.error.param], [400, 'messages[1].tool_call_id']);
+        const none = await say(null, results);
+        assert.deepEqual([none.status, none.error.param], [400, 'messages[0].tool_call_id']);
+        const whole = await say(randomUUID(), [...results, assistant('a'), user('b')]);
+        assert.deepEqual([whole.status, whole.error.param], [400, 'messages[0].tool_call_id']);
+    });
+
+    test("another key's session: 410", async () => {
+        const first = await ask(server, { messages: [two], tools });
+        assert.equal(first.finish, 'tool_calls');
+        const answer = await say(randomUUID(), results, { key: OTHER_KEY });
+        assert.equal(answer.status, 410);
+    });
+});
+
 async function started(t, options) {
     const server = await startEngine(options);
     t.after(() => endKilled(server));
