@@ -15,7 +15,8 @@ import { tool as langchainTool } from '@langchain/core/tools';
 import { ChatOpenAI } from '@langchain/openai';
 import { z } from 'zod';
 import { startDemo } from './lib/demo.mjs';
-import { endChild } from './lib/server.mjs';
+import { startOpenCode } from './lib/opencode.mjs';
+import { endChild, waitFor } from './lib/server.mjs';
 import { assistant, conversation, system, systemTexts, user } from './lib/upstream.mjs';
 
 let demo;
@@ -139,6 +140,43 @@ describe('without a script', () => {
         assert.deepEqual(calls.map(({ name, args }) => [name, args]), [['get_weather', { city: 'Oslo' }]]);
         const review = await langchain().withStructuredOutput(REVIEW, { name: 'review', method: 'jsonSchema' }).invoke('A review.');
         assert.equal(review.stars, 2);
+    });
+});
+
+describe('OpenCode', () => {
+    let opencode;
+
+    before(async () => {
+        opencode = await startOpenCode(demo.address);
+        opencode.write('in.txt', 'The secret word is heliotrope.\n');
+        await demo.stub.clear();
+    });
+    after(() => opencode?.end());
+
+    test('without a script: reads the file that it is asked to read', async () => {
+        const { status, stdout, stderr } = await opencode.run(demo.key, '--title', 'Reading', 'Read the file in.txt please.');
+        assert.equal(status, 0, stderr);
+        assert.match(stdout, /I call read/);
+        assert.match(stderr, /Read in\.txt/);
+        assert.match(stdout, /Your tool has answered: “[^”]*The secret word is heliotrope/);
+    });
+
+    test('reads one file and writes another, in the process that waits', async () => {
+        const done = demo.file('logs/access.log').length;
+        await demo.stub.script([
+            { match: 'Copy the word', tool_use: [{ name: 'read', input: { filePath: opencode.path('in.txt') } }] },
+            { match: 'heliotrope', tool_use: [{ name: 'write', input: { filePath: opencode.path('out.txt'), content: 'heliotrope\n' } }] },
+            { match: 'Wrote file', text: 'The word is copied.' },
+        ]);
+        const { status, stdout, stderr } = await opencode.run(demo.key, '--title', 'Copying', 'Copy the word in in.txt to out.txt.');
+        assert.equal(status, 0, stderr);
+        assert.match(stdout, /The word is copied\.\n$/);
+        assert.equal(opencode.read('out.txt'), 'heliotrope\n');
+        const rungs = await waitFor('three lines in the log', () => {
+            const found = Array.from(demo.file('logs/access.log').slice(done).matchAll(/ process=(\S+)/g), ([, rung]) => rung);
+            return found.length >= 3 && found;
+        });
+        assert.deepEqual(rungs.slice(1), ['live', 'live']);
     });
 });
 

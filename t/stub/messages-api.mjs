@@ -38,6 +38,8 @@
  *   break_after: n                        cut the connection after n events
  *   error_event: {type, message}          an `error` event after the last delta, then the end
  *   hang: true | "headers"                nothing after message_start | after the headers
+ *   until: function                       in the same process only: what it returns is waited for
+ *                                         before the headers
  *
  * Mind what the CLI does with an answer (2.1.330): a 400 is sent again twice, silently, with fewer
  * beta features, and a 429, 5xx or break as its retry settings say: give such a script `times`.
@@ -1346,6 +1348,7 @@ class Stub {
     async answer(res, body, rawLength, ctx) {
         const { script, text } = this.choose(body);
         await sleep(script.delay_ms, ctx.signal);
+        await script.until?.();
         if (script.status >= 400) throw scriptedError(script);
         const answer = planAnswer(script, body, rawLength, text);
         const gap = script.gap_ms ?? (this.demo ? DEMO_GAP_MS : 0);
