@@ -159,10 +159,10 @@ describe('the session goes on', () => {
         edit = call('toolu_edit', 'edit', { filePath: client.path('out.txt'), oldString: 'heliotrope', newString: 'mauve' });
         bash = call('toolu_bash', 'bash', { command: 'sort -r in.txt', description: 'Sorts the file' });
         done = await run([
-            { match: 'Make it mauve', ...calls(edit, bash) },
+            { match: 'Make it mauve', thinking: 'I wonder about mauve.', ...calls(edit, bash) },
             { match: 'applied', text: 'A look at the picture.', ...calls(call('toolu_png', 'read', { filePath: client.path('dot.png') })) },
             { match: 'media', text: 'Now it is mauve.' },
-        ], KEY, '--continue', 'Make it mauve.');
+        ], KEY, '--continue', '--variant', 'high', '--thinking', 'Make it mauve.');
     });
 
     test('it ends well, and the file is edited', () => {
@@ -176,11 +176,19 @@ describe('the session goes on', () => {
         assert.equal(messages.length, 9);
         assert.deepEqual(messages[5], { role: 'assistant', content: [text('The word is copied.')] });
         assert.match(messages[6].content[0].text, /Make it mauve\./);
-        assert.deepEqual(messages[7], { role: 'assistant', content: [edit, bash] });
+        assert.deepEqual(messages[7].content.slice(1), [edit, bash]);
         const { content: [edited, sorted] } = messages[8];
         assert.equal(edited.tool_use_id, 'toolu_edit');
         assert.match(edited.content[0].text, /applied/);
         assert.deepEqual(sorted, result('toolu_bash', text('The secret word is heliotrope.\n')));
+    });
+
+    test('it has the effort that it asks for, and shows what the model thinks', () => {
+        assert.ok(done.chats.every(({ output_config: { effort } }) => effort === 'high'));
+        assert.match(done.stdout, /Thinking: I wonder about mauve\./);
+        const [{ type, thinking, signature }] = done.chats[1].messages[7].content;
+        assert.deepEqual([type, thinking], ['thinking', 'I wonder about mauve.']);
+        assert.ok(signature, 'as the model\'s own, in the turn that it is of');
     });
 
     test('in the same process', () => assert.deepEqual(done.log.slice(0, 2), [0, 1].map(() => ['live', '200', done.log[0][2]])));
