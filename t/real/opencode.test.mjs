@@ -13,7 +13,7 @@ import { essence, upstreamTool } from './lib/tools.mjs';
 
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 
-const WAIT = 30000 * SLOW;
+const WAIT = 60000 * SLOW;
 
 const TITLE = 'Heliotrope copied';
 

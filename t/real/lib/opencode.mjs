@@ -92,7 +92,7 @@ class OpenCode {
         });
         const out = { stdout: '', stderr: '' };
         for (const name of ['stdout', 'stderr']) child[name].on('data', (data) => { out[name] += data; });
-        const timer = setTimeout(() => endChild(child, 1000), 60000 * SLOW);
+        const timer = setTimeout(() => endChild(child, 1000), 100000 * SLOW);
         const [status] = await once(child, 'close');
         clearTimeout(timer);
         for (const name of ['stdout', 'stderr']) out[name] = out[name].replace(/\x1b\[[0-9;]*m/g, '');
