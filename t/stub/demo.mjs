@@ -8,6 +8,7 @@
  *     call can do no harm: clients run what they are told to, and a coding agent's tools can do
  *     much.
  *   - The results of tools are repeated.
+ *   - Stop sequences and max_tokens end it.
  */
 
 import { hintsOf, instanceOf } from './instance.mjs';
@@ -23,16 +24,27 @@ const RISKY = new RegExp([
     'update', 'delete', 'remove', 'move', 'send', 'post', 'pay', 'buy', 'kill', 'deploy', 'install', 'fetch', 'http', 'url', 'web',
 ].join('|'), 'i');
 
-/* Which the words of a request answer: a script for the stub. said: the newest text of the user. */
+/* What the words of a request answer: a script for the stub. said: the newest text of the user. */
 export function demoScript(body, said) {
     const text = unquoted(said);
-    const format = body.output_config?.format;
-    if (format) return { text: JSON.stringify(instanceOf(format.schema, hintsOf(text))) };
     const results = lastResults(body);
-    if (results.length) return { text: resultsText(results) };
-    const tool = chosenTool(body, text);
+    const tool = results.length ? undefined : chosenTool(body, text);
     if (tool) return callScript(tool, text);
-    return { text: asksForObject(body) ? objectText(said) : helloText(said, body) };
+    const format = body.output_config?.format;
+    if (format) return limited(jsonText(instanceOf(format.schema, hintsOf(text))), body);
+    if (asksForObject(body)) return limited(jsonText({ note: `This is ${WHO}, not a model.`, you_wrote: said }), body);
+    return limited(results.length ? resultsText(results) : helloText(said, body), body);
+}
+
+/* With spaces, at which the stub cuts it into deltas. */
+const jsonText = (value) => JSON.stringify(value, null, 2);
+
+/* The text up to the first stop sequence, and no longer than max_tokens of four letters. */
+function limited(text, { stop_sequences: stops = [], max_tokens: most }) {
+    const ends = stops.map((stop) => [text.indexOf(stop), stop]).filter(([at]) => at >= 0).sort(([a], [b]) => a - b);
+    const [end, stop] = ends[0] ?? [text.length];
+    if (end > most * 4) return { text: text.slice(0, most * 4), stop_reason: 'max_tokens' };
+    return stop === undefined ? { text } : { text: text.slice(0, end), stop_reason: 'stop_sequence', stop_sequence: stop };
 }
 
 /* OpenCode puts all of a message in quotes. */
@@ -54,8 +66,6 @@ function asksForObject({ system }) {
     const blocks = typeof system === 'string' ? [{ text: system }] : system ?? [];
     return blocks.some(({ text }) => text.includes('Answer with one JSON object'));
 }
-
-const objectText = (said) => JSON.stringify({ note: `This is ${WHO}, not a model.`, you_wrote: said });
 
 /* ---------------------------------------------------------------------------------------- */
 

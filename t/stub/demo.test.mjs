@@ -20,17 +20,18 @@ beforeEach(() => stub.clear());
 const user = (content) => ({ role: 'user', content });
 const assistant = (content) => ({ role: 'assistant', content });
 
-/* The blocks of an answer. */
-async function ask(messages, more = {}, model = 'claude-sonnet-5-5') {
+async function post(messages, more = {}) {
     const res = await fetch(`${base}/v1/messages`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-api-key': 'dummy', 'anthropic-version': '2023-06-01' },
-        body: JSON.stringify({ model, max_tokens: 1000, messages: [messages].flat(), ...more }),
+        body: JSON.stringify({ model: 'claude-sonnet-5-5', max_tokens: 1000, messages: [messages].flat(), ...more }),
     });
     const answer = await res.json();
     assert.equal(res.status, 200, answer.error?.message);
-    return answer.content;
+    return answer;
 }
+
+const ask = async (...args) => (await post(...args)).content;
 
 const text = async (...args) => (await ask(...args)).filter(({ type }) => type === 'text').map((block) => block.text).join('');
 const called = async (...args) => (await ask(...args)).filter(({ type }) => type === 'tool_use').map(({ name, input }) => [name, input]);
@@ -52,6 +53,16 @@ test('it says that it is no model, repeats the user and counts the messages', as
 test('a script comes first', async () => {
     stub.script({ text: 'scripted' });
     assert.equal(await text(user('weather'), { tools: [tool('weather')] }), 'scripted');
+});
+
+test('stop sequences and max_tokens end it', async () => {
+    const end = async (more) => {
+        const { content, stop_reason: reason, stop_sequence: stop } = await post(user('x'), more);
+        return [content[0].text, reason, stop];
+    };
+    assert.deepEqual(await end({ max_tokens: 3 }), ['Hello! This ', 'max_tokens', null]);
+    assert.deepEqual(await end({ stop_sequences: ['stub', ' is'] }), ['Hello! This', 'stop_sequence', ' is']);
+    assert.equal((await end({ stop_sequences: ['nowhere'] }))[1], 'end_turn');
 });
 
 describe('tools', () => {
@@ -85,7 +96,7 @@ describe('tools', () => {
     });
 
     test('what the client forces is called', async () => {
-        const force = (choice) => called(user('Weather in Oslo?'), { tools, tool_choice: choice }, 'claude-haiku-4-5');
+        const force = (choice) => called(user('Weather in Oslo?'), { tools, tool_choice: choice, model: 'claude-haiku-4-5' });
         assert.deepEqual(await force({ type: 'tool', name: 'get_time' }), [['get_time', { zone: 'Oslo' }]]);
         assert.deepEqual(await force({ type: 'any' }), [['get_weather', { city: 'Oslo' }]]);
         assert.deepEqual(await force({ type: 'none' }), []);
@@ -107,6 +118,16 @@ describe('structured output', () => {
             ...object({ a: { $ref: '#/$defs/d' }, b: { anyOf: [{ type: 'null' }, { type: 'number' }] }, c: { type: 'string', format: 'date' } }),
             $defs: { d: object({ e: { const: 'f' } }) },
         }), { a: { e: 'f' }, b: 1, c: '2001-02-03' });
+    });
+
+    test('a tool that is named comes first, then its results are taken in', async () => {
+        const more = { tools: [tool('weather', { city: string })], output_config: { format: { type: 'json_schema', schema: object({ a: string }) } } };
+        assert.deepEqual(await called(user('weather in Oslo'), more), [['weather', { city: 'Oslo' }]]);
+        const told = await text([
+            user('weather in Oslo'), assistant([{ type: 'tool_use', id: 'toolu_1', name: 'weather', input: { city: 'Oslo' } }]),
+            user([{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'rain' }]),
+        ], more);
+        assert.deepEqual(JSON.parse(told), { a: 'demo' });
     });
 
     test('json_object, as the module tells the model of it', async () => {
