@@ -7,9 +7,9 @@
 import { after, before, beforeEach, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
-import { zodResponseFormat } from 'openai/helpers/zod';
+import { zodFunction, zodResponseFormat } from 'openai/helpers/zod';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { generateObject, stepCountIs, streamText, tool } from 'ai';
+import { generateObject, stepCountIs, streamObject, streamText, tool } from 'ai';
 import { HumanMessage, ToolMessage } from '@langchain/core/messages';
 import { tool as langchainTool } from '@langchain/core/tools';
 import { ChatOpenAI } from '@langchain/openai';
@@ -115,6 +115,17 @@ function openai() {
         await sawFormat();
     });
 
+    test('parse, with a zod function: strict, its arguments parsed', async () => {
+        await server.stub.script(calls(['toolu_1', 'weather', { city: 'Oslo' }]));
+        const { choices: [{ message }] } = await chat.parse({
+            model: 'sonnet', messages: [user('Weather?')],
+            tools: [zodFunction({ name: 'weather', description: 'Weather of a city.', parameters: CITY })],
+        });
+        assert.deepEqual(message.tool_calls.map(({ function: fn }) => fn.parsed_arguments), [{ city: 'Oslo' }]);
+        assert.equal((await last()).tools[0].strict, true);
+        await sawTool('weather', 'Weather of a city.', 'city');
+    });
+
     for (const stream of [false, true]) {
         test(`runTools over three rounds${stream ? ', streamed' : ''}`, async () => {
             const asked = [];
@@ -182,6 +193,27 @@ function aiSdk() {
         await sawTool('weather', 'Weather of a city.', 'city');
     });
 
+    test('toolChoice required', async () => {
+        await server.stub.script({ text: '{"city":"Oslo"}' });
+        const answer = streamText({
+            model, prompt: 'Weather?', maxRetries: 0, toolChoice: 'required',
+            tools: { weather: tool({ description: 'Weather of a city.', inputSchema: CITY }) },
+        });
+        await answer.consumeStream();
+        assert.equal(await answer.finishReason, 'tool-calls');
+        assert.deepEqual((await answer.toolCalls).map(({ toolName, input }) => [toolName, input]), [['weather', { city: 'Oslo' }]]);
+    });
+
+    test('streamObject, piece by piece', async () => {
+        await server.stub.script({ deltas: ['{"name":', '"Ada"', ',"age":', '36}'], gap_ms: 30 });
+        const answer = streamObject({ model, schema: PERSON, prompt: 'Who?', maxRetries: 0 });
+        const partial = [];
+        for await (const object of answer.partialObjectStream) partial.push(object);
+        assert.ok(partial.length > 1, JSON.stringify(partial));
+        assert.deepEqual(await answer.object, ADA);
+        await sawFormat();
+    });
+
     test('generateObject', async () => {
         await server.stub.script({ text: JSON.stringify(ADA) });
         const { object } = await generateObject({ model, schema: PERSON, prompt: 'Who?', maxRetries: 0 });
@@ -225,4 +257,11 @@ function langchain() {
         assert.deepEqual(answer, ADA);
         await sawFormat();
     });
+
+    for (const method of ['functionCalling', 'jsonMode']) {
+        test(`withStructuredOutput, by ${method}`, async () => {
+            await server.stub.script({ text: JSON.stringify(ADA) });
+            assert.deepEqual(await model.withStructuredOutput(PERSON, { name: 'person', method }).invoke('Who, as JSON?'), ADA);
+        });
+    }
 }
