@@ -84,9 +84,19 @@ install_node() {
 }
 
 
-# install_npm prod|all: the pinned CLI, and for "all" the SDK. No package's
-# install script runs; the CLI's only copies the binary to another place. The
-# cache is private since npm would otherwise keep 100 MB in the user's home.
+# npm_ci DIR [OPTION…]: what DIR's lock file names, into DIR/node_modules. No
+# package's install script runs; the CLI's only copies the binary to another
+# place. The cache is private since npm would otherwise keep 100 MB in the
+# user's home.
+npm_ci() {
+    quietly npm-ci npm ci --prefix "$1" --ignore-scripts --no-audit \
+        --no-fund --cache "$BUILD/npm-cache" "${@:2}"
+
+    rm -rf "$BUILD/npm-cache"
+}
+
+
+# install_npm prod|all: the pinned CLI, and for "all" the SDK.
 install_npm() {
     local want stamp=$ROOT/node_modules/.installed omit=() done_before
 
@@ -105,11 +115,44 @@ install_npm() {
         omit=(--omit=dev)
     fi
 
-    quietly npm-ci npm ci --prefix "$ROOT" --ignore-scripts --no-audit \
-        --no-fund --cache "$BUILD/npm-cache" ${omit[@]+"${omit[@]}"}
-
-    rm -rf "$BUILD/npm-cache"
+    npm_ci "$ROOT" ${omit[@]+"${omit[@]}"}
     echo "$want $1" >"$stamp"
+}
+
+
+# OpenCode, a client of the tests, on its own: its lock file names one binary
+# a platform, while the package opencode-ai brings four, 700 MB.
+install_opencode() {
+    local from=$ROOT/t/real/opencode dir=$BUILD/opencode want
+
+    want=$(cksum <"$from/package-lock.json")
+
+    if [ "$want" = "$(cat "$dir/installed" 2>/dev/null || true)" ]; then
+        return
+    fi
+
+    install_node
+    say "installing OpenCode into build/opencode/"
+
+    mkdir -p "$dir"
+    cp "$from/package.json" "$from/package-lock.json" "$dir"
+    npm_ci "$dir"
+    echo "$want" >"$dir/installed"
+}
+
+
+# The binary; npm has installed the package of this platform alone.
+pinned_opencode() {
+    local file
+
+    for file in "$BUILD"/opencode/node_modules/opencode-*/bin/opencode; do
+        if [ -x "$file" ]; then
+            echo "$file"
+            return
+        fi
+    done
+
+    die "no OpenCode is pinned for $(uname -m)"
 }
 
 

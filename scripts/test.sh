@@ -10,6 +10,7 @@
 #   TEST_NGINX_SERVROOT      a directory for nginx, empty at first
 #   TEST_NGINX_PORT          the first of ten free ports
 #   TEST_CLAUDE_BINARY       the pinned CLI
+#   TEST_OPENCODE_BINARY     the pinned OpenCode
 #   TEST_SANITIZED           1 under ASan and UBSan, else empty: times mean
 #                            little then
 #   TEST_ROOT, HOME          the checkout; an empty private directory
@@ -48,6 +49,7 @@ run_suite() {
         TEST_NGINX_SERVROOT="$TEST_DIR/servroot" \
         TEST_NGINX_PORT="$(free_ports)" \
         TEST_CLAUDE_BINARY="$(pinned_claude)" \
+        TEST_OPENCODE_BINARY="$(pinned_opencode)" \
         TEST_SANITIZED="$sanitized" \
         ASAN_OPTIONS="log_path=$TEST_DIR/sanitizer/report" \
         UBSAN_OPTIONS="log_path=$TEST_DIR/sanitizer/report:print_stacktrace=1" \
@@ -214,6 +216,7 @@ install_for_tests() {
     apt_install "${APT_BUILD[@]}" "${APT_SOURCE[@]}" "${APT_TEST[@]}"
     install_node
     install_npm all
+    install_opencode
     install_test_nginx
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /*
- * A loopback stand-in for Anthropic's Messages API: plain Node 18+, no dependency.
+ * A loopback stand-in for Anthropic's Messages API: plain Node 18+, no package.
  *
  * The real Claude CLI is pointed here with ANTHROPIC_BASE_URL, so a test can assert on the
  * strongest thing there is, the request that reached the model; `./build.sh demo` runs without
@@ -23,7 +23,7 @@
  * What the next answer is, first match wins:
  *   1. POST /_script with a script or an array of scripts (DELETE /_script forgets them);
  *   2. the last `[[stub {json}]]` in the text of the newest user message;
- *   3. `echo: <that text>`, or a friendly notice with --demo.
+ *   3. `echo: <that text>`, or what demo.mjs makes of it with --demo.
  *
  * Script fields, all optional:
  *   match, times                          queue only: a substring of the newest user text; uses
@@ -38,6 +38,8 @@
  *   break_after: n                        cut the connection after n events
  *   error_event: {type, message}          an `error` event after the last delta, then the end
  *   hang: true | "headers"                nothing after message_start | after the headers
+ *   until: function                       in the same process only: what it returns is waited for
+ *                                         before the headers
  *
  * Mind what the CLI does with an answer (2.1.330): a 400 is sent again twice, silently, with fewer
  * beta features, and a 429, 5xx or break as its retry settings say: give such a script `times`.
@@ -48,6 +50,8 @@ import http from 'node:http';
 import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { demoScript } from './demo.mjs';
+import { resolveRef } from './instance.mjs';
 
 const MAX_BODY = 32 * 1024 * 1024;
 
@@ -778,12 +782,6 @@ function followRef(ref, ctx) {
     ctx.done.add(ref);
 }
 
-function resolveRef(ref, root) {
-    if (typeof ref !== 'string' || !/^#(\/|$)/.test(ref)) return undefined;
-    const steps = ref.split('/').slice(1).map((s) => s.replace(/~1/g, '/').replace(/~0/g, '~'));
-    return steps.reduce((node, step) => node?.[step], root);
-}
-
 /* ---------------------------------------------------------------------------------------- */
 /* Reading the conversation                                                                  */
 /* ---------------------------------------------------------------------------------------- */
@@ -1350,6 +1348,7 @@ class Stub {
     async answer(res, body, rawLength, ctx) {
         const { script, text } = this.choose(body);
         await sleep(script.delay_ms, ctx.signal);
+        await script.until?.();
         if (script.status >= 400) throw scriptedError(script);
         const answer = planAnswer(script, body, rawLength, text);
         const gap = script.gap_ms ?? (this.demo ? DEMO_GAP_MS : 0);
@@ -1363,16 +1362,10 @@ class Stub {
         const said = newestUserText(body);
         const queued = this.scripts.take(said);
         const marker = queued ? null : readMarker(said);
-        const script = queued ?? marker?.script ?? {};
-        return { script, text: this.defaultText(marker?.rest ?? said, body) };
-    }
-
-    defaultText(said, body) {
-        if (!this.demo) return `echo: ${said}`;
-        const count = body.messages.filter((m) => m.role !== 'system').length;
-        return 'Hello! This is the stub that comes with ngx_http_claude_module: the whole way from your '
-            + 'client through nginx and the Claude CLI works, but no model was asked and nothing was spent. '
-            + `You wrote: “${said}”. The conversation has ${count} ${count === 1 ? 'message' : 'messages'} so far.`;
+        const text = marker?.rest ?? said;
+        if (!this.demo) return { script: queued ?? marker?.script ?? {}, text: `echo: ${text}` };
+        const script = demoScript(body, text);
+        return { script: queued ?? marker?.script ?? script, text: script.text };
     }
 
     async countTokens(req, res, requestId) {

@@ -270,16 +270,6 @@ test('200,000 deltas: a client that does not read stops the stub, one that does 
     assert.match(tail, /event: message_stop/);
 });
 
-test('--demo says so, repeats the user and counts the messages', async () => {
-    const demo = createStub({ demo: true });
-    const url = `http://127.0.0.1:${await demo.listen()}`;
-    const said = textOf(await stream({ messages: [user('a'), assistant('b'), user('the question')] }, url));
-    assert.match(said, /no model was asked/);
-    assert.match(said, /“the question”/);
-    assert.match(said, /3 messages/);
-    await demo.close();
-});
-
 /* --- endpoints --- */
 
 test('the other endpoints, and what is none', async () => {
