@@ -18,6 +18,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/test.sh"
 # shellcheck source=scripts/versions.sh
 . "$here/scripts/versions.sh"
+# shellcheck source=scripts/valgrind.sh
+. "$here/scripts/valgrind.sh"
 
 
 usage() {
@@ -33,6 +35,8 @@ usage: ./build.sh [command]
   versions [suite… | file…]
                  t/*.t, or the files, on the nginx of Debian's bookworm, trixie
                  and sid, or of the suites named; each is built twice
+  valgrind [file…]
+                 t/*.t, or the files, with nginx under valgrind's memcheck
   asan           build/asan/nginx: nginx and the module with ASan and UBSan
   clean          remove build/
 
@@ -64,6 +68,7 @@ main() {
     demo)           command_demo ;;
     test)           command_test "$@" ;;
     versions)       command_versions "$@" ;;
+    valgrind)       command_valgrind "$@" ;;
     asan)           build_asan ;;
     clean)          command_clean ;;
     help|-h|--help) usage ;;
