@@ -16,6 +16,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/serve.sh"
 # shellcheck source=scripts/test.sh
 . "$here/scripts/test.sh"
+# shellcheck source=scripts/versions.sh
+. "$here/scripts/versions.sh"
+# shellcheck source=scripts/valgrind.sh
+. "$here/scripts/valgrind.sh"
 
 
 usage() {
@@ -28,6 +32,11 @@ usage: ./build.sh [command]
                  PATH, or npm's, and its login
   demo           the same with a stub in place of the model: no account needed
   test [file…]   every suite, or the files alone
+  versions [suite… | file…]
+                 t/*.t, or the files, on the nginx of Debian's bookworm, trixie
+                 and sid, or of the suites named; each is built twice
+  valgrind [file…]
+                 t/*.t, or the files, with nginx under valgrind's memcheck
   asan           build/asan/nginx: nginx and the module with ASan and UBSan
   clean          remove build/
 
@@ -58,6 +67,8 @@ main() {
     run)            command_run ;;
     demo)           command_demo ;;
     test)           command_test "$@" ;;
+    versions)       command_versions "$@" ;;
+    valgrind)       command_valgrind "$@" ;;
     asan)           build_asan ;;
     clean)          command_clean ;;
     help|-h|--help) usage ;;

@@ -293,18 +293,20 @@ $BUILD/log/test-nginx) and no cpanm to take Test::Nginx from CPAN"
 }
 
 
-# Fetches the source of the installed nginx into DIR: upstream's tarball out
-# of Debian's source package, without Debian's patches, which are about
-# packaging and not all on every mirror.
+# fetch_nginx_source DIR [SUITE]: the source of the installed nginx, or of a
+# suite's; upstream's tarball out of Debian's source package, without Debian's
+# patches, which are about packaging and not all on every mirror.
 fetch_nginx_source() (
-    local dir=$1 apt=$BUILD/apt/src version
+    local dir=$1 suite=${2:-} apt=$BUILD/apt/src${2:+-$2} package=nginx
 
-    version=$(dpkg-query -W -f '${source:Version}' nginx) \
-        && apt_lists "$apt" deb-src \
+    if [ -z "$suite" ]; then
+        package=nginx=$(dpkg-query -W -f '${source:Version}' nginx) || return
+    fi
+
+    apt_lists "$apt" deb-src "$suite" \
         && cd "$apt" \
         && apt_private "$apt" update \
-        && apt_private "$apt" source --download-only --tar-only \
-               "nginx=$version" \
+        && apt_private "$apt" source --download-only --tar-only "$package" \
         && rm -rf "$dir" \
         && mkdir -p "$dir" \
         && tar -C "$dir" --strip-components 1 -xf nginx_*.orig.tar.* \

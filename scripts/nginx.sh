@@ -180,22 +180,32 @@ build_module() {
 }
 
 
+# Sets TREE to the whole source of the installed nginx, or to NGINX_SRC.
+find_nginx_source() {
+    TREE=${NGINX_SRC:-$BUILD/asan/source}
+
+    apt_install "${APT_BUILD[@]}" "${APT_SOURCE[@]}"
+
+    if [ ! -f "$TREE/src/core/nginx.c" ]; then
+        [ -z "${NGINX_SRC:-}" ] || die "no nginx source in $NGINX_SRC"
+        apt_install nginx
+        say "fetching the source of the installed nginx"
+        quietly nginx-source fetch_nginx_source "$TREE"
+    fi
+
+    TREE=$(cd "$TREE" && pwd)
+}
+
+
 # A whole nginx with the module linked in: the leak checker runs at exit, when
 # a loaded module would be gone. UBSan watches our code only; nginx's own has
 # known findings (unaligned reads, null pointers to memcpy).
 build_asan() {
-    local source=${NGINX_SRC:-$BUILD/asan/source} sanitize=address,undefined
+    local sanitize=address,undefined
 
-    apt_install "${APT_BUILD[@]}" "${APT_SOURCE[@]}"
+    find_nginx_source
 
-    if [ ! -f "$source/src/core/nginx.c" ]; then
-        [ -z "${NGINX_SRC:-}" ] || die "no nginx source in $NGINX_SRC"
-        apt_install nginx
-        say "fetching the source of the installed nginx"
-        quietly nginx-source fetch_nginx_source "$source"
-    fi
-
-    configure_tree "$(cd "$source" && pwd)" "$BUILD/asan" \
+    configure_tree "$TREE" "$BUILD/asan" \
         "-Werror -fsanitize=$sanitize -fno-sanitize-recover=undefined" \
         "${BASIC_FLAGS[@]}" --with-debug \
         --with-cc-opt='-g -O1 -fsanitize=address -fno-omit-frame-pointer' \

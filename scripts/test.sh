@@ -11,8 +11,8 @@
 #   TEST_NGINX_PORT          the first of ten free ports
 #   TEST_CLAUDE_BINARY       the pinned CLI
 #   TEST_OPENCODE_BINARY     the pinned OpenCode
-#   TEST_SANITIZED           1 under ASan and UBSan, else empty: times mean
-#                            little then
+#   TEST_SANITIZED           asan, or valgrind, else empty: times mean little
+#                            then
 #   TEST_ROOT, HOME          the checkout; an empty private directory
 
 TEST_DIR=$BUILD/test
@@ -32,10 +32,10 @@ run_suite() {
     local sanitized=$1 seconds=$2 log=$3 nginx=$NGINX module=$MODULE
     shift 3
 
-    if [ -n "$sanitized" ]; then
-        nginx=$ASAN_NGINX
-        module=
-    fi
+    case "$sanitized" in
+    asan)     nginx=$ASAN_NGINX module= ;;
+    valgrind) nginx=$VALGRIND_NGINX module= ;;
+    esac
 
     rm -rf "${TEST_DIR:?}/servroot" "${TEST_DIR:?}/home"
     mkdir -p "$TEST_DIR/servroot" "$TEST_DIR/home" "$(dirname "$log")"
@@ -94,6 +94,7 @@ count_tap() {
         /^not ok /               { failed++; next }
         /^ok /                   { passed++; next }
         /^1\.\.0 +# *[Ss][Kk][Ii][Pp]/ { skipped++ }
+        /^t\/[^ ]+ \.+ skipped: / { skipped++ }     # prove, of a whole file
         /^# (pass|fail|cancelled|skipped|todo) [0-9]+$/ { node[$2] += $3 }
         END {
             if ("pass" in node) {
@@ -161,7 +162,7 @@ test_file() {
     local file=$1 sanitized=$2 name status=0 since=$SECONDS command
     local seconds=$FILE_SECONDS
 
-    name=$file${sanitized:+ (asan)}
+    name=$file${sanitized:+ ($sanitized)}
 
     case "$file" in
     *.t)   command=(prove -v --merge) ;;
@@ -169,23 +170,31 @@ test_file() {
     *)     die "no suite: $file (they end in .t or .test.mjs)" ;;
     esac
 
-    if [ -n "$sanitized" ]; then
-        seconds=$((seconds * 2))
-    fi
+    case "$sanitized" in
+    asan)     seconds=$((seconds * 2)) ;;
+    valgrind) seconds=$((seconds * 5)) ;;
+    esac
 
     if ((seconds > TOTAL_SECONDS - SECONDS)); then
         seconds=$((TOTAL_SECONDS > SECONDS ? TOTAL_SECONDS - SECONDS : 1))
     fi
 
-    rm -rf "$TEST_DIR/sanitizer"
-    mkdir -p "$TEST_DIR/sanitizer"
-    chmod 777 "$TEST_DIR/sanitizer"     # the workers' user may be another
+    rm -rf "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
+    mkdir -p "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
+
+    # the workers' user may be another
+    chmod 777 "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
 
     local log=$TEST_DIR/log/${name//[\/ ]/_}
 
     run_suite "$sanitized" "$seconds" "$log" "${command[@]}" "$file" \
         || status=$?
     end_left_nginx
+
+    if [ "$sanitized" = valgrind ]; then
+        gather_valgrind
+    fi
+
     judge "$name" "$status" $((SECONDS - since)) "$log"
 }
 
@@ -253,7 +262,7 @@ test_everything() {
         die "no suite in t/"
     fi
 
-    for sanitized in "" 1; do
+    for sanitized in "" asan; do
 
         if [ -n "$sanitized" ]; then
             build_asan
@@ -298,7 +307,7 @@ command_test() {
 
         for file in "$@"; do
             file=$(realpath --relative-to "$ROOT" "$file")
-            test_file "$file" "${SANITIZE:+1}"
+            test_file "$file" "${SANITIZE:+asan}"
         done
     fi
 

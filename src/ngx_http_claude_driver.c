@@ -720,6 +720,10 @@ driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
         return NGX_ERROR;
     }
 
+    /* with its padding: it may go through a socket, see handover.c */
+
+    ngx_memzero(held, sizeof(ngx_http_claude_held_t));
+
     held->link = *link;
     held->line = line;
 
