@@ -982,7 +982,9 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
     mcf->engine.pool.warm = mcf->warm / workers
                             + (ngx_worker < mcf->warm % workers);
 
-    return ngx_http_claude_engine_init(cycle, &mcf->engine);
+    ngx_http_claude_engine_init(&mcf->engine);
+
+    return NGX_OK;
 }
 
 

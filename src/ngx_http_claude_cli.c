@@ -441,14 +441,13 @@ cli_partial(ngx_http_claude_cli_reader_t *reader, u_char *p, size_t len)
 
         size = ngx_max(2 * reader->partial_size, reader->partial_len + len);
 
-        partial = ngx_alloc(size, ngx_cycle->log);
-        if (partial == NULL) {
-            return NGX_ERROR;
-        }
+        /* moves pages, where a copy would need a long line's memory twice */
 
-        if (reader->partial) {
-            ngx_memcpy(partial, reader->partial, reader->partial_len);
-            ngx_free(reader->partial);
+        partial = realloc(reader->partial, size);
+        if (partial == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
+                          "realloc(%uz) failed", size);
+            return NGX_ERROR;
         }
 
         reader->partial = partial;

@@ -32,6 +32,7 @@
 #define ENGINE_SWEEP_MAX    60000
 
 
+static ngx_int_t engine_enter(void);
 static void engine_woken(void);
 static void engine_handed(ngx_http_claude_turn_t *turn,
     ngx_http_claude_process_t *process);
@@ -78,6 +79,7 @@ static const ngx_http_claude_mailbox_handlers_t  engine_mail = {
 
 static ngx_http_claude_handover_conf_t  engine_handover;
 static ngx_http_claude_engine_conf_t  *engine;
+static ngx_uint_t                      engine_entered;
 static ngx_queue_t                     engine_waiting;    /* turns */
 static ngx_event_t                     engine_sweep;
 static ngx_connection_t                engine_dummy;
@@ -95,39 +97,53 @@ static ngx_str_t  engine_rungs[] = {
 };
 
 
-ngx_int_t
-ngx_http_claude_engine_init(ngx_cycle_t *cycle,
-    ngx_http_claude_engine_conf_t *conf)
-{
-    ngx_http_claude_zone_wake_t  wake;
+/* a failure is tried again by the next turn: the worker is not only ours */
 
+void
+ngx_http_claude_engine_init(ngx_http_claude_engine_conf_t *conf)
+{
     engine = conf;
 
-    ngx_queue_init(&engine_waiting);
+    (void) engine_enter();
+}
 
-    if (ngx_http_claude_mailbox_open(cycle, conf->zone, &engine_mail)
+
+static ngx_int_t
+engine_enter(void)
+{
+    ngx_cycle_t                  *cycle;
+    ngx_http_claude_zone_wake_t   wake;
+
+    cycle = (ngx_cycle_t *) ngx_cycle;
+
+    /* a worker that was killed may be the reason why this one starts */
+
+    wake.n = 0;
+    ngx_http_claude_zone_sweep(engine->zone, 0, &wake);
+
+    if (ngx_http_claude_mailbox_open(cycle, engine->zone, &engine_mail)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ngx_http_claude_driver_init(conf->zone, &engine_hooks);
-    ngx_http_claude_pool_init(&conf->pool);
+    engine_entered = 1;
 
-    engine_handover.zone = conf->zone;
-    engine_handover.profiles = conf->pool.profiles;
-    engine_handover.max_line = conf->pool.max_line;
+    ngx_queue_init(&engine_waiting);
+
+    ngx_http_claude_driver_init(engine->zone, &engine_hooks);
+    ngx_http_claude_pool_init(&engine->pool);
+
+    engine_handover.zone = engine->zone;
+    engine_handover.profiles = engine->pool.profiles;
+    engine_handover.max_line = engine->pool.max_line;
     engine_handover.handed = engine_handed;
     engine_handover.stray = ngx_http_claude_pool_put;
 
     ngx_http_claude_handover_init(&engine_handover);
     engine_sweep_init();
 
-    /* a worker that was killed may be the reason why this one starts */
-
-    wake.n = 0;
-    ngx_http_claude_zone_sweep(conf->zone, 0, &wake);
-    ngx_http_claude_mailbox_wake(conf->zone, &wake);
+    ngx_http_claude_mailbox_wake(engine->zone, &wake);
 
     return NGX_OK;
 }
@@ -138,7 +154,7 @@ ngx_http_claude_engine_exit(ngx_cycle_t *cycle)
 {
     ngx_http_claude_zone_wake_t  wake;
 
-    if (engine == NULL) {
+    if (!engine_entered) {
         return;
     }
 
@@ -156,7 +172,7 @@ ngx_http_claude_engine_exit(ngx_cycle_t *cycle)
     ngx_http_claude_mailbox_wake(engine->zone, &wake);
     ngx_http_claude_mailbox_close();
 
-    engine = NULL;
+    engine_entered = 0;
 }
 
 
@@ -167,6 +183,11 @@ ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
 
     turn->begun = ngx_current_msec;
     profile = turn->profile;
+
+    if (!engine_entered && engine_enter() != NGX_OK) {
+        return engine_refuse(turn, NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE,
+                             "This worker of nginx cannot start a turn.");
+    }
 
     if (profile->failed
         && (ngx_msec_int_t) (profile->failed_until - ngx_current_msec) > 0)

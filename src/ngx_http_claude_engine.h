@@ -27,8 +27,7 @@ typedef struct {
 
 
 /* once a worker, before its first turn; conf lives as long as the cycle */
-ngx_int_t ngx_http_claude_engine_init(ngx_cycle_t *cycle,
-    ngx_http_claude_engine_conf_t *conf);
+void ngx_http_claude_engine_init(ngx_http_claude_engine_conf_t *conf);
 
 /* at the end of a worker: leaves no process, connection or row behind */
 void ngx_http_claude_engine_exit(ngx_cycle_t *cycle);

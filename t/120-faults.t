@@ -17,8 +17,6 @@ sub stream { my ($s, %o) = @_;
              ok($c->until(qr/first/), 'a stream runs');
              return $c }
 sub cli_of_last { my ($a) = reverse $_[0]->events('asked'); return $a->{pid} }
-sub parent { open my $f, '<', "/proc/$_[0]/stat" or return 0;
-             return (split ' ', (<$f> =~ s/^.*\) //r))[1] }
 sub owner { my ($s, $cli) = @_;
             my ($p) = grep { $_->{pid} == $cli } @{ $s->status->{processes} };
             return $p->{worker} }

@@ -23,7 +23,8 @@ use JSON::PP ();
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(wait_for patience alive port json root cmdline children);
+our @EXPORT = qw(wait_for patience alive port json root cmdline children
+                 parent descriptors memory limit);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $servroot = $ENV{TEST_NGINX_SERVROOT} || '/tmp/claude-test-servroot';
@@ -81,6 +82,49 @@ sub children {
     my ($pid) = @_;
     open my $fh, '<', "/proc/$pid/task/$pid/children" or return;
     return split ' ', <$fh> // '';
+}
+
+
+sub parent {
+    my ($pid) = @_;
+    open my $fh, '<', "/proc/$pid/stat" or return 0;
+    return (split ' ', (<$fh> =~ s/^.*\) //r))[1];
+}
+
+
+# What a process has open, the number of each and what it is.
+
+sub descriptors {
+    my ($pid) = @_;
+    opendir my $d, "/proc/$pid/fd" or return;
+    return map { $_ => readlink("/proc/$pid/fd/$_") // '' }
+           grep { /^\d+$/ } readdir $d;
+}
+
+
+sub memory {                           # KB: VmRSS, VmHWM (the most so far)
+    my ($pid, $what) = @_;
+    open my $fh, '<', "/proc/$pid/status" or return 0;
+    my ($kb) = map { /^\Q$what\E:\s+(\d+)/ } <$fh>;
+    return $kb // 0;
+}
+
+
+# Another soft limit for a running process; the old one.
+
+sub limit {
+    my ($pid, $name, $to) = @_;
+    my ($uid, $gid) = map { /^[UG]id:\s+(\d+)/ } lines_of("/proc/$pid/status");
+
+    # root may have no CAP_SYS_RESOURCE, that another user's would need
+
+    my @as = $uid == $> ? () : ('setpriv', "--reuid=$uid", "--regid=$gid",
+                                '--clear-groups');
+    my ($was) = `@as prlimit --pid $pid --$name --raw --noheadings -o SOFT`
+                =~ /(\S+)/;
+    system(@as, 'prlimit', '--pid', $pid, "--$name=$to:") == 0
+        or die "prlimit --$name=$to\n";
+    return $was;
 }
 
 

@@ -1,0 +1,326 @@
+# A CLI that misbehaves, or a system that has nothing left for one: the turn
+# that is hit has its error, once in the log, and another stream in the same
+# worker goes on meanwhile; then all is as it was before.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use ClaudeTest;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $true = JSON::PP::true;
+my $gone_within = $ENV{TEST_SANITIZED} ? 10 : 3;   # 2 s by the design
+my $max_line = 8 * 1024;                           # KB
+my $spare = $ENV{TEST_SANITIZED} ? 128 * 1024 : 6 * 1024;
+
+my @server = (workers => 1, http => "claude_warm 0; claude_max_line ${\ $max_line}k;",
+    server => 'location /v1/ { claude_openai; } '
+              . 'location /soon/ { claude_openai; claude_timeout 400ms; }');
+
+# A stream that has something to say all the time, and its end.
+
+sub bystander {
+    my ($s) = @_;
+    my $c = $s->open_chat('bystander', stream => 1, key => 'sk-other',
+        fake => { deltas => ['tick '], repeat => 100_000, gap_ms => 20 });
+    $c->until(qr/tick/) or die "no stream\n";
+    return $c;
+}
+
+sub goes_on {
+    my ($c, $name) = @_;
+    my $ticks = () = $c->{raw} =~ /tick/g;
+    wait_for { $c->read(1); (() = $c->{raw} =~ /tick/g) > $ticks + 3 }
+        "$name: another stream goes on";
+}
+
+sub worker_of { my ($s) = @_; my $w; wait_for { ($w) = $s->workers } undef;
+                return $w }
+sub spawner_of { my ($s) = @_; return parent(parent(($s->events('start'))[-1]
+                                                    {pid})) }
+sub fds { my %fd = descriptors($_[0]); return scalar keys %fd }
+sub ask { my ($s, $path, $text, %o) = @_;
+          return $s->send(POST => "$path/chat/completions",
+                          body => ClaudeTest::body($text, %o), %o)->rest }
+
+# The lines of the log that came with it, at warn and above.
+
+sub logged {
+    my ($s, $name, $re, $do, %o) = @_;
+    my $before = () = $s->errors;
+    my $r = $do->();
+    my @new;
+    wait_for { @new = grep { /\[(?:warn|error|crit|alert|emerg)\]/ }
+                      ($s->errors)[$before .. (() = $s->errors) - 1];
+               grep { $_ =~ $re } @new } undef, 5;
+    my @ours = grep { $_ =~ $re } @new;
+    is(scalar @ours, 1, "$name: one line of the log")
+        or diag(@new);
+    @new = grep { $_ !~ $re && !($o{allow} && $_ =~ $o{allow}) } @new;
+    is(join('', @new), '', "$name: and no other");
+    return $r;
+}
+
+# a CLI that dies after its answer
+
+{
+    my $s = ClaudeTest->start(@server);
+    my $c = bystander($s);
+    my $worker = worker_of($s);
+    my @history = ({ role => 'user', content => 'one' },
+                   { role => 'assistant', content => 'echo: one' });
+    is($s->chat('one')->{text}, 'echo: one', 'an answer');
+    my $before = fds($worker);
+    my ($cli) = map { $_->{pid} } reverse $s->events('asked');
+    my $log = () = $s->errors;
+
+    kill 'KILL', $cli;
+    wait_for { !grep { $_->{pid} == $cli } @{ $s->status->{processes} } }
+        'a CLI is killed after its answer: its row goes';
+    is(join('', grep { /\[(?:warn|error|alert|crit)\]/ }
+                ($s->errors)[$log .. (() = $s->errors) - 1]), '',
+       'which is no failure, so the log has none');
+    my $r = $s->chat('two', history => \@history);
+    is($r->{text}, 'echo: two', 'and the conversation goes on');
+    my ($asked) = reverse $s->events('asked');
+    is(scalar @{ $asked->{messages} }, 3, 'with all of it');
+    is(fds($worker), $before, 'and no descriptor more than before');
+
+    # while the next question is under way to it
+
+    kill 'STOP', $asked->{pid};
+    push @history, { role => 'user', content => 'two' },
+                   { role => 'assistant', content => 'echo: two' };
+    my $next = $s->open_chat('three', history => \@history);
+    wait_for { $s->status->{turns}{running} == 2 } undef;
+    kill 'KILL', $asked->{pid};
+    is($next->rest->{text}, 'echo: three', 'one that dies before the model '
+                                           . 'has said anything is replaced');
+    goes_on($c, 'all the time');
+    $c->close;
+    $s->wait_idle('no place stays taken');
+    $s->stop;
+}
+
+# a CLI that neither goes on, nor obeys, nor ends
+
+{
+    my $s = ClaudeTest->start(@server, start => { ignore_term => $true });
+    my $c = bystander($s);
+    for my $what ([hang => $true], [half_line => $true],
+                  [hang_after_deltas => 1])
+    {
+        my $r = logged($s, $what->[0], qr/see claude_timeout/, sub {
+            ask($s, '/soon', 'hi', fake => { deltas => ['a', 'b'], @$what,
+                                             deaf => $true });
+        });
+        my ($cli) = map { $_->{pid} } reverse $s->events('asked');
+        is($r->{status}, 504, "$what->[0], and it ignores SIGTERM: 504");
+        is($s->status->{turns}{running}, 1, '  its place is free at once');
+        wait_for { !alive($cli) } '  and 2 s later it is killed',
+                 $gone_within + 1;
+        wait_for { !grep { $_->{pid} == $cli } @{ $s->status->{processes} } }
+            '  and its row gone';
+    }
+    goes_on($c, 'all the time');
+    $c->close;
+    $s->wait_idle;
+    $s->stop;
+}
+
+# one that never ends its line
+
+{
+    my $s = ClaudeTest->start(@server);
+    my $worker = worker_of($s);
+    $s->chat('hi');                    # first use of everything
+    my $c = bystander($s);
+    my $before = memory($worker, 'VmRSS');
+    my $fds = fds($worker);
+
+    for my $stream (0, 1) {
+        my $r = logged($s, 'a gigabyte without a newline', qr/claude_max_line/,
+            sub { $s->chat('hi', stream => $stream, fake =>
+                           { no_newline_bytes => 1_000_000_000 }) });
+        is($r->{error}{code}, 'cli_failed', '  fails its turn');
+        my ($cli) = map { $_->{pid} } reverse $s->events('asked');
+        wait_for { !alive($cli) } '  and ends the CLI', $gone_within;
+    }
+    cmp_ok(memory($worker, 'VmHWM') - $before, '<', $max_line * 2 + $spare,
+           'the worker never had more than twice claude_max_line of it');
+    cmp_ok(memory($worker, 'VmRSS') - $before, '<', $max_line + $spare,
+           'and what its allocator keeps does not add up');
+    goes_on($c, 'all the time');
+
+    # the same, before the first line and to a client that does not wait
+
+    my $left = $s->open_chat('hi', stream => 1, fake =>
+                             { no_newline_bytes => 1_000_000_000 });
+    wait_for { $s->status->{turns}{running} == 2 } undef;
+    $left->close;
+    wait_for { $s->status->{turns}{running} == 1 }
+        'a client leaves one: its place is free';
+    wait_for { @{ $s->status->{processes} } <= 2 && fds($worker) <= $fds }
+        'and nothing of it stays open';
+    $c->close;
+    $s->wait_idle;
+    $s->stop;
+}
+
+# a flood on stderr, and all of it at once
+
+{
+    my $s = ClaudeTest->start(@server);
+    my $worker = worker_of($s);
+    my $c = bystander($s);
+    my $size = -s "$s->{dir}/logs/error.log";
+    my $before = memory($worker, 'VmRSS');
+    my @floods = map { $s->open_chat('hi', stream => 1, fake =>
+        { stderr_bytes => 5_000_000, text => "after flood $_" }) } 1 .. 4;
+    is($floods[$_ - 1]->rest->{text}, "after flood $_", "flood $_ on stderr "
+       . 'does not stop its turn') for 1 .. 4;
+    cmp_ok((-s "$s->{dir}/logs/error.log") - $size, '<', 200_000,
+           'nor fill the log');
+    cmp_ok(memory($worker, 'VmHWM') - $before, '<', $spare,
+           'nor the memory');
+    goes_on($c, 'all the time');
+    $c->close;
+    $s->wait_idle;
+    $s->stop;
+}
+
+# no process can be started: the limit of processes of the workers' user
+
+# (root's has none, so the workers are nobody's)
+
+my $reaches = $> != 0
+    || system('setpriv', '--reuid=nobody', '--regid=' . (getpwnam 'nobody')[3],
+              '--clear-groups', 'sh', '-c', '"$1" --version >/dev/null '
+              . '2>&1', 'sh', root() . '/t/bin/claude') == 0;
+
+SKIP: {
+    skip 'nobody cannot start the stand-in where it is', 1 if !$reaches;
+    my $s = ClaudeTest::Nobody->start(@server);
+    my $c = bystander($s);
+    my $worker = worker_of($s);
+    my $spawner = spawner_of($s);
+    like(cmdline($spawner), qr/spawner/, 'the spawner is found');
+    my $fds = fds($worker);
+
+    my $was = limit($spawner, 'nproc', 0);
+    my $r = logged($s, 'no fork', qr/fork failed \(11: /, sub {
+        $s->chat('hi') });
+    is($r->{status}, 503, 'the spawner cannot fork: 503');
+    is($r->{error}{code}, 'cli_unavailable', '  with its code');
+    goes_on($c, 'no fork');
+    $r = $s->chat('hi', stream => 1);
+    is($r->{status}, 503, '  streamed, too');
+    is($s->status->{turns}{running}, 1, '  no place stays taken');
+    is(scalar @{ $s->status->{processes} }, 1, '  nor a row');
+    is(fds($worker), $fds, '  nor a descriptor');
+    is(fds($spawner), 6, '  nor one of the spawner\'s') or diag(
+        explain({ descriptors($spawner) }));
+    limit($spawner, 'nproc', $was);
+    is($s->chat('hi')->{text}, 'echo: hi', 'when it can again, all is well');
+
+    $c->close;
+    $s->wait_idle;
+    $s->stop;
+}
+
+SKIP: {
+    skip 'nobody cannot start the stand-in where it is', 1 if !$reaches;
+    my $s = ClaudeTest::Nobody->start(@server);
+    my $worker = worker_of($s);
+    my $fork_failed = qr/fork\(\) failed|close\(\) channel failed \(9: /; # nginx
+    my $was = limit($worker, 'nproc', 0);
+    my $r = logged($s, 'no spawner', qr/spawner process of this worker cannot/,
+                   sub { $s->chat('hi') }, allow =>
+                   qr{$fork_failed|spawner failed \(11: });
+    is($r->{status}, 503, 'the worker cannot start its spawner: 503');
+    is($r->{error}{code}, 'cli_unavailable', '  with its code');
+    is($s->status->{turns}{running}, 0, '  no place stays taken');
+    limit($worker, 'nproc', $was);
+    wait_for { $s->chat('hi')->{text} eq 'echo: hi' }
+        'when it can again, all is well';
+    $s->stop(allow => $fork_failed);
+}
+
+# no descriptors left: in the spawner, and in the worker
+
+{
+    my $s = ClaudeTest->start(@server);
+    my $c = bystander($s);
+    my $worker = worker_of($s);
+    my $spawner = spawner_of($s);
+    my $fds = fds($worker);
+
+    my $was = limit($spawner, 'nofile', 8);
+    my $r = logged($s, 'no pipe', qr/pipe failed \(24: /, sub {
+        $s->chat('hi') });
+    is($r->{status}, 503, 'the spawner has no descriptors: 503');
+    is($r->{error}{code}, 'cli_unavailable', '  with its code');
+    goes_on($c, 'no pipe');
+    is(fds($worker), $fds, '  none stays open');
+    limit($spawner, 'nofile', $was);
+    is($s->chat('hi')->{text}, 'echo: hi', 'when it has some, all is well');
+
+    kill 'TERM', map { $_->{pid} } grep { $_->{state} eq 'idle' }
+                 @{ $s->status->{processes} };
+    wait_for { @{ $s->status->{processes} } == 1 } undef;
+    my %open = descriptors($worker);
+    my ($free, $top) = (0, 0);
+    $free += !exists $open{$top++} while $free < 3;
+
+    # room for the client and for two of the four that a CLI needs
+
+    $was = limit($worker, 'nofile', $top);
+    $r = logged($s, 'no room', qr/descriptors failed \(24: /, sub {
+        $s->chat('hi') });
+    is($r->{status}, 503, 'the worker has no descriptors for a CLI: 503');
+    is($r->{error}{code}, 'cli_unavailable', '  with its code');
+    goes_on($c, 'no room');
+    my @left = $s->events('start');
+    wait_for { (grep { alive($_->{pid}) } @left) == 1 }
+        '  the CLI that was started is gone', $gone_within;
+    is($s->status->{turns}{running}, 1, '  no place stays taken');
+    limit($worker, 'nofile', $was);
+    is($s->chat('hi')->{text}, 'echo: hi', 'when it has some, all is well');
+
+    # not even one for a client: nginx's own message
+
+    %open = descriptors($worker);
+    ($top) = grep { !exists $open{$_} } 0 .. 10_000;
+    $was = limit($worker, 'nofile', $top);
+    my $waits = $s->open_chat('waits');
+    wait_for { grep { /accept4?\(\) failed \(24: / } $s->errors }
+        'no descriptor for a client: nginx says so';
+    goes_on($c, 'no client');
+    limit($worker, 'nofile', $was);
+    is($waits->rest->{text}, 'echo: waits', 'and it is served when there is');
+    $c->close;
+    $s->wait_idle;
+    $s->stop(allow => qr/accept4?\(\) failed \(24: /);
+}
+
+done_testing();
+
+
+# As ClaudeTest, with workers that are nobody's.
+
+package ClaudeTest::Nobody;
+
+use parent -norequire, 'ClaudeTest';
+
+sub configuration {
+    my ($s, %o) = @_;
+    my $text = $s->SUPER::configuration(%o);
+    if ($> == 0) {
+        $text =~ s/^user root;$/'user nobody ' . getgrgid((getpwnam 'nobody')[3]) . ';'/me;
+        chown +(getpwnam 'nobody')[2, 3], map { "$s->{dir}/$_" } 'cli',
+              'cli/cwd', 'cli/home';
+    }
+    return $text;
+}
