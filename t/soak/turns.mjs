@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /*
  * Soak: thousands of turns of many conversations over two workers, with clients that leave and
- * processes that are killed. No answer may be another's, and in the end nothing may be left over:
- * no process, no descriptor, no slot, no memory. Not for CI.
+ * processes that are killed. Some turns call a tool and go on with its result; with --real some
+ * conversations are sessions that send only what is new. No answer may be another's, and in the end
+ * nothing may be left over: no process, no descriptor, no slot, no memory. Not for CI.
  *
  *   t/soak/turns.mjs [--turns 10000] [--conversations 200] [--keys 5] [--parallel 8]
  *                    [--real] [--seed 1]
@@ -13,6 +14,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -109,7 +111,7 @@ async function holdings(server) {
 /* ---------------------------------------------------------------------------------------- */
 
 const counts = {
-    answered: 0, left: 0, killed: 0, broken: 0, refused: 0, mixed: 0, wrong: 0,
+    answered: 0, called: 0, sessions: 0, left: 0, killed: 0, broken: 0, refused: 0, mixed: 0, wrong: 0,
 };
 const faults = [];
 
@@ -121,15 +123,106 @@ function fault(kind, text) {
 /* What both the stub and the stand-in understand: a script at the end of the question. */
 const scripted = (script) => `[[${options.real ? 'stub' : 'fake'} ${JSON.stringify(script)}]]`;
 
+const TOOLS = [{
+    type: 'function',
+    function: { name: 'look', description: 'Looks.', parameters: { type: 'object', properties: { tag: { type: 'string' } } } },
+}];
+
+/* What is left ends with an answer, and no call is without its result. */
+function cut(one, length) {
+    one.messages.length = Math.max(length, 0);
+    while (one.messages.length && (one.messages.at(-1).role !== 'assistant' || one.messages.at(-1).tool_calls)) {
+        one.messages.pop();
+    }
+}
+
+/* The arguments of the one call of an answer, put together of its deltas. */
+const argumentsOf = ({ events }) => (events ?? []).flatMap(({ choices }) => choices?.[0]?.delta?.tool_calls ?? [])
+    .map((call) => call.function.arguments).join('');
+
+/* Whatever names another turn's tag. */
+function mixed(tag, said) {
+    const others = (said.match(/tag-\d+-\d+-/g) ?? []).filter((found) => found !== tag);
+    if (others.length) fault('mixed', `${tag} got ${others[0]}`);
+}
+
+/* Its process was killed under it, or anything else that is a fault. */
+function failed(tag, answer) {
+    if (answer.error?.code === 'cli_failed') counts.broken += 1;
+    else fault('refused', `${tag}: ${answer.status} ${JSON.stringify(answer.error ?? answer.failure)}`);
+}
+
+/* A question that ends in a call of a tool, and its result, in the process that waits or another. */
+async function toolTurn(server, one, n) {
+    const tag = `tag-${n}-${one.id}-`;
+    const id = `toolu_${n}`;
+    const text = `${tag} ${scripted({ tool_use: [{ id, name: 'look', input: { tag } }] })}`;
+    const messages = [...one.messages, { role: 'user', content: text }];
+    const asked = await ask(server, { key: one.key, messages, tools: TOOLS, tag })
+        .catch((error) => ({ status: 0, failure: error.message }));
+    if (asked.status !== 200 || !asked.done) {
+        failed(tag, asked);
+        return;
+    }
+    const input = argumentsOf(asked);
+    mixed(tag, input);
+    if (asked.finish !== 'tool_calls' || input !== JSON.stringify({ tag })) {
+        fault('wrong', `${tag}: ${asked.finish} ${input}`);
+        return;
+    }
+    counts.called += 1;
+    messages.push({ role: 'assistant', content: null, tool_calls: [{ id, type: 'function', function: { name: 'look', arguments: input } }] });
+    messages.push({ role: 'tool', tool_call_id: id, content: `found ${tag}` });
+    const answer = await ask(server, { key: one.key, messages, tools: TOOLS, tag: `${tag}result` })
+        .catch((error) => ({ status: 0, failure: error.message }));
+    if (answer.status !== 200 || !answer.done) {
+        failed(tag, answer);
+        return;
+    }
+    mixed(tag, answer.content);
+    if (!answer.content) fault('wrong', `${tag}: nothing is said of the result`);
+    counts.answered += 1;
+    one.messages = [...messages, { role: 'assistant', content: answer.content }];
+}
+
+/* A session sends only what is new; it may wait for a turn that was left before. */
+async function sessionTurn(server, one, n) {
+    const tag = `tag-${n}-${one.id}-`;
+    const text = `${tag} says ${one.id}`;
+    const leave = rng.chance(0.1) ? 'first' : undefined;
+    const answer = await ask(server, {
+        key: one.key, messages: [{ role: 'user', content: text }], tag, leave, headers: { 'x-session-id': one.session },
+    }).catch((error) => ({ left: false, status: 0, failure: error.message }));
+    if (answer.left) {
+        counts.left += 1;
+    } else if (answer.status === 200 && answer.done) {
+        mixed(tag, answer.content);
+        if (answer.content !== `echo: ${text}`) fault('wrong', `${tag}: ${JSON.stringify(answer.content).slice(0, 120)}`);
+        counts.answered += 1;
+        counts.sessions += 1;
+    } else {
+        failed(tag, answer);
+    }
+}
+
 /*
  * Every question has a tag that is in no other, and the answer is the echo of the question: an
  * answer with another tag is another's. A slow one is for those that leave and for kills.
  */
 async function turn(server, one, n) {
+    if (one.session) {
+        await sessionTurn(server, one, n);
+        return;
+    }
+    if (rng.chance(0.12)) {
+        if (one.messages.length > 16) one.messages.length = 0;
+        await toolTurn(server, one, n);
+        return;
+    }
     const tag = `tag-${n}-${one.id}-`;
     const kind = rng.weighted({ next: 70, retry: 8, edit: 8, again: 6, long: 8 });
-    if (kind === 'retry') one.messages.splice(-2);
-    if (kind === 'edit') one.messages.splice(2 * rng.below(one.messages.length / 2 + 1));
+    if (kind === 'retry') cut(one, one.messages.length - 2);
+    if (kind === 'edit') cut(one, 2 * rng.below(one.messages.length / 2 + 1));
     if (kind === 'again' || one.messages.length > 16) one.messages.length = 0;
     const slow = rng.chance(0.12);
     let text = kind === 'long' ? `${tag}${'lorem ipsum äöü '.repeat(100 + rng.below(2000))}${tag}` : `${tag} says ${one.id}`;
@@ -147,18 +240,15 @@ async function turn(server, one, n) {
         return;
     }
     const said = answer.content ?? '';
-    const others = (said.match(/tag-\d+-\d+-/g) ?? []).filter((found) => found !== tag);
-    if (others.length) fault('mixed', `${tag} got ${others[0]}`);
+    mixed(tag, said);
     if (answer.status === 200 && answer.done) {
         if (said !== (want ?? `echo: ${text}`)) {
             fault('wrong', `${tag}: ${JSON.stringify(said).slice(0, 120)} of ${JSON.stringify(text).slice(0, 80)}`);
         }
         counts.answered += 1;
         one.messages.push({ role: 'user', content: text }, { role: 'assistant', content: said });
-    } else if (answer.error?.code === 'cli_failed') {
-        counts.broken += 1;                     /* its process was killed under it */
     } else {
-        fault('refused', `${tag}: ${answer.status} ${JSON.stringify(answer.error ?? answer.failure)}`);
+        failed(tag, answer);
     }
 }
 
@@ -200,7 +290,9 @@ async function progress(server, left, since) {
 
 async function run(server, turns) {
     const left = { n: turns };
-    const talks = Array.from({ length: Number(options.conversations) }, (_, id) => ({ id, key: KEYS[id % KEYS.length], messages: [] }));
+    const talks = Array.from({ length: Number(options.conversations) }, (_, id) => ({
+        id, key: KEYS[id % KEYS.length], messages: [], session: options.real && id % 8 === 0 ? randomUUID() : undefined,
+    }));
     const since = performance.now();
     await Promise.all([
         ...Array.from({ length: PARALLEL }, () => actor(server, talks, left)),
