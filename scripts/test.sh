@@ -19,7 +19,7 @@ TEST_DIR=$BUILD/test
 PERL_LIB=$PERL_DIR/usr/share/perl5:$PERL_DIR/lib/perl5
 FILE_SECONDS=${FILE_SECONDS:-300}       # for one file, twice that with ASan
 TOTAL_SECONDS=${TOTAL_SECONDS:-4500}    # for everything
-FUZZ_SECONDS=${FUZZ_SECONDS:-20}
+FUZZ_SECONDS=${FUZZ_SECONDS:-45}
 
 PASSED=0
 FAILED=0

@@ -9,8 +9,10 @@ VALGRIND_NGINX=$VALGRIND_DIR/nginx
 
 APT_VALGRIND=(valgrind libc6-dbg)
 
-# What is left out when no files are named.
-VALGRIND_NOT=(t/000-stand-in.t)
+# What is left out when no files are named: no nginx in it; a CLI's next line
+# would have to come later than nginx is slow; valgrind's own descriptors and
+# limits are counted; valgrind does not survive an exec that fails.
+VALGRIND_NOT=(t/000-stand-in.t t/070-agent.t t/100-security.t t/145-log.t)
 
 
 # nginx -t leaves without freeing anything.

@@ -55,7 +55,12 @@ sub flood {
 # stalled clients
 
 {
-    $s->chat('hi') for 1 .. 4;         # first use of everything
+    # first use of everything, in each worker: then it has a spawner
+    wait_for {
+        my @c = map { $s->open_chat('hi') } 1 .. 4;
+        $_->rest for @c;
+        !grep { !children($_) } $s->workers
+    } undef;
     my $before = rss();
     my @c = map { flood('/v1') } 1 .. $stalled;
     my %pid = map { $_->{pid} => 1 } grep { $_->{pid} } $s->events('asked');
