@@ -245,9 +245,10 @@ ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_choice_t *choice,
 /*
  * In chat_stops.c: looks for the stop sequences of the choice in a piece of
  * text.  What goes out is *held, from before, then *keep bytes of the piece.
- * Returns whether one was found: the answer ends there.
+ * Returns 0, or, if one was found, the length of what is no part of the
+ * answer any more, of this piece and of those before.
  */
-ngx_uint_t ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice,
+size_t ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len, ngx_str_t *held, size_t *keep);
 
 /* takes over those of the request.  NGX_ERROR: no memory */

@@ -56,6 +56,7 @@ choice_init(ngx_http_claude_chat_choice_t *choice)
     chat = choice->chat;
 
     choice->turn = chat->turn;
+    choice->turn.stoppable = (chat->stops.nelts != 0);
     choice->turn.data = choice;
 
     choice->text.last = &choice->text.first;
@@ -119,9 +120,8 @@ void
 ngx_http_claude_chat_choice_text(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len)
 {
-    size_t      keep;
-    ngx_str_t   held;
-    ngx_uint_t  stopped;
+    size_t     keep, surplus;
+    ngx_str_t  held;
 
     if (choice->chat->forced) {
         ngx_http_claude_chat_forced_text(choice, p, len);
@@ -133,14 +133,14 @@ ngx_http_claude_chat_choice_text(ngx_http_claude_chat_choice_t *choice,
         return;
     }
 
-    stopped = ngx_http_claude_chat_stops(choice, p, len, &held, &keep);
+    surplus = ngx_http_claude_chat_stops(choice, p, len, &held, &keep);
 
     choice_said(choice, held.data, held.len);
     choice_said(choice, p, keep);
 
-    if (stopped) {
+    if (surplus) {
         choice->stops.nelts = 0;
-        ngx_http_claude_turn_stop(&choice->turn);
+        ngx_http_claude_turn_stop(&choice->turn, surplus);
     }
 }
 

@@ -55,7 +55,7 @@ ngx_http_claude_chat_stops_init(ngx_http_claude_chat_choice_t *choice)
 }
 
 
-ngx_uint_t
+size_t
 ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice, u_char *p,
     size_t len, ngx_str_t *held, size_t *keep)
 {
@@ -95,7 +95,7 @@ ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice, u_char *p,
     held->len = ngx_min(end, before);
     *keep = end - held->len;
 
-    return found;
+    return found ? before + len - end : 0;
 }
 
 

@@ -19,8 +19,6 @@ static ngx_int_t driver_clear(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
 static ngx_int_t driver_pending(ngx_http_claude_process_t *process,
     ngx_http_claude_record_t *record);
-static ngx_int_t driver_rewind(ngx_http_claude_process_t *process,
-    ngx_uint_t keep);
 
 static void driver_prepared(ngx_http_claude_process_t *process);
 
@@ -146,6 +144,7 @@ driver_free(ngx_http_claude_process_t *process)
     }
 
     ngx_queue_remove(&process->queue);
+    driver_said_drop(process);
     ngx_destroy_pool(process->pool);
 }
 
@@ -236,6 +235,8 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->spent = process->cost;
     ngx_memzero(&process->earlier, sizeof(ngx_http_claude_usage_t));
     process->cut = 0;
+    process->restating = 0;
+    driver_said_drop(process);
     process->err_total = 0;
     process->err_cut = 0;
     process->account = NULL;
@@ -385,7 +386,7 @@ ngx_http_claude_driver_rearm(ngx_http_claude_process_t *process)
     process->timer.cancelable = 0;
 
     if (process->turn && process->phase < DRIVER_SETTLING
-        && process->phase != DRIVER_CLEARING)
+        && process->phase != DRIVER_CLEARING && !process->turn->is_finished)
     {
         timeout = process->turn->timeout;
 
@@ -474,6 +475,15 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
         process->root = links[0];
         process->expected++;
         ask = 0;
+
+    } else if (process->base && process->lines == 0) {
+
+        if (driver_session_restore(process) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        process->expected++;
+        ask = 0;
     }
 
     rc = driver_tools(process);
@@ -560,7 +570,7 @@ driver_clear(ngx_http_claude_process_t *process, ngx_uint_t keep)
 /* cuts the conversation to so many messages, as ngx_http_claude_driver_cut()
  * has them */
 
-static ngx_int_t
+ngx_int_t
 driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep)
 {
     ngx_uint_t               n;
@@ -626,7 +636,16 @@ driver_prepared(ngx_http_claude_process_t *process)
         return;
 
     case DRIVER_REWINDING:
-        driver_idle(process);
+        if (process->turn == NULL) {
+            driver_idle(process);
+
+        } else if (process->restating) {
+            driver_send(process);
+
+        } else {
+            driver_settled(process);
+        }
+
         return;
 
     case DRIVER_PREPARING:
@@ -664,8 +683,14 @@ driver_send(ngx_http_claude_process_t *process)
 
     do {
         n = process->held.nelts - turn->before;
+
+        if (n >= turn->messages.nelts) {
+            driver_restate_next(process);
+            return;
+        }
+
         message = (ngx_http_claude_message_t *) turn->messages.elts + n;
-        query = (n + 1 == turn->messages.nelts);
+        query = (n + 1 == turn->messages.nelts && !process->restating);
         line = ++process->lines;
 
         if (!query && process->recorded) {
@@ -909,7 +934,7 @@ driver_broken(ngx_http_claude_process_t *process)
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->died, 1);
 
-    if (process->phase == DRIVER_SETTLING) {
+    if (process->phase == DRIVER_SETTLING || process->turn->is_finished) {
         driver_settled(process);
         return;
     }
@@ -1199,6 +1224,10 @@ driver_settled(ngx_http_claude_process_t *process)
     ngx_uint_t               keep;
     ngx_http_claude_turn_t  *turn;
 
+    if (driver_restate(process)) {
+        return;
+    }
+
     turn = process->turn ? driver_detach(process) : NULL;
 
     if (turn) {
@@ -1206,6 +1235,7 @@ driver_settled(ngx_http_claude_process_t *process)
     }
 
     driver_calls_drop(process);
+    process->restating = 0;
 
     if (process->doubtful || process->is_broken) {
         ngx_http_claude_driver_end(process);
@@ -1227,6 +1257,7 @@ driver_settled(ngx_http_claude_process_t *process)
     } else {
         ngx_memcpy(process->session, process->naming,
                    sizeof(process->session));
+        driver_said_drop(process);
         driver_idle(process);
     }
 

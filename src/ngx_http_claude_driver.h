@@ -123,7 +123,8 @@ ngx_uint_t ngx_http_claude_driver_fits_calls(
     ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn);
 
 /* the asker has heard enough, see ngx_http_claude_turn_stop() */
-void ngx_http_claude_driver_stop(ngx_http_claude_process_t *process);
+void ngx_http_claude_driver_stop(ngx_http_claude_process_t *process,
+    size_t surplus);
 
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);

@@ -271,6 +271,7 @@ driver_event(ngx_http_claude_process_t *process,
 
     process->texted = 1;
     ngx_http_claude_link_add(&process->answer, text->data, text->len);
+    driver_said(process, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
 }
@@ -365,8 +366,11 @@ driver_foreign_tool(ngx_http_claude_process_t *process)
 
 
 void
-ngx_http_claude_driver_stop(ngx_http_claude_process_t *process)
+ngx_http_claude_driver_stop(ngx_http_claude_process_t *process,
+    size_t surplus)
 {
+    process->said.len -= ngx_min(surplus, process->said.len);
+
     driver_cut_short(process, NGX_HTTP_CLAUDE_STOP_SEQUENCE);
 }
 
@@ -423,6 +427,7 @@ driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
     ngx_str_t               *reason;
+    ngx_http_claude_held_t  *held;
     ngx_http_claude_link_t   link;
     ngx_http_claude_turn_t  *turn;
 
@@ -456,6 +461,11 @@ driver_stop(ngx_http_claude_process_t *process,
 
         if (driver_hold(process, &link, 0) != NGX_OK) {
             process->doubtful = 1;
+
+        } else {
+            held = (ngx_http_claude_held_t *) process->held.elts
+                   + process->held.nelts - 1;
+            held->own = 1;
         }
 
     } else {
@@ -535,6 +545,13 @@ driver_result(ngx_http_claude_process_t *process,
 
         } else if (process->turn) {
             driver_send(process);
+
+        } else if (process->restating) {
+
+            /* nobody goes on from what is only half there */
+
+            process->cut = 1;
+            driver_settled(process);
 
         } else {
             driver_idle(process);
@@ -655,6 +672,15 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
 
     turn = process->turn;
     pid = process->pid;
+
+    if (turn->is_finished) {
+
+        /* its answer is there: only the process is of no use any more */
+
+        process->doubtful = 1;
+        driver_settled(process);
+        return;
+    }
 
     if (fail == NGX_HTTP_CLAUDE_FAIL_CLI && !turn->is_started
         && turn->retried < NGX_HTTP_CLAUDE_DRIVER_RETRIES

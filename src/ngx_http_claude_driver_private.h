@@ -41,10 +41,16 @@
 #define driver_wait          ngx_http_claude_driver_wait
 #define driver_knobs         ngx_http_claude_driver_knobs
 #define driver_id            ngx_http_claude_driver_id
+#define driver_rewind        ngx_http_claude_driver_rewind
+#define driver_said          ngx_http_claude_driver_said
+#define driver_said_drop     ngx_http_claude_driver_said_drop
+#define driver_restate       ngx_http_claude_driver_restate
+#define driver_restate_next  ngx_http_claude_driver_restate_next
 #define driver_prepare       ngx_http_claude_driver_prepare
 #define driver_session_begin    ngx_http_claude_driver_session_begin
 #define driver_session_check    ngx_http_claude_driver_session_check
 #define driver_session_model    ngx_http_claude_driver_session_model
+#define driver_session_restore  ngx_http_claude_driver_session_restore
 #define driver_session_follow   ngx_http_claude_driver_session_follow
 #define driver_session_resumed  ngx_http_claude_driver_session_resumed
 #define driver_session_record   ngx_http_claude_driver_session_record
@@ -79,7 +85,8 @@ typedef enum {
     DRIVER_ANSWERING,           /* the results of calls go in, one by one */
     DRIVER_ASKED,
     DRIVER_SETTLING,            /* the turn is decided, its result is due */
-    DRIVER_REWINDING            /* the question is being taken back */
+    DRIVER_REWINDING            /* the question is being taken back; with a
+                                   turn: and put in again, as history */
 } ngx_http_claude_driver_phase_e;
 
 
@@ -100,12 +107,27 @@ ngx_http_claude_turn_t *driver_detach(
 void driver_leave(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 
+/* in driver_restate.c: answers that the CLI does not keep */
+
+/* a piece of the answer, kept if the turn may end so */
+void driver_said(ngx_http_claude_process_t *process, u_char *p, size_t len);
+
+/* nothing refers to it: it was written, or never needed */
+void driver_said_drop(ngx_http_claude_process_t *process);
+
+/* whether it is put in again: the process then goes on with its turn */
+ngx_uint_t driver_restate(ngx_http_claude_process_t *process);
+
+/* all messages of the turn are there again: the next step */
+void driver_restate_next(ngx_http_claude_process_t *process);
+
 /* in driver_session.c: what the process knows of its session */
 
 void driver_session_begin(ngx_http_claude_process_t *process);
 void driver_session_model(ngx_http_claude_process_t *process);
 ngx_int_t driver_session_follow(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
+ngx_int_t driver_session_restore(ngx_http_claude_process_t *process);
 ngx_int_t driver_session_resumed(ngx_http_claude_process_t *process,
     ngx_http_claude_record_t *record);
 void driver_session_record(ngx_http_claude_process_t *process,
@@ -120,6 +142,7 @@ void driver_agent_part(ngx_http_claude_process_t *process);
 ngx_uint_t driver_agent_result(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
 
+ngx_int_t driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep);
 ngx_uint_t driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind);
 
 /*

@@ -17,6 +17,8 @@
 
 
 static void driver_sum(ngx_str_t *s, u_char *sum);
+static ngx_uint_t driver_session_bare(ngx_http_claude_process_t *process,
+    ngx_uint_t n);
 static void driver_record_write(ngx_http_claude_process_t *process,
     ngx_http_claude_record_t *record);
 
@@ -74,10 +76,19 @@ driver_session_check(ngx_http_claude_process_t *process,
 
     driver_sum(&turn->system, sum);
 
-    if (turn->session.system
-        && ngx_memcmp(process->system, sum, sizeof(sum)) != 0)
-    {
+    if (ngx_memcmp(process->system, sum, sizeof(sum)) == 0) {
+        return NGX_HTTP_CLAUDE_FAIL_INTERNAL;
+    }
+
+    if (turn->session.system) {
         return NGX_HTTP_CLAUDE_FAIL_SESSION_SYSTEM;
+    }
+
+    if (process->bare && process->lines == 0) {
+
+        /* the text is with the client alone */
+
+        return NGX_HTTP_CLAUDE_FAIL_SESSION_GONE;
     }
 
     return NGX_HTTP_CLAUDE_FAIL_INTERNAL;
@@ -126,6 +137,50 @@ driver_session_follow(ngx_http_claude_process_t *process, ngx_uint_t keep)
 }
 
 
+/*
+ * What a resumed process has to be told.  By itself it takes up the model of
+ * its last own answer, and the system text of that.
+ */
+
+ngx_int_t
+driver_session_restore(ngx_http_claude_process_t *process)
+{
+    u_char                   sum[20];
+    ngx_uint_t               known;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = process->turn;
+
+    driver_sum(&turn->system, sum);
+    known = (ngx_memcmp(process->system, sum, sizeof(sum)) == 0);
+
+    return ngx_http_claude_cli_set_model(process,
+                                         driver_id(process, DRIVER_MODEL),
+                                         &turn->model,
+                                         known ? &turn->system : NULL);
+}
+
+
+/* whether an answer is one of the CLI's own */
+
+static ngx_uint_t
+driver_session_bare(ngx_http_claude_process_t *process, ngx_uint_t n)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_held_t  *held;
+
+    held = process->held.elts;
+
+    for (i = 0; i < n; i++) {
+        if (held[i].own) {
+            return 0;
+        }
+    }
+
+    return n && (process->base == 0 || process->bare);
+}
+
+
 /* takes over what a resumed process holds.  NGX_ERROR: no memory */
 
 ngx_int_t
@@ -156,6 +211,7 @@ driver_session_resumed(ngx_http_claude_process_t *process,
     ngx_memcpy(process->model, record->model, sizeof(process->model));
     ngx_memcpy(process->system, record->system, sizeof(process->system));
     process->base = record->held;
+    process->bare = (record->bare != 0);
 
     return NGX_OK;
 }
@@ -188,6 +244,7 @@ driver_session_record(ngx_http_claude_process_t *process, ngx_uint_t line)
     ngx_memcpy(record.model, process->model, sizeof(record.model));
     ngx_memcpy(record.system, process->system, sizeof(record.system));
     record.held = n;
+    record.bare = driver_session_bare(process, n);
     record.cost = process->cost;
 
     if (n) {

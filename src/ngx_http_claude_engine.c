@@ -252,10 +252,10 @@ ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
 
 
 void
-ngx_http_claude_turn_stop(ngx_http_claude_turn_t *turn)
+ngx_http_claude_turn_stop(ngx_http_claude_turn_t *turn, size_t surplus)
 {
     if (turn->process && !turn->is_finished) {
-        ngx_http_claude_driver_stop(turn->process);
+        ngx_http_claude_driver_stop(turn->process, surplus);
     }
 }
 

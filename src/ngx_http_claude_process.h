@@ -68,6 +68,8 @@ typedef struct {
     ngx_uint_t                                line;     /* the user's: its
                                                            number; 0: not to
                                                            be cut here */
+    ngx_uint_t                                own;      /* the model's answer,
+                                                           in this CLI */
 } ngx_http_claude_held_t;
 
 
@@ -99,6 +101,9 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                newest;   /* line of the user */
     ngx_uint_t                                target;   /* of the rewind */
     ngx_http_claude_link_text_t               answer;
+    ngx_str_t                                 said;     /* its text, if it may
+                                                           be needed */
+    size_t                                    said_size;
     ngx_http_claude_fail_e                    error;    /* as it announced */
     ngx_http_claude_account_t                *account;  /* who pays; NULL:
                                                            nobody yet */
@@ -159,6 +164,9 @@ struct ngx_http_claude_process_s {
     unsigned                                  calling:1; /* in the midst of
                                                             the last call */
     unsigned                                  texted:1; /* the answer began */
+    unsigned                                  bare:1;   /* resumed so */
+    unsigned                                  restating:1; /* what was taken
+                                                              back goes in */
 
     /* what became of it */
     ngx_pid_t                                 pid;

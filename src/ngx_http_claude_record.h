@@ -19,7 +19,7 @@
 #include "ngx_http_claude_turn.h"
 
 
-#define NGX_HTTP_CLAUDE_RECORD_MAGIC   "nginx-1"
+#define NGX_HTTP_CLAUDE_RECORD_MAGIC   "nginx-2"
 #define NGX_HTTP_CLAUDE_RECORD_SUFFIX  ".nginx"
 
 /* a UUID as text, with its zero */
@@ -35,6 +35,8 @@ typedef struct {
     double     cost;           /* US dollars, which the CLI goes on counting */
     u_char     model[20];      /* SHA-1 of the model's name */
     u_char     system[20];     /* and of the system text */
+    uint32_t   bare;           /* the CLI has nothing to know that from: none
+                                  of the answers is one of its own */
     u_char     tip[20];        /* link of the last message */
     char       session[NGX_HTTP_CLAUDE_RECORD_UUID];     /* the CLI's id */
 

@@ -238,6 +238,8 @@ struct ngx_http_claude_turn_s {
                                                            a tool wants it */
     unsigned                             summarized:1;  /* thinking is to be
                                                            told in words */
+    unsigned                             stoppable:1;   /* the asker may call
+                                                           turn_stop() */
     ngx_str_t                            schema;     /* JSON, that the answer
                                                         has to satisfy, or "" */
     ngx_http_claude_turn_session_t       session;

@@ -6,6 +6,7 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { KEY, OTHER_KEY, SLOW, isAlive, sleep, waitFor } from './lib/server.mjs';
 import { ask, endKilled, logged, random, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { functionTool, upstreamTool } from './lib/tools.mjs';
@@ -414,6 +415,7 @@ describe('exactness', () => {
     const seen = [];                    /* turns that were answered: what was asked, and what came */
     let server;
     let serial = 0;
+    let continuedSessions = 0;
     let continued = [];                 /* newest messages of requests that no client sent */
 
     before(async () => {
@@ -427,7 +429,20 @@ describe('exactness', () => {
     const words = (n) => Array.from({ length: 1 + rng.below(n) }, () => rng.of(WORDS)).join(' ');
     const newTalk = () => ({
         key: rng.of(KEYS), model: rng.of(MODELS), system: rng.of(SYSTEMS), tools: rng.of(TOOLS), messages: [], said: new Map(),
+        named: rng.chance(0.3),
     });
+
+    /*
+     * A named talk sends its session, and of what that holds already nothing, if it can: the answer
+     * before has come, cut off or not, and nothing was changed since. One message alone would go on with it, so a
+     * beginning has a new name.
+     */
+    function naming(one, move) {
+        if (!one.named) return { news: false };
+        if (!one.messages.length || !one.session) Object.assign(one, { session: randomUUID(), held: false });
+        const news = one.held && move === 'next' && rng.chance(0.6);
+        return { news, headers: { 'x-session-id': one.session } };
+    }
 
     /* What the user does before the next question. */
     const MOVES = {
@@ -478,7 +493,14 @@ describe('exactness', () => {
             ...(rng.chance(0.1) ? { stop: ['STOP', `S${rng.below(9)}`] } : {}),
         };
         const leave = { leaveEarly: 30 + rng.below(150), leave: 'first' }[end];
-        const answer = await ask(server, { ...body, leave: text === one.lastQuestion ? undefined : leave });
+        const { news, headers } = naming(one, move);
+        const options = { headers, leave: text === one.lastQuestion ? undefined : leave };
+        let answer = await ask(server, { ...body, ...options, ...(news ? { messages: [user(text)] } : {}) });
+        if (news && answer.status === 410) {
+            /* its process is gone, and of its system text only the sum is on disk: as told, the whole history */
+            answer = await ask(server, { ...body, ...options });
+        }
+        if (!news) one.held = false;
         one.lastQuestion = undefined;
         if (answer.left) return;
         if (answer.status !== 200) {
@@ -488,12 +510,17 @@ describe('exactness', () => {
         assert.equal(answer.error, undefined, JSON.stringify(answer.error));
         assert.ok(answer.done, 'the stream has its end');
         seen.push({ one, body, asked, answer, text, said: new Map(one.said) });
-        if (!answer.content.trim()) return;
+        if (!answer.content.trim()) {
+            one.held = false;
+            return;
+        }
         if (!text.includes('[[stub')) assert.equal(answer.content, `echo: ${text}`);
         const echoed = rng.of([answer.content, answer.content, answer.content.trim(), answer.content.trimEnd()]);
         one.said.set(echoed, answer.content);
         one.messages.push(user(text), assistant(echoed));
         one.lastQuestion = text;
+        one.held = answer.finish !== 'content_filter';      /* a refused turn is not of the session */
+        if (news) continuedSessions += 1;
     }
 
     async function actor(talks, turns) {
@@ -502,7 +529,7 @@ describe('exactness', () => {
             const one = talks.splice(rng.below(talks.length), 1)[0];
             await step(one);
             if (rng.chance(0.08) && talks.length < 12) {
-                talks.push({ ...one, key: one.key, messages: [...one.messages], said: new Map(one.said) });
+                talks.push({ ...one, session: undefined, held: false, messages: [...one.messages], said: new Map(one.said) });
             } else if (rng.chance(0.05)) {
                 talks.push(newTalk());
             }
@@ -538,8 +565,9 @@ describe('exactness', () => {
                         && [content, said.get(content)].some((text) => got[i][1].trim() === text?.trim()))));
             });
             if (fitting.length === 0) {
-                faults.push(`${how}: no such conversation upstream; asked ${JSON.stringify(asked)}, got `
-                    + JSON.stringify((by.get(tagOf(text)) ?? []).map(conversation)));
+                const got = (by.get(tagOf(text)) ?? []).map((request) => [request.body.model, ...conversation(request)]);
+                faults.push(`${how}: no such conversation upstream; asked ${JSON.stringify([body.model, ...asked])}, got `
+                    + `${JSON.stringify(got)}, ${(await logged(server, answer.tag)).rung}`);
                 continue;
             }
             const systems = fitting.map((request) => systemTexts(request).at(-1));
@@ -561,7 +589,8 @@ describe('exactness', () => {
         }
         assert.deepEqual(faults, []);
         const { rungs, handed, turns: { finished, failed, aborted } } = await server.status();
-        console.log(JSON.stringify({ seen: seen.length, finished, failed, aborted, rungs, handed }));
+        console.log(JSON.stringify({ seen: seen.length, continuedSessions, finished, failed, aborted, rungs, handed }));
+        assert.ok(continuedSessions > 0);
         for (const rung of ['live', 'rewound', 'recycled']) assert.ok(rungs[rung] > 0, rung);
         assert.ok(handed > 0);
     });

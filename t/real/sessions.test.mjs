@@ -226,6 +226,66 @@ describe("a client's own UUID", () => {
         assert.deepEqual(asked(server), said('a', 'b'));
     });
 
+    for (const [how, script, more] of [
+        ['a limit', { text: 'cut here', stop_reason: 'max_tokens' }, { max_tokens: 20 }],
+        ['a limit of the model', { text: 'cut here', stop_reason: 'max_tokens' }, {}],
+        ['a stop of white space', { deltas: ['cut ', 'here\n', '\nand ', 'on'], gap_ms: 20 }, { stop: ['\n\n'] }],
+    ]) {
+        test(`an answer that was cut off by ${how} is in the session, live and resumed`, async () => {
+            const question = scripted(script, 'q ');
+            const want = [['user', 'a'], ['assistant', 'echo: a'], ['user', question], ['assistant', 'cut here'], ['user', 'on']];
+            for (const ended of [false, true]) {
+                const id = randomUUID();
+                await turn(server, id, 'a');
+                assert.equal((await turn(server, id, question, more)).content, 'cut here');
+                if (ended) await endIdle(server);
+                assert.equal((await turn(server, id, 'on')).rung, ended ? 'resumed' : 'live');
+                assert.deepEqual(asked(server), want);
+                await turn(server, id, [user('a'), assistant('echo: a'), user('edited')]);
+                assert.deepEqual(asked(server), [...want.slice(0, 2), ['user', 'edited']]);
+            }
+        });
+    }
+
+    test('when nothing but cut answers is held, the system text is not lost', async () => {
+        const question = scripted({ text: 'cut here', stop_reason: 'max_tokens' }, 'q ');
+        const kind = system('Be kind.');
+        const id = randomUUID();
+        await turn(server, id, question, { messages: [kind, user(question)] });
+        await endIdle(server);
+        const alone = await ask(server, { messages: [user('on')], headers: { 'x-session-id': id } });
+        assert.deepEqual([alone.status, alone.error.code], [410, 'session_expired']);
+        await endIdle(server);
+        assert.match((await turn(server, id, 'on', { messages: [kind, user('on')] })).rung, /^(resumed|live)$/);
+        assert.deepEqual(asked(server), [['user', question], ['assistant', 'cut here'], ['user', 'on']]);
+        assert.equal(lastSystem(server), 'Be kind.');
+        await endIdle(server);
+        await turn(server, id, 'still');
+        assert.equal(lastSystem(server), 'Be kind.');
+        assert.equal(asked(server).length, 5);
+    });
+
+    test('an answer that was refused is not', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a');
+        assert.equal((await turn(server, id, scripted({ text: 'no', stop_reason: 'refusal' }))).finish, 'content_filter');
+        await turn(server, id, 'b');
+        assert.deepEqual(asked(server), said('a', 'b'));
+    });
+
+    test('the model that a whole history changed to is kept when it is resumed', async () => {
+        const id = randomUUID();
+        await turn(server, id, 'a', { messages: [system('Be brief.'), user('a')] });
+        const [, ...rest] = said('a', 'b');
+        const history = [system('Be kind.'), user('a'), ...rest.map(([role, content]) => ({ role, content }))];
+        await turn(server, id, history, { model: 'haiku' });
+        await endIdle(server);
+        assert.equal((await turn(server, id, 'c', { model: 'haiku' })).rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+        assert.match(server.stub.requests.at(-1).body.model, /haiku/);
+        assert.equal(lastSystem(server), 'Be kind.');
+    });
+
     test('another model or system text needs the whole history', async () => {
         const id = randomUUID();
         await turn(server, id, [system('Be brief.'), user('a')]);
