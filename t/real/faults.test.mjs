@@ -1,16 +1,18 @@
 /*
- * Faults of the machine with the real CLI: no room for the transcripts of sessions.
+ * Faults of the machine with the real CLI: no room for the transcripts of sessions, and a
+ * new binary in the midst of their turns.
  */
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive, waitFor } from './lib/server.mjs';
+import { SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { ask, logged, rowsIn, startEngine } from './lib/engine.mjs';
-import { conversation, user } from './lib/upstream.mjs';
+import { conversation, scripted, user } from './lib/upstream.mjs';
 
 const HTTP = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 6;';
 
@@ -104,6 +106,66 @@ test('a full disk: all is answered, and no session is resumed with a hole in it'
         for (const pid of server.clis()) process.kill(pid, 'SIGTERM');
         await waitFor('the CLIs to end', () => server.clis().length === 0);
         spawnSync('umount', ['-l', home]);
+        await server.end();
+    }
+});
+
+const pidIn = (file) => {
+    try {
+        return Number(readFileSync(file, 'utf8'));
+    } catch {
+        return 0;
+    }
+};
+
+/* The same server once more, as a daemon: nginx obeys no USR2 where its parent still waits for it. */
+async function asDaemon(server) {
+    const gone = once(server.nginx, 'exit');
+    server.nginx.kill('SIGQUIT');
+    await gone;
+    const conf = join(server.dir, 'nginx.conf');
+    writeFileSync(conf, readFileSync(conf, 'utf8').replace('daemon off;', 'daemon on;'));
+    const { status } = spawnSync(process.env.TEST_NGINX_BINARY ?? 'nginx',
+        ['-e', join(server.dir, 'error.log'), '-p', `${server.dir}/`, '-c', conf], { stdio: 'ignore' });
+    assert.equal(status, 0);
+    return waitFor('its pid', () => pidIn(join(server.dir, 'nginx.pid')));
+}
+
+test('a new binary: a stream finishes in the old tree, named sessions go on in the new one', async () => {
+    const server = await startEngine({ http: HTTP });
+    const masters = new Set();
+    try {
+        const old = await asDaemon(server);
+        masters.add(old);
+        const [id, busy] = [randomUUID(), randomUUID()];
+        assert.equal((await turn(server, id, 'a')).content, 'echo: a');
+        const slow = turn(server, busy, scripted({ deltas: ['tick '], repeat: 25, gap_ms: 100 }));
+        await waitFor('the stream', async () => (await server.status()).turns.running === 1);
+
+        process.kill(old, 'SIGUSR2');
+        const now = await waitFor('a new master', () => {
+            const pid = pidIn(join(server.dir, 'nginx.pid'));
+            return pid && pid !== old && isAlive(pid) && pid;
+        }, 10000 * SLOW);
+        masters.add(now);
+        process.kill(old, 'SIGWINCH');
+
+        const next = await turn(server, id, 'b');
+        assert.equal(next.content, 'echo: b', JSON.stringify(next.error));
+        assert.deepEqual(asked(server), ['a', 'echo: a', 'b']);
+        process.kill(old, 'SIGQUIT');
+
+        const { content, done } = await slow;
+        assert.equal(content, 'tick '.repeat(25));
+        assert.equal(done, true);
+        await waitFor('the old tree to end', () => !isAlive(old), 10000 * SLOW);
+        assert.equal((await turn(server, busy, 'after')).content, 'echo: after');
+        assert.deepEqual(asked(server).slice(1), ['tick '.repeat(25), 'after']);
+        assert.equal((await turn(server, id, 'c')).content, 'echo: c');
+        assert.equal(asked(server).length, 5);
+    } finally {
+        for (const pid of masters) if (isAlive(pid)) process.kill(pid, 'SIGTERM');
+        await waitFor('all of nginx to end', () => ![...masters].some(isAlive), 10000 * SLOW);
         await server.end();
     }
 });
