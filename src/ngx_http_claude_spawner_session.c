@@ -24,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 
@@ -37,6 +38,9 @@
 #define KEEPER_DEPTH         16
 
 #define KEEPER_NAME          256
+
+/* bytes that a disk has to have free for a transcript to be trusted */
+#define KEEPER_ROOM          (1024 * 1024)
 
 #define KEEPER_TRANSCRIPT    ".jsonl"
 
@@ -69,6 +73,7 @@ static void keeper_lock_helper(pid_t parent, int fd);
 static ngx_uint_t keeper_same(int directory, const char *name, int fd);
 static ngx_int_t keeper_read(int fd, ngx_http_claude_record_t *record);
 static void keeper_write(ngx_http_claude_keeper_session_t *session);
+static ngx_uint_t keeper_full(int fd);
 static ngx_uint_t keeper_alive(int directory,
     ngx_http_claude_record_t *record, time_t ttl);
 static void keeper_forget(int directory, ngx_http_claude_record_t *record);
@@ -392,8 +397,18 @@ keeper_write(ngx_http_claude_keeper_session_t *session)
 {
     ssize_t  n;
 
-    n = pwrite(session->fd, (void *) &session->record,
-               sizeof(ngx_http_claude_record_t), 0);
+    /* a transcript that has lost a message has lost it for ever */
+
+    if (keeper_full(session->fd)) {
+        session->torn = 1;
+    }
+
+    n = 0;
+
+    if (!session->torn) {
+        n = pwrite(session->fd, (void *) &session->record,
+                   sizeof(ngx_http_claude_record_t), 0);
+    }
 
     /* what cannot be written is not resumed, and no worse */
 
@@ -402,6 +417,22 @@ keeper_write(ngx_http_claude_keeper_session_t *session)
     {
         return;
     }
+}
+
+
+/*
+ * The CLI does not say that it could not write its transcript, while a record
+ * that is there already can be written over on a full disk.
+ */
+
+static ngx_uint_t
+keeper_full(int fd)
+{
+    struct statfs  st;
+
+    return fstatfs(fd, &st) == 0
+           && st.f_bavail < KEEPER_ROOM / (ngx_uint_t) st.f_bsize + 1
+           && st.f_blocks != 0;
 }
 
 

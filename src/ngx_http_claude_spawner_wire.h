@@ -131,6 +131,7 @@ typedef struct {
     ngx_uint_t                         resumed;
     struct timespec                    mtime;      /* of the transcript */
     unsigned                           dated:1;    /* mtime is set */
+    unsigned                           torn:1;     /* may have a hole */
 } ngx_http_claude_keeper_session_t;
 
 

@@ -36,6 +36,7 @@ static u_char *json_processes(u_char *p, ngx_http_claude_zone_t *zone,
     ngx_uint_t rows);
 static u_char *json_process(u_char *p,
     ngx_http_claude_zone_process_t *process);
+static ngx_msec_t json_seconds(ngx_msec_t then);
 static uint64_t json_memory(ngx_pid_t pid);
 
 
@@ -315,18 +316,28 @@ json_processes(u_char *p, ngx_http_claude_zone_t *zone, ngx_uint_t rows)
 static u_char *
 json_process(u_char *p, ngx_http_claude_zone_process_t *process)
 {
-    time_t  now;
-
-    now = ngx_time();
-
     return ngx_sprintf(p, "{\"pid\":%P,\"worker\":%P,\"state\":\"%s\","
-                       "\"rung\":\"%V\",\"turns\":%ui,\"age\":%T,"
-                       "\"since\":%T,\"memory\":%uL}",
+                       "\"rung\":\"%V\",\"turns\":%ui,\"age\":%M,"
+                       "\"since\":%M,\"memory\":%uL}",
                        process->pid, process->owner,
                        status_states[process->state],
                        ngx_http_claude_rung_name(process->rung),
-                       process->turns, now - process->created,
-                       now - process->since, json_memory(process->pid));
+                       process->turns, json_seconds(process->created),
+                       json_seconds(process->changed),
+                       json_memory(process->pid));
+}
+
+
+/* since then; another worker's time may be a little ahead of this one's */
+
+static ngx_msec_t
+json_seconds(ngx_msec_t then)
+{
+    ngx_msec_int_t  passed;
+
+    passed = (ngx_msec_int_t) (ngx_current_msec - then);
+
+    return (passed > 0) ? passed / 1000 : 0;
 }
 
 

@@ -1149,7 +1149,6 @@ zone_process_state(ngx_http_claude_zone_process_t *process,
     ngx_http_claude_process_state_e state)
 {
     process->changed = ngx_current_msec;
-    process->since = ngx_time();
     process->state = state;
 }
 
@@ -1176,7 +1175,7 @@ zone_process_reserve(ngx_http_claude_zone_t *zone, ngx_pid_t owner)
 
     ngx_memzero(process, sizeof(ngx_http_claude_zone_process_t));
     process->owner = owner;
-    process->created = ngx_time();
+    process->created = ngx_current_msec;
     zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_RESERVED);
 
     zone->sh->processes++;

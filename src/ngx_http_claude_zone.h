@@ -85,8 +85,7 @@ typedef struct {
     ngx_uint_t                       held;       /* messages */
     ngx_msec_t                       changed;    /* when the state was, by
                                                     the monotonic clock */
-    time_t                           since;      /* the same for people */
-    time_t                           created;
+    ngx_msec_t                       created;
     ngx_uint_t                       turns;
     ngx_http_claude_rung_e           rung;
 } ngx_http_claude_zone_process_t;
