@@ -46,7 +46,7 @@ environment
   PORT=n           for run and demo, instead of 8000
   API_KEY=key      for run and demo, instead of a random one
   SANITIZE=1       for test with files: on build/asan/nginx
-  FUZZ_SECONDS=n   for test: how long each fuzz target runs (45)
+  FUZZ_SECONDS=n   for test: how long each fuzz target runs (60)
 END
 }
 
