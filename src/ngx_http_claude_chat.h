@@ -65,6 +65,7 @@ typedef struct {
     ngx_http_claude_chat_t    *chat;
     ngx_uint_t                 index;
     ngx_http_claude_turn_t     turn;
+    ngx_str_t                  prefix;         /* of its chunks */
     ngx_str_t                  prompt;         /* that text is to go before
                                                   the answer's, or empty */
     ngx_http_claude_chat_object_t  object;

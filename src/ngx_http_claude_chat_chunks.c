@@ -16,7 +16,11 @@
 #define CHUNK_PREFIX                                                          \
     "data: {\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,\"model\":"
 
+#define CHUNK_FINGERPRINT  ",\"system_fingerprint\":\"fp_claude\","
 
+
+static ngx_int_t chunk_prefix(ngx_http_claude_chat_t *chat);
+static ngx_int_t chunk_prefix_choice(ngx_http_claude_chat_choice_t *choice);
 static void chunk_number(ngx_http_claude_chat_t *chat, ngx_uint_t n);
 static void chunk_string(ngx_http_claude_chat_t *chat, ngx_str_t *s);
 static void chunk_open(ngx_http_claude_chat_choice_t *choice);
@@ -25,10 +29,29 @@ static void chunk_close(ngx_http_claude_chat_choice_t *choice,
 static void chunk_usage(ngx_http_claude_chat_t *chat);
 
 
-/* what all chunks of a stream begin with */
-
 ngx_int_t
 ngx_http_claude_chat_chunks(ngx_http_claude_chat_t *chat)
+{
+    ngx_uint_t  i;
+
+    if (chunk_prefix(chat) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < chat->nchoices; i++) {
+        if (chunk_prefix_choice(&chat->choices[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_claude_stream_init(&chat->stream);
+}
+
+
+/* what all chunks of a stream begin with */
+
+static ngx_int_t
+chunk_prefix(ngx_http_claude_chat_t *chat)
 {
     u_char      *p;
     const char  *object;
@@ -36,10 +59,9 @@ ngx_http_claude_chat_chunks(ngx_http_claude_chat_t *chat)
     object = chat->completions ? "text_completion" : "chat.completion.chunk";
 
     p = ngx_pnalloc(chat->turn.pool,
-                    sizeof(CHUNK_PREFIX) + ngx_strlen(object)
-                    + chat->id.len + NGX_TIME_T_LEN
-                    + ngx_http_claude_json_escaped_max(chat->model.len)
-                    + sizeof(",\"system_fingerprint\":\"fp_claude\","));
+                    sizeof(CHUNK_PREFIX CHUNK_FINGERPRINT)
+                    + ngx_strlen(object) + chat->id.len + NGX_TIME_T_LEN
+                    + ngx_http_claude_json_escaped_max(chat->model.len));
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -48,12 +70,39 @@ ngx_http_claude_chat_chunks(ngx_http_claude_chat_t *chat)
 
     p = ngx_sprintf(p, CHUNK_PREFIX, &chat->id, object, chat->created);
     p = ngx_http_claude_json_escape(p, chat->model.data, chat->model.len);
-    p = ngx_cpymem(p, ",\"system_fingerprint\":\"fp_claude\",",
-                   sizeof(",\"system_fingerprint\":\"fp_claude\",") - 1);
+    p = ngx_cpymem(p, CHUNK_FINGERPRINT, sizeof(CHUNK_FINGERPRINT) - 1);
 
     chat->prefix.len = p - chat->prefix.data;
 
-    return ngx_http_claude_stream_init(&chat->stream);
+    return NGX_OK;
+}
+
+
+/* and those of an answer: in one piece, since each delta has it */
+
+static ngx_int_t
+chunk_prefix_choice(ngx_http_claude_chat_choice_t *choice)
+{
+    u_char                  *p;
+    ngx_http_claude_chat_t  *chat;
+
+    chat = choice->chat;
+
+    p = ngx_pnalloc(chat->turn.pool,
+                    chat->prefix.len + NGX_INT_T_LEN
+                    + sizeof("\"choices\":[{\"index\":,\"delta\":"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    choice->prefix.data = p;
+
+    p = ngx_sprintf(p, "%V\"choices\":[{\"index\":%ui,\"%s\":", &chat->prefix,
+                    choice->index, chat->completions ? "text" : "delta");
+
+    choice->prefix.len = p - choice->prefix.data;
+
+    return NGX_OK;
 }
 
 
@@ -242,21 +291,8 @@ chunk_string(ngx_http_claude_chat_t *chat, ngx_str_t *s)
 static void
 chunk_open(ngx_http_claude_chat_choice_t *choice)
 {
-    ngx_http_claude_chat_t  *chat;
-
-    chat = choice->chat;
-
-    ngx_http_claude_stream_write(&chat->stream, chat->prefix.data,
-                                 chat->prefix.len);
-    chunk_write(chat, "\"choices\":[{\"index\":");
-    chunk_number(chat, choice->index);
-
-    if (chat->completions) {
-        chunk_write(chat, ",\"text\":");
-
-    } else {
-        chunk_write(chat, ",\"delta\":");
-    }
+    ngx_http_claude_stream_write(&choice->chat->stream, choice->prefix.data,
+                                 choice->prefix.len);
 }
 
 
@@ -269,23 +305,28 @@ chunk_close(ngx_http_claude_chat_choice_t *choice, const char *finish)
 
     chat = choice->chat;
 
-    chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":");
+    if (finish == NULL) {
 
-    if (finish) {
-        chunk_write(chat, "\"");
-        ngx_http_claude_stream_write(&chat->stream, (u_char *) finish,
-                                     ngx_strlen(finish));
-        chunk_write(chat, "\"");
+        if (chat->include_usage) {
+            chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":null}],"
+                              "\"usage\":null}\n\n");
+        } else {
+            chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":null}]}"
+                              "\n\n");
+        }
 
-    } else {
-        chunk_write(chat, "null");
+        return;
     }
 
+    chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":\"");
+    ngx_http_claude_stream_write(&chat->stream, (u_char *) finish,
+                                 ngx_strlen(finish));
+
     if (chat->include_usage) {
-        chunk_write(chat, "}],\"usage\":null}\n\n");
+        chunk_write(chat, "\"}],\"usage\":null}\n\n");
 
     } else {
-        chunk_write(chat, "}]}\n\n");
+        chunk_write(chat, "\"}]}\n\n");
     }
 }
 
