@@ -173,8 +173,6 @@ ngx_int_t ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
     ngx_uint_t id);
-
-/* system: NULL for the one that it has */
 ngx_int_t ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);
 ngx_int_t ngx_http_claude_cli_settings(ngx_http_claude_process_t *process,

@@ -101,12 +101,8 @@ ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
 
     put("{\"subtype\":\"set_model\",\"model\":");
     escape(model);
-
-    if (system) {
-        put(",\"system_prompt\":");
-        escape(system);
-    }
-
+    put(",\"system_prompt\":");
+    escape(system);
     put("}}\n");
 
     return NGX_OK;

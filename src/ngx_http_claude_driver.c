@@ -476,14 +476,6 @@ driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep)
         process->expected++;
         ask = 0;
 
-    } else if (process->base && process->lines == 0) {
-
-        if (driver_session_restore(process) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        process->expected++;
-        ask = 0;
     }
 
     rc = driver_tools(process);
@@ -756,6 +748,26 @@ driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
 }
 
 
+/* the answer of the model, which came through this CLI */
+
+ngx_int_t
+driver_hold_answer(ngx_http_claude_process_t *process,
+    ngx_http_claude_link_t *link)
+{
+    ngx_http_claude_held_t  *held;
+
+    if (driver_hold(process, link, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    held = (ngx_http_claude_held_t *) process->held.elts
+           + process->held.nelts - 1;
+    held->own = 1;
+
+    return NGX_OK;
+}
+
+
 static void
 driver_started(ngx_http_claude_process_t *process,
     ngx_http_claude_record_t *record)
@@ -810,6 +822,15 @@ driver_unfold(ngx_http_claude_process_t *process, ngx_uint_t resumed)
     }
 
     driver_count(process);
+
+    if (process->bare) {
+
+        /* model and system text are those of the launch */
+
+        process->doubtful = 1;
+        driver_fail(process, NGX_HTTP_CLAUDE_FAIL_SESSION_GONE, NULL, NULL);
+        return;
+    }
 
     if (process->base && turn->session.news) {
         fail = ngx_http_claude_driver_session_check(process, turn);

@@ -94,7 +94,7 @@ driver_agent_result(ngx_http_claude_process_t *process,
 
     ngx_http_claude_link_end(&process->answer, &link);
 
-    if (driver_hold(process, &link, 0) != NGX_OK) {
+    if (driver_hold_answer(process, &link) != NGX_OK) {
         process->doubtful = 1;
     }
 

@@ -427,7 +427,6 @@ driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
     ngx_str_t               *reason;
-    ngx_http_claude_held_t  *held;
     ngx_http_claude_link_t   link;
     ngx_http_claude_turn_t  *turn;
 
@@ -459,13 +458,8 @@ driver_stop(ngx_http_claude_process_t *process,
     if (driver_keeps(process)) {
         ngx_http_claude_link_end(&process->answer, &link);
 
-        if (driver_hold(process, &link, 0) != NGX_OK) {
+        if (driver_hold_answer(process, &link) != NGX_OK) {
             process->doubtful = 1;
-
-        } else {
-            held = (ngx_http_claude_held_t *) process->held.elts
-                   + process->held.nelts - 1;
-            held->own = 1;
         }
 
     } else {

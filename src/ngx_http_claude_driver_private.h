@@ -24,6 +24,7 @@
 #define driver_settled       ngx_http_claude_driver_settled
 #define driver_interrupt     ngx_http_claude_driver_interrupt
 #define driver_hold          ngx_http_claude_driver_hold
+#define driver_hold_answer   ngx_http_claude_driver_hold_answer
 #define driver_detach        ngx_http_claude_driver_detach
 #define driver_leave         ngx_http_claude_driver_leave
 #define driver_tools         ngx_http_claude_driver_tools
@@ -50,7 +51,6 @@
 #define driver_session_begin    ngx_http_claude_driver_session_begin
 #define driver_session_check    ngx_http_claude_driver_session_check
 #define driver_session_model    ngx_http_claude_driver_session_model
-#define driver_session_restore  ngx_http_claude_driver_session_restore
 #define driver_session_follow   ngx_http_claude_driver_session_follow
 #define driver_session_resumed  ngx_http_claude_driver_session_resumed
 #define driver_session_record   ngx_http_claude_driver_session_record
@@ -102,6 +102,8 @@ void driver_settled(ngx_http_claude_process_t *process);
 void driver_idle(ngx_http_claude_process_t *process);
 ngx_int_t driver_hold(ngx_http_claude_process_t *process,
     ngx_http_claude_link_t *link, ngx_uint_t line);
+ngx_int_t driver_hold_answer(ngx_http_claude_process_t *process,
+    ngx_http_claude_link_t *link);
 ngx_http_claude_turn_t *driver_detach(
     ngx_http_claude_process_t *process);
 void driver_leave(ngx_http_claude_process_t *process,
@@ -127,7 +129,6 @@ void driver_session_begin(ngx_http_claude_process_t *process);
 void driver_session_model(ngx_http_claude_process_t *process);
 ngx_int_t driver_session_follow(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
-ngx_int_t driver_session_restore(ngx_http_claude_process_t *process);
 ngx_int_t driver_session_resumed(ngx_http_claude_process_t *process,
     ngx_http_claude_record_t *record);
 void driver_session_record(ngx_http_claude_process_t *process,

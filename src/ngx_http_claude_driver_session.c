@@ -76,19 +76,10 @@ driver_session_check(ngx_http_claude_process_t *process,
 
     driver_sum(&turn->system, sum);
 
-    if (ngx_memcmp(process->system, sum, sizeof(sum)) == 0) {
-        return NGX_HTTP_CLAUDE_FAIL_INTERNAL;
-    }
-
-    if (turn->session.system) {
+    if (turn->session.system
+        && ngx_memcmp(process->system, sum, sizeof(sum)) != 0)
+    {
         return NGX_HTTP_CLAUDE_FAIL_SESSION_SYSTEM;
-    }
-
-    if (process->bare && process->lines == 0) {
-
-        /* the text is with the client alone */
-
-        return NGX_HTTP_CLAUDE_FAIL_SESSION_GONE;
     }
 
     return NGX_HTTP_CLAUDE_FAIL_INTERNAL;
@@ -138,30 +129,9 @@ driver_session_follow(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
 
 /*
- * What a resumed process has to be told.  By itself it takes up the model of
- * its last own answer, and the system text of that.
+ * Whether no answer is one of the CLI's own: a resumed one takes up model and
+ * system text from the last of these.
  */
-
-ngx_int_t
-driver_session_restore(ngx_http_claude_process_t *process)
-{
-    u_char                   sum[20];
-    ngx_uint_t               known;
-    ngx_http_claude_turn_t  *turn;
-
-    turn = process->turn;
-
-    driver_sum(&turn->system, sum);
-    known = (ngx_memcmp(process->system, sum, sizeof(sum)) == 0);
-
-    return ngx_http_claude_cli_set_model(process,
-                                         driver_id(process, DRIVER_MODEL),
-                                         &turn->model,
-                                         known ? &turn->system : NULL);
-}
-
-
-/* whether an answer is one of the CLI's own */
 
 static ngx_uint_t
 driver_session_bare(ngx_http_claude_process_t *process, ngx_uint_t n)
@@ -177,7 +147,7 @@ driver_session_bare(ngx_http_claude_process_t *process, ngx_uint_t n)
         }
     }
 
-    return n && (process->base == 0 || process->bare);
+    return n && process->base == 0;
 }
 
 

@@ -135,7 +135,9 @@ ngx_http_claude_keeper_session_open(ngx_http_claude_keeper_t *keeper,
         if (ask->mode != NGX_HTTP_CLAUDE_RECORD_FRESH
             && keeper_alive(session->directory, &record, ask->ttl)
             && (ask->mode == NGX_HTTP_CLAUDE_RECORD_CONTINUE
-                || ngx_memcmp(record.tip, ask->tip, sizeof(ask->tip)) == 0))
+                || (!record.bare
+                    && ngx_memcmp(record.tip, ask->tip, sizeof(ask->tip))
+                       == 0)))
         {
             session->record = record;
             session->resumed = 1;

@@ -56,6 +56,7 @@ async function endIdle(server) {
     });
 }
 
+const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const DEFAULTS = 'claude_warm 0; claude_max_concurrent 6; claude_max_processes 8;';
 
 /* ---------------------------------------------------------------------------------------- */
@@ -247,7 +248,18 @@ describe("a client's own UUID", () => {
         });
     }
 
-    test('when nothing but cut answers is held, the system text is not lost', async () => {
+    test('an image is still in the session when it is resumed', async () => {
+        const id = randomUUID();
+        const parts = [{ type: 'text', text: 'look' }, { type: 'image_url', image_url: { url: `data:image/png;base64,${PNG}` } }];
+        await turn(server, id, [user(parts)]);
+        await endIdle(server);
+        assert.equal((await turn(server, id, 'on')).rung, 'resumed');
+        const images = server.stub.requests.at(-1).body.messages.flatMap(({ content }) => (Array.isArray(content) ? content : []))
+            .filter(({ type }) => type === 'image').map(({ source }) => [source.type, source.media_type, source.data]);
+        assert.deepEqual(images, [['base64', 'image/png', PNG]]);
+    });
+
+    test('a session of nothing but cut answers ends with its process: 410, and the whole history goes on', async () => {
         const question = scripted({ text: 'cut here', stop_reason: 'max_tokens' }, 'q ');
         const kind = system('Be kind.');
         const id = randomUUID();
@@ -255,13 +267,13 @@ describe("a client's own UUID", () => {
         await endIdle(server);
         const alone = await ask(server, { messages: [user('on')], headers: { 'x-session-id': id } });
         assert.deepEqual([alone.status, alone.error.code], [410, 'session_expired']);
-        await endIdle(server);
-        assert.match((await turn(server, id, 'on', { messages: [kind, user('on')] })).rung, /^(resumed|live)$/);
+        const history = [kind, user(question), assistant('cut here'), user('on')];
+        assert.equal((await turn(server, id, history, { model: 'haiku' })).rung, 'cold');
         assert.deepEqual(asked(server), [['user', question], ['assistant', 'cut here'], ['user', 'on']]);
-        assert.equal(lastSystem(server), 'Be kind.');
         await endIdle(server);
-        await turn(server, id, 'still');
+        assert.equal((await turn(server, id, 'still', { model: 'haiku' })).rung, 'resumed');
         assert.equal(lastSystem(server), 'Be kind.');
+        assert.match(server.stub.requests.at(-1).body.model, /haiku/);
         assert.equal(asked(server).length, 5);
     });
 
