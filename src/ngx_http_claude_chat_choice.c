@@ -23,7 +23,12 @@ ngx_http_claude_chat_choices(ngx_http_claude_chat_t *chat)
     size_t      size;
     ngx_uint_t  i, n;
 
-    n = chat->completions ? chat->n * chat->prompts.nelts : (ngx_uint_t) chat->n;
+    n = chat->n;
+
+    if (chat->completions) {
+        n *= chat->prompts.nelts;
+    }
+
     size = n * sizeof(ngx_http_claude_chat_choice_t);
 
     chat->choices = ngx_pcalloc(chat->turn.pool, size);

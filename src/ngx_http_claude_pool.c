@@ -393,7 +393,7 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
 
     if (turn->session.results) {
 
-        /* they are of use to the process that waits for them, and to no other */
+        /* they are of use to the process that waits for them alone */
 
         if (ngx_memcmp(process->tenant, turn->tenant,
                        NGX_HTTP_CLAUDE_TENANT_LEN)
