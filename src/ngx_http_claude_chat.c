@@ -16,6 +16,8 @@
 #define CHAT_ID_LEN     24
 
 
+static ngx_int_t chat_read(ngx_http_request_t *r,
+    ngx_http_claude_body_pt handler);
 static void chat_body(ngx_http_claude_ctx_t *ctx,
     ngx_http_claude_json_t *body);
 static void chat_completions_body(ngx_http_claude_ctx_t *ctx,
@@ -62,30 +64,26 @@ static const ngx_http_claude_turn_handlers_t  chat_handlers = {
 ngx_int_t
 ngx_http_claude_chat_handler(ngx_http_request_t *r)
 {
-    ngx_http_claude_ctx_t  *ctx;
-
-    if (r->method != NGX_HTTP_POST) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
-
-    return ngx_http_claude_body_read(ctx, chat_body);
+    return chat_read(r, chat_body);
 }
 
 
 ngx_int_t
 ngx_http_claude_completions_handler(ngx_http_request_t *r)
 {
-    ngx_http_claude_ctx_t  *ctx;
+    return chat_read(r, chat_completions_body);
+}
 
+
+static ngx_int_t
+chat_read(ngx_http_request_t *r, ngx_http_claude_body_pt handler)
+{
     if (r->method != NGX_HTTP_POST) {
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
-
-    return ngx_http_claude_body_read(ctx, chat_completions_body);
+    return ngx_http_claude_body_read(
+               ngx_http_get_module_ctx(r, ngx_http_claude_module), handler);
 }
 
 

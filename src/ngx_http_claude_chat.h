@@ -150,6 +150,10 @@ ngx_int_t ngx_http_claude_chat_request_knobs(ngx_http_claude_chat_t *chat,
 /* the system text of a request that has none of its own */
 ngx_int_t ngx_http_claude_chat_request_system(ngx_http_claude_chat_t *chat);
 
+/* adds words of ours behind the system text, which is there */
+ngx_int_t ngx_http_claude_chat_request_words(ngx_http_claude_chat_t *chat,
+    ngx_str_t *words);
+
 /* in chat_choice.c: the answers, between the turn and both kinds of output */
 
 /* makes chat->n of them for each prompt.  NGX_ERROR: no memory */

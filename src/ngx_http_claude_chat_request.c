@@ -525,29 +525,31 @@ ngx_http_claude_chat_request_system(ngx_http_claude_chat_t *chat)
 static ngx_int_t
 request_object(ngx_http_claude_chat_t *chat)
 {
-    u_char     *p;
-    ngx_str_t  *system;
-
-    static ngx_str_t  words = ngx_string("\n\nAnswer with one JSON object and "
+    static ngx_str_t  words = ngx_string("Answer with one JSON object and "
                                          "nothing else: no text before or "
                                          "after it, no code fence.");
 
-    if (!chat->object) {
-        return NGX_OK;
-    }
+    return chat->object ? ngx_http_claude_chat_request_words(chat, &words)
+                        : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_request_words(ngx_http_claude_chat_t *chat,
+    ngx_str_t *words)
+{
+    u_char     *p;
+    ngx_str_t  *system;
 
     system = &chat->turn.system;
 
-    p = ngx_pnalloc(chat->turn.pool, system->len + words.len);
+    p = ngx_pnalloc(chat->turn.pool, system->len + 2 + words->len);
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_memcpy(p, system->data, system->len);
-    ngx_memcpy(p + system->len, words.data, words.len);
-
+    system->len = ngx_sprintf(p, "%V\n\n%V", system, words) - p;
     system->data = p;
-    system->len += words.len;
 
     return NGX_OK;
 }

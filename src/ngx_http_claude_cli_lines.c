@@ -44,6 +44,8 @@ static ngx_str_t  cli_efforts[] = {
 };
 
 
+static ngx_int_t cli_ask(ngx_http_claude_process_t *process, ngx_uint_t id,
+    const char *request);
 static ngx_int_t cli_extra_body(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
 static u_char *cli_copy(u_char *p, const char *text);
@@ -53,13 +55,7 @@ ngx_int_t
 ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("{\"subtype\":\"initialize\"}}\n");
-
-    return NGX_OK;
+    return cli_ask(process, id, "{\"subtype\":\"initialize\"}}\n");
 }
 
 
@@ -67,13 +63,7 @@ ngx_int_t
 ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("{\"subtype\":\"get_binary_version\"}}\n");
-
-    return NGX_OK;
+    return cli_ask(process, id, "{\"subtype\":\"get_binary_version\"}}\n");
 }
 
 
@@ -81,13 +71,22 @@ ngx_int_t
 ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
+    return cli_ask(process, id, "{\"subtype\":\"list_models\"}}\n");
+}
+
+
+/* request: a literal, the rest of the line */
+
+static ngx_int_t
+cli_ask(ngx_http_claude_process_t *process, ngx_uint_t id,
+    const char *request)
+{
     if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    put("{\"subtype\":\"list_models\"}}\n");
-
-    return NGX_OK;
+    return ngx_http_claude_process_put(process, (u_char *) request,
+                                       ngx_strlen(request));
 }
 
 
@@ -168,13 +167,7 @@ ngx_int_t
 ngx_http_claude_cli_interrupt(ngx_http_claude_process_t *process,
     ngx_uint_t id)
 {
-    if (ngx_http_claude_cli_control(process, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("{\"subtype\":\"interrupt\"}}\n");
-
-    return NGX_OK;
+    return cli_ask(process, id, "{\"subtype\":\"interrupt\"}}\n");
 }
 
 

@@ -194,12 +194,10 @@ completions_unsupported(ngx_http_claude_chat_t *chat,
 static ngx_int_t
 completions_system(ngx_http_claude_chat_t *chat)
 {
-    u_char     *p;
-    ngx_int_t   rc;
-    ngx_str_t  *system;
+    ngx_int_t  rc;
 
-    static ngx_str_t  words = ngx_string("\n\nThe user's message is a text "
-        "that you complete. If it is a question or an instruction, write the "
+    static ngx_str_t  words = ngx_string("The user's message is a text that "
+        "you complete. If it is a question or an instruction, write the "
         "answer; else go on exactly where it ends. Write the completion and "
         "nothing else: do not repeat the text, do not comment on it.");
 
@@ -208,18 +206,5 @@ completions_system(ngx_http_claude_chat_t *chat)
         return rc;
     }
 
-    system = &chat->turn.system;
-
-    p = ngx_pnalloc(chat->turn.pool, system->len + words.len);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_memcpy(p, system->data, system->len);
-    ngx_memcpy(p + system->len, words.data, words.len);
-
-    system->data = p;
-    system->len += words.len;
-
-    return NGX_OK;
+    return ngx_http_claude_chat_request_words(chat, &words);
 }

@@ -149,7 +149,7 @@ choices.5.message.content = "x"
 
 
 === TEST 12: more than the queue takes are a 429, and none goes on
---- http: claude_max_concurrent 1; claude_queue 2;
+--- http: claude_warm 0; claude_max_concurrent 1; claude_queue 2;
 --- ask: hi
 --- fake: {"deltas":["a "],"repeat":400,"gap_ms":20}
 --- with: "n":6
