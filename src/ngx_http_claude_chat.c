@@ -378,6 +378,10 @@ chat_finished(ngx_http_claude_turn_t *turn)
 
     if (chat->unfinished == 0) {
         ngx_http_claude_chat_chunks_end(chat);
+
+        /* it has all of it: closing the connection takes nothing back */
+
+        chat->ctx->request->read_event_handler = ngx_http_block_reading;
     }
 }
 

@@ -1389,6 +1389,20 @@ driver_detach(ngx_http_claude_process_t *process)
 }
 
 
+/* its client has the whole answer, and may ask the next thing at once */
+
+void
+driver_finished(ngx_http_claude_turn_t *turn)
+{
+    if (turn->session.named && turn->session.held) {
+        ngx_http_claude_zone_turn_answered(driver_zone, turn->ticket);
+    }
+
+    turn->is_finished = 1;
+    turn->handlers->finished(turn);
+}
+
+
 /* the turn's place among the running ones is free */
 
 void
@@ -1403,6 +1417,7 @@ driver_leave(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
 
         /* the next one of the session finds it idle, or gone */
 
+        ngx_http_claude_zone_turn_answered(driver_zone, ticket);
         driver_session_leave(process);
         process->ticket = ticket;
         return;

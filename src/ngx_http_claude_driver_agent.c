@@ -100,8 +100,7 @@ driver_agent_result(ngx_http_claude_process_t *process,
 
     process->phase = DRIVER_SETTLING;
 
-    turn->is_finished = 1;
-    turn->handlers->finished(turn);
+    driver_finished(turn);
 
     driver_settled(process);
 

@@ -389,8 +389,7 @@ driver_cut_short(ngx_http_claude_process_t *process,
     driver_interrupt(process);
     ngx_http_claude_driver_rearm(process);
 
-    turn->is_finished = 1;
-    turn->handlers->finished(turn);
+    driver_finished(turn);
 }
 
 
@@ -468,8 +467,7 @@ driver_stop(ngx_http_claude_process_t *process,
 
     ngx_http_claude_driver_rearm(process);
 
-    turn->is_finished = 1;
-    turn->handlers->finished(turn);
+    driver_finished(turn);
 
     if (process->calls.nelts && !process->cut
         && driver_calls_routed(process))

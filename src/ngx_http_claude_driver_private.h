@@ -27,6 +27,7 @@
 #define driver_hold_answer   ngx_http_claude_driver_hold_answer
 #define driver_detach        ngx_http_claude_driver_detach
 #define driver_leave         ngx_http_claude_driver_leave
+#define driver_finished      ngx_http_claude_driver_finished
 #define driver_tools         ngx_http_claude_driver_tools
 #define driver_expected      ngx_http_claude_driver_expected
 #define driver_rpc           ngx_http_claude_driver_rpc
@@ -108,6 +109,7 @@ ngx_http_claude_turn_t *driver_detach(
     ngx_http_claude_process_t *process);
 void driver_leave(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn);
+void driver_finished(ngx_http_claude_turn_t *turn);
 
 /* in driver_restate.c: answers that the CLI does not keep */
 

@@ -60,6 +60,7 @@ static void ngx_http_claude_keeper_terminate(
 static ngx_int_t ngx_http_claude_keeper_reap(
     ngx_http_claude_keeper_ctx_t *ctx);
 static void ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx);
+static void ngx_http_claude_keeper_records(ngx_http_claude_keeper_ctx_t *ctx);
 static void ngx_http_claude_keeper_report(ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_spawner_reply_t *reply);
 static uint64_t ngx_http_claude_keeper_start_time(pid_t pid);
@@ -467,6 +468,7 @@ ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx)
 
     /* before it is told, so that whoever waits for it finds all in order */
 
+    ngx_http_claude_keeper_records(ctx);
     ngx_http_claude_keeper_session_ended(&ctx->session);
 
     ctx->cli = 0;
@@ -483,6 +485,24 @@ ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx)
     reply.code = status;
 
     ngx_http_claude_keeper_report(ctx->keeper, &reply);
+}
+
+
+/* those that the worker wrote while the CLI was ending */
+
+static void
+ngx_http_claude_keeper_records(ngx_http_claude_keeper_ctx_t *ctx)
+{
+    struct pollfd  fds;
+
+    fds.fd = (ctx->session.fd == -1) ? -1 : ctx->keeper->lifeline;
+    fds.events = POLLIN;
+
+    /* an end of file is POLLHUP alone */
+
+    while (poll(&fds, 1, 0) == 1 && (fds.revents & POLLIN)) {
+        ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session);
+    }
 }
 
 

@@ -77,7 +77,8 @@ static ngx_http_claude_zone_turn_t *zone_turn_next(
     ngx_http_claude_zone_shared_t *sh);
 static ngx_uint_t zone_turn_may(ngx_http_claude_zone_shared_t *sh,
     ngx_http_claude_zone_turn_t *turn);
-static ngx_uint_t zone_turn_free_session(ngx_http_claude_zone_shared_t *sh,
+static ngx_http_claude_zone_turn_t *zone_turn_holder(
+    ngx_http_claude_zone_shared_t *sh,
     ngx_http_claude_zone_turn_t *turn);
 static ngx_uint_t zone_process_like(ngx_http_claude_zone_process_t *process,
     ngx_http_claude_zone_idle_t *what);
@@ -283,16 +284,19 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
         turn->named = session->named;
         turn->news = session->news;
         turn->held = 0;
+        turn->answered = 0;
 
         if (turn->named) {
             ngx_memcpy(turn->session, session->hash, sizeof(turn->session));
         }
 
-        if (sh->running < zone->max_running && zone_turn_may(sh, turn)
+        if (sh->running < zone->max_running
+            && (zone_turn_may(sh, turn)
+                || (!turn->news && sh->waiting >= zone->max_waiting))
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
             turn->state = NGX_HTTP_CLAUDE_TURN_RUNNING;
-            turn->held = zone_turn_free_session(sh, turn);
+            turn->held = (zone_turn_holder(sh, turn) == NULL);
             session->held = turn->held;
             sh->running++;
             *row = i;
@@ -312,6 +316,17 @@ ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
     zone_unlock(zone);
 
     return rc;
+}
+
+
+void
+ngx_http_claude_zone_turn_answered(ngx_http_claude_zone_t *zone, ngx_int_t row)
+{
+    zone_lock(zone);
+
+    zone->sh->turns[row].answered = 1;
+
+    zone_unlock(zone);
 }
 
 
@@ -1341,14 +1356,18 @@ static ngx_uint_t
 zone_turn_may(ngx_http_claude_zone_shared_t *sh,
     ngx_http_claude_zone_turn_t *turn)
 {
-    return !turn->named || !turn->news || zone_turn_free_session(sh, turn);
+    ngx_http_claude_zone_turn_t  *holder;
+
+    holder = zone_turn_holder(sh, turn);
+
+    return holder == NULL || (!turn->news && !holder->answered);
 }
 
 
-/* whether no other turn goes on with the session */
+/* the other turn that goes on with the session, or NULL */
 
-static ngx_uint_t
-zone_turn_free_session(ngx_http_claude_zone_shared_t *sh,
+static ngx_http_claude_zone_turn_t *
+zone_turn_holder(ngx_http_claude_zone_shared_t *sh,
     ngx_http_claude_zone_turn_t *turn)
 {
     ngx_uint_t                    i;
@@ -1364,11 +1383,11 @@ zone_turn_free_session(ngx_http_claude_zone_shared_t *sh,
                           sizeof(turn->session))
                == 0)
         {
-            return 0;
+            return other;
         }
     }
 
-    return 1;
+    return NULL;
 }
 
 
@@ -1412,7 +1431,7 @@ zone_grant(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
         }
 
         first->state = NGX_HTTP_CLAUDE_TURN_GRANTED;
-        first->held = zone_turn_free_session(sh, first);
+        first->held = (zone_turn_holder(sh, first) == NULL);
         sh->waiting--;
         sh->running++;
         zone_wake_add(sh, first->owner, wake);

@@ -68,6 +68,7 @@ typedef struct {
     uint8_t                          named;      /* session is set */
     uint8_t                          news;       /* must follow it */
     uint8_t                          held;       /* goes on with it */
+    uint8_t                          answered;   /* its process is not done */
 } ngx_http_claude_zone_turn_t;
 
 
@@ -171,10 +172,15 @@ void ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
  *
  * Of the turns of one session that was named only one at a time goes on with
  * it, which is told by session->held: one that brings only what is new waits
- * for that, one with a whole history does without.
+ * for that, one with a whole history does without, unless the turn before is
+ * over for its client and only its process is not done yet.
  */
 ngx_int_t ngx_http_claude_zone_turn_enter(ngx_http_claude_zone_t *zone,
     ngx_http_claude_turn_session_t *session, ngx_int_t *row);
+
+/* the client of a running turn has all that it will get */
+void ngx_http_claude_zone_turn_answered(ngx_http_claude_zone_t *zone,
+    ngx_int_t row);
 
 /* NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet */
 ngx_int_t ngx_http_claude_zone_turn_granted(ngx_http_claude_zone_t *zone,

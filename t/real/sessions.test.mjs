@@ -47,6 +47,7 @@ const records = (server) => onDisk(server).filter((name) => name.endsWith('.ngin
 
 /* Ends all idle processes, as claude_idle_timeout does, without waiting for it. */
 async function endIdle(server) {
+    await server.idle();
     const rows = await rowsIn(server, 'idle');
     for (const { pid } of rows) process.kill(pid, 'SIGTERM');
     await waitFor('idle processes to end', () => rows.every(({ pid }) => !isAlive(pid)));
@@ -247,6 +248,22 @@ describe("a client's own UUID", () => {
             }
         });
     }
+
+    test('a client that closes with the end of a cut answer in hand takes nothing back', async () => {
+        const question = scripted({ text: 'cut here', stop_reason: 'max_tokens' }, 'q ');
+        const whole = [user('a'), assistant('echo: a'), user(question), assistant('cut here'), user('on')];
+        for (const next of [[user('on')], whole]) {
+            const id = randomUUID();
+            await turn(server, id, 'a');
+            const headers = { 'x-session-id': id };
+            const { left } = await ask(server, { messages: [user(question)], max_tokens: 20, leave: 'done', headers });
+            assert.ok(left);
+            assert.equal((await turn(server, id, next)).rung, 'live');
+            assert.deepEqual(asked(server), whole.map(({ role, content }) => [role, content]));
+            assert.equal((await turn(server, id, 'still')).rung, 'live');
+            assert.equal(asked(server).length, whole.length + 2);
+        }
+    });
 
     test('an image is still in the session when it is resumed', async () => {
         const id = randomUUID();

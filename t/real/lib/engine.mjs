@@ -47,7 +47,7 @@ let tags = 0;
 
 /*
  * One streamed turn. Options: messages, model and so on of the body; key; agent (a new connection
- * when there is none); leave: the client goes away at the first text, or after so many ms.
+ * when there is none); leave: the client goes away at the first text, with the last event, or after so many ms.
  * Resolves to {tag, status, content, finish, done, error, worker, sent, first, left}.
  */
 export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leave, headers, ...body }) {
@@ -83,6 +83,7 @@ export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leav
                     out.first = performance.now();
                     if (leave === 'first') go();
                 }
+                if (leave === 'done' && data.includes('[DONE]')) go();
             });
             res.on('end', () => {
                 const all = Buffer.concat(chunks).toString('utf8');
