@@ -8,6 +8,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # shellcheck source=scripts/common.sh
 . "$here/scripts/common.sh"
+# shellcheck source=scripts/children.sh
+. "$here/scripts/children.sh"
 # shellcheck source=scripts/install.sh
 . "$here/scripts/install.sh"
 # shellcheck source=scripts/nginx.sh

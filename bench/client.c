@@ -18,21 +18,12 @@
 
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "measure.h"
 
 #define READ_SIZE  262144
 #define KEEP       64                  /* a stamp may be cut by a read */
@@ -58,64 +49,6 @@ static char     *raw;
 static stream_t *stream;
 static int64_t  *firsts;
 static long      nfirsts;
-
-
-static int64_t
-now(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-
-static void
-fail(const char *what)
-{
-    fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-
-/* user and system time of a process, microseconds, in steps of 10 ms */
-
-static int64_t
-cpu(long of)
-{
-    char        path[64], buf[1024], *p;
-    FILE       *f;
-    size_t      len;
-    long long   user, sys;
-
-    if (of == 0) {
-        return 0;
-    }
-
-    snprintf(path, sizeof(path), "/proc/%ld/stat", of);
-    f = fopen(path, "r");
-
-    if (f == NULL) {
-        fail(path);
-    }
-
-    len = fread(buf, 1, sizeof(buf) - 1, f);
-    buf[len] = '\0';
-    fclose(f);
-
-    p = strrchr(buf, ')');
-
-    if (p == NULL
-        || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld",
-                  &user, &sys)
-           != 2)
-    {
-        fail("stat");
-    }
-
-    return (user + sys) * (1000000 / sysconf(_SC_CLK_TCK));
-}
 
 
 /* resident memory of a process, bytes */
@@ -301,25 +234,10 @@ ask_pipe(stream_t *s, int64_t at)
 static void
 ask_http(stream_t *s, int port, int64_t at)
 {
-    int                 one, len, body;
-    char                text[128], json[512], buf[1024];
-    struct sockaddr_in  sin;
+    int   len, body;
+    char  text[128], json[512], buf[1024];
 
-    one = 1;
-    s->fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons(port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    if (s->fd == -1
-        || connect(s->fd, (struct sockaddr *) &sin, sizeof(sin)) != 0)
-    {
-        fail("connect");
-    }
-
-    setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    s->fd = dial(port);
 
     script(text, sizeof(text), at);
 
@@ -358,7 +276,7 @@ quantile(int64_t *sorted, long count, double q)
 
 
 static void
-report(int64_t used, int64_t took, long memory)
+report(cpu_t used, int64_t took, long memory)
 {
     long      i, j, count, whole;
     FILE     *f;
@@ -406,20 +324,20 @@ report(int64_t used, int64_t took, long memory)
 
     printf("deltas=%ld\nwhole=%ld\nmedian=%lld\np99=%lld\nmax=%lld\n"
            "worst_stream_p99=%lld\nfirst_median=%lld\nfirst_p99=%lld\n"
-           "cpu=%lld\ntook=%lld\nmemory=%ld\n",
+           "cpu=%lld\nkernel=%lld\ntook=%lld\nmemory=%ld\n",
            count, whole, (long long) quantile(all, count, 0.5),
            (long long) quantile(all, count, 0.99),
            (long long) quantile(all, count, 1), (long long) worst,
            (long long) quantile(firsts, nfirsts, 0.5),
-           (long long) quantile(firsts, nfirsts, 0.99), (long long) used,
-           (long long) took, memory);
+           (long long) quantile(firsts, nfirsts, 0.99), (long long) used.all,
+           (long long) used.kernel, (long long) took, memory);
 }
 
 
 /* reads all streams to the end of one turn */
 
 static void
-run(const char *sign, const char *end, int64_t at, int64_t *used,
+run(const char *sign, const char *end, int64_t at, cpu_t *used,
     int64_t *began, long *memory)
 {
     static char  buf[KEEP + READ_SIZE + 1];
@@ -490,10 +408,11 @@ measure(const char *where, int http)
 {
     long     i, turn, memory, before;
     pid_t    child;
-    int64_t  at, used, took, began, from;
+    cpu_t    used, from, to;
+    int64_t  at, took, began;
 
     child = 0;
-    used = 0;
+    used.all = used.kernel = 0;
     took = 0;
     memory = 0;
     before = rss(pid);
@@ -527,7 +446,9 @@ measure(const char *where, int http)
                 &memory);
         }
 
-        used += cpu(pid) - from;
+        to = cpu(pid);
+        used.all += to.all - from.all;
+        used.kernel += to.kernel - from.kernel;
         took += now() - began;
 
         for (i = 0; http && i < streams; i++) {

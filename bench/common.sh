@@ -7,25 +7,14 @@ DIR=$ROOT/build/bench
 NGINX=${NGINX:-$(PATH=$PATH:/usr/sbin:/sbin command -v nginx || true)}
 export -n NGINX                 # nginx itself reads a variable of that name
 MODULE=$ROOT/build/ngx_http_claude_module.so
-CHILDREN=()
+
+# shellcheck source=scripts/children.sh
+. "$ROOT/scripts/children.sh"
 
 
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
-}
-
-
-end_children() {
-    local pid
-
-    trap '' INT TERM HUP
-
-    for pid in ${CHILDREN[@]+"${CHILDREN[@]}"}; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-
-    wait
 }
 
 

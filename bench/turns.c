@@ -18,19 +18,10 @@
 
 #define _GNU_SOURCE
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "measure.h"
 
 
 #define TALK_MAX     64
@@ -53,81 +44,6 @@ typedef struct {
 static long      port, clients = 16, turns = 20000, talk = 10, deltas = 3, pid;
 static long      asked, answered, wrong;
 static int64_t  *took;
-
-
-static int64_t
-now(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-
-static void
-fail(const char *what)
-{
-    fprintf(stderr, "turns: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-
-/* user and system time of a process, microseconds, in steps of 10 ms */
-
-static int64_t
-cpu(void)
-{
-    char       path[64];
-    FILE      *f;
-    long long  user, sys;
-
-    if (pid == 0) {
-        return 0;
-    }
-
-    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-    f = fopen(path, "r");
-
-    /* nginx's name has no space in it */
-
-    if (f == NULL
-        || fscanf(f, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-                  "%lld %lld", &user, &sys)
-           != 2)
-    {
-        fail(path);
-    }
-
-    fclose(f);
-
-    return (user + sys) * (1000000 / sysconf(_SC_CLK_TCK));
-}
-
-
-static int
-dial(void)
-{
-    int                 fd, one;
-    struct sockaddr_in  sin;
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons(port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    one = 1;
-    fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
-
-    if (fd == -1 || connect(fd, (struct sockaddr *) &sin, sizeof(sin)) != 0) {
-        fail("connect");
-    }
-
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-
-    return fd;
-}
 
 
 /* the conversation so far, and a question more */
@@ -290,12 +206,12 @@ main(int argc, char **argv)
         fail("start");
     }
 
-    used = cpu();
+    used = cpu(pid).all;
     began = now();
 
     for (i = 0; i < clients; i++) {
         client[i].id = i;
-        client[i].fd = dial();
+        client[i].fd = dial(port);
 
         ev.events = EPOLLIN;
         ev.data.ptr = &client[i];
@@ -322,7 +238,7 @@ main(int argc, char **argv)
         }
     }
 
-    used = cpu() - used;
+    used = cpu(pid).all - used;
     began = now() - began;
 
     qsort(took, answered, sizeof(int64_t), compare);

@@ -11,8 +11,6 @@ RUN_ENVIRONMENT=(ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN ANTHROPIC_BASE_URL
                  CLAUDE_CODE_OAUTH_TOKEN CLAUDE_CONFIG_DIR HTTPS_PROXY
                  HTTP_PROXY NO_PROXY NODE_EXTRA_CA_CERTS)
 
-CHILDREN=()
-
 
 # The user that called, also through sudo: the workers run as that user, which
 # alone can surely read the checkout, and whose login the CLI uses.
@@ -77,19 +75,6 @@ write_conf() {
 
     mkdir -p "$1/logs"
     (umask 077; printf '%s\n' "$conf" >"$1/nginx.conf")
-}
-
-
-end_children() {
-    local pid
-
-    trap '' INT TERM HUP
-
-    for pid in ${CHILDREN[@]+"${CHILDREN[@]}"}; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-
-    wait
 }
 
 

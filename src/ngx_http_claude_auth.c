@@ -17,9 +17,8 @@ static ngx_int_t auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     ngx_str_t *key, ngx_str_t *name);
 static ngx_uint_t auth_is_name(ngx_str_t *name);
 static void auth_hash(u_char *hash, ngx_str_t *key);
-static ngx_int_t auth_file_line(ngx_conf_t *cf,
-    ngx_http_claude_loc_conf_t *lcf, ngx_str_t *file, ngx_uint_t n,
-    u_char *p, u_char *last);
+static ngx_int_t auth_file_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
+    ngx_uint_t n, ngx_str_t *line);
 static ngx_int_t auth_bearer(ngx_http_request_t *r, ngx_str_t *key);
 
 
@@ -54,36 +53,7 @@ ngx_http_claude_auth_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 char *
 ngx_http_claude_auth_key_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_claude_loc_conf_t *lcf = conf;
-
-    u_char      *p, *last, *end;
-    ngx_str_t   *value, file, text;
-    ngx_uint_t   line;
-
-    value = cf->args->elts;
-    file = value[1];
-
-    if (ngx_http_claude_conf_file(cf, &file, &text) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    last = text.data + text.len;
-
-    for (p = text.data, line = 1; p < last; p = end + 1, line++) {
-
-        end = ngx_strlchr(p, last, LF);
-        if (end == NULL) {
-            end = last;
-        }
-
-        if (auth_file_line(cf, lcf, &file, line, p, end) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    ngx_explicit_memzero(text.data, text.len);
-
-    return NGX_CONF_OK;
+    return ngx_http_claude_conf_lines(cf, conf, auth_file_line);
 }
 
 
@@ -287,26 +257,19 @@ auth_hash(u_char *hash, ngx_str_t *key)
 }
 
 
-/* name:key, or #, or nothing */
+/* name:key */
 
 static ngx_int_t
-auth_file_line(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
-    ngx_str_t *file, ngx_uint_t n, u_char *p, u_char *last)
+auth_file_line(ngx_conf_t *cf, void *conf, ngx_str_t *file, ngx_uint_t n,
+    ngx_str_t *line)
 {
-    u_char     *colon;
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    u_char     *p, *last, *colon;
     ngx_str_t   key, name;
 
-    while (last > p && (last[-1] == CR || last[-1] == ' ')) {
-        last--;
-    }
-
-    while (p < last && *p == ' ') {
-        p++;
-    }
-
-    if (p == last || *p == '#') {
-        return NGX_OK;
-    }
+    p = line->data;
+    last = p + line->len;
 
     colon = ngx_strlchr(p, last, ':');
 

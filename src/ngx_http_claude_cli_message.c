@@ -5,28 +5,7 @@
  */
 
 
-#include "ngx_http_claude_cli.h"
-#include "ngx_http_claude_process.h"
-
-
-#define put(text)                                                             \
-    if (ngx_http_claude_process_text(process, text) != NGX_OK) {              \
-        return NGX_ERROR;                                                     \
-    }
-
-#define raw(s)                                                                \
-    if (ngx_http_claude_process_put(process, (s)->data, (s)->len)             \
-        != NGX_OK)                                                            \
-    {                                                                         \
-        return NGX_ERROR;                                                     \
-    }
-
-#define escape(s)                                                             \
-    if (ngx_http_claude_process_escape(process, (s)->data, (s)->len)          \
-        != NGX_OK)                                                            \
-    {                                                                         \
-        return NGX_ERROR;                                                     \
-    }
+#include "ngx_http_claude_cli_private.h"
 
 
 static ngx_int_t cli_blocks(ngx_http_claude_process_t *process,

@@ -10,22 +10,8 @@
  */
 
 
-#include "ngx_http_claude_cli.h"
+#include "ngx_http_claude_cli_private.h"
 #include "ngx_http_claude_json.h"
-#include "ngx_http_claude_process.h"
-
-
-#define put(text)                                                             \
-    if (ngx_http_claude_process_text(process, text) != NGX_OK) {              \
-        return NGX_ERROR;                                                     \
-    }
-
-#define escape(s)                                                             \
-    if (ngx_http_claude_process_escape(process, (s)->data, (s)->len)          \
-        != NGX_OK)                                                            \
-    {                                                                         \
-        return NGX_ERROR;                                                     \
-    }
 
 
 /*

@@ -12,13 +12,73 @@
 #define CONF_FILE_LIMIT  1048576
 
 
+static ngx_int_t conf_file(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text);
+static ngx_int_t conf_env_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
+    ngx_uint_t n, ngx_str_t *line);
+static char *conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf,
+    char *empty);
 static ngx_uint_t conf_env_name(u_char *p, size_t len);
 static ngx_int_t conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     u_char *p, size_t len);
 
 
-ngx_int_t
-ngx_http_claude_conf_file(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
+char *
+ngx_http_claude_conf_lines(ngx_conf_t *cf, void *conf,
+    ngx_http_claude_conf_line_pt handler)
+{
+    u_char      *p, *last, *end;
+    ngx_str_t   *value, file, text, line;
+    ngx_uint_t   n;
+
+    value = cf->args->elts;
+    file = value[1];
+
+    if (conf_file(cf, &file, &text) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    last = text.data + text.len;
+
+    for (p = text.data, n = 1; p < last; p = end + 1, n++) {
+
+        end = ngx_strlchr(p, last, LF);
+        if (end == NULL) {
+            end = last;
+        }
+
+        line.data = p;
+        line.len = end - p;
+
+        while (line.len && line.data[0] == ' ') {
+            line.data++;
+            line.len--;
+        }
+
+        while (line.len && (line.data[line.len - 1] == CR
+                            || line.data[line.len - 1] == ' '))
+        {
+            line.len--;
+        }
+
+        if (line.len == 0 || line.data[0] == '#') {
+            continue;
+        }
+
+        if (handler(cf, conf, &file, n, &line) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ngx_explicit_memzero(text.data, text.len);
+
+    return NGX_CONF_OK;
+}
+
+
+/* into the temporary pool */
+
+static ngx_int_t
+conf_file(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
 {
     ssize_t     n;
     ngx_int_t   rc;
@@ -302,57 +362,24 @@ ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 char *
 ngx_http_claude_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    u_char      *p, *last, *end, *stop;
-    ngx_int_t    rc;
-    ngx_str_t   *value, file, text;
-    ngx_uint_t   line;
+    return ngx_http_claude_conf_lines(cf, conf, conf_env_line);
+}
 
-    value = cf->args->elts;
-    file = value[1];
 
-    if (ngx_http_claude_conf_file(cf, &file, &text) != NGX_OK) {
-        return NGX_CONF_ERROR;
+static ngx_int_t
+conf_env_line(ngx_conf_t *cf, void *conf, ngx_str_t *file, ngx_uint_t n,
+    ngx_str_t *line)
+{
+    ngx_int_t  rc;
+
+    rc = conf_env_add(cf, conf, line->data, line->len);
+
+    if (rc == NGX_DECLINED) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%V:%ui is not NAME=value", file, n);
     }
 
-    last = text.data + text.len;
-
-    for (p = text.data, line = 1; p < last; p = end + 1, line++) {
-
-        end = ngx_strlchr(p, last, LF);
-        if (end == NULL) {
-            end = last;
-        }
-
-        while (p < end && *p == ' ') {
-            p++;
-        }
-
-        for (stop = end;
-             stop > p && (stop[-1] == CR || stop[-1] == ' ');
-             stop--)
-        {
-            /* void */
-        }
-
-        if (p == stop || *p == '#') {
-            continue;
-        }
-
-        rc = conf_env_add(cf, conf, p, stop - p);
-
-        if (rc == NGX_DECLINED) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "%V:%ui is not NAME=value", &file, line);
-        }
-
-        if (rc != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    ngx_explicit_memzero(text.data, text.len);
-
-    return NGX_CONF_OK;
+    return rc;
 }
 
 
@@ -394,25 +421,7 @@ ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;
 
-    ngx_str_t  *value;
-
-    if (lcf->directory.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        return "must be the path of a directory";
-    }
-
-    lcf->directory = value[1];
-
-    if (ngx_conf_full_name(cf->cycle, &lcf->directory, 0) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return conf_path(cf, &lcf->directory, 0, "must be the path of a directory");
 }
 
 
@@ -545,21 +554,30 @@ ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;
 
+    return conf_path(cf, &lcf->mcp_config, 1, "must be the path of a file");
+}
+
+
+/* from nginx's prefix, or with from_conf from where its configuration is */
+
+static char *
+conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)
+{
     ngx_str_t  *value;
 
-    if (lcf->mcp_config.data) {
+    if (path->data) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
     if (value[1].len == 0) {
-        return "must be the path of a file";
+        return empty;
     }
 
-    lcf->mcp_config = value[1];
+    *path = value[1];
 
-    if (ngx_conf_full_name(cf->cycle, &lcf->mcp_config, 1) != NGX_OK) {
+    if (ngx_conf_full_name(cf->cycle, path, from_conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

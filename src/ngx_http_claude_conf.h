@@ -80,12 +80,18 @@ typedef struct {
 extern ngx_module_t  ngx_http_claude_module;
 
 
+/* line: without the blanks around it; n: its number, from 1 */
+typedef ngx_int_t (*ngx_http_claude_conf_line_pt)(ngx_conf_t *cf, void *conf,
+    ngx_str_t *file, ngx_uint_t n, ngx_str_t *line);
+
 /*
- * Reads a small file that a directive names, relative to the configuration,
- * into the temporary pool.  NGX_ERROR: logged.
+ * Handler of a directive that names a small file, relative to the
+ * configuration: gives its lines to a handler of their own, which logs what
+ * is wrong with them, but those that are blank or begin with #.  What was read
+ * is gone afterwards.
  */
-ngx_int_t ngx_http_claude_conf_file(ngx_conf_t *cf, ngx_str_t *name,
-    ngx_str_t *text);
+char *ngx_http_claude_conf_lines(ngx_conf_t *cf, void *conf,
+    ngx_http_claude_conf_line_pt handler);
 
 
 /* handlers of the directives claude_zone, claude_queue and so on */

@@ -114,3 +114,18 @@ ngx_http_claude_fail_name(ngx_http_claude_fail_e fail)
 {
     return metrics_fails[fail];
 }
+
+
+ngx_uint_t
+ngx_http_claude_metrics_accounts(ngx_http_claude_counters_t *counters)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < counters->naccounts; i++) {
+        n += (counters->accounts[i].used != 0);
+    }
+
+    return n;
+}

@@ -105,6 +105,10 @@ void ngx_http_claude_metrics_failed(ngx_http_claude_counters_t *counters,
 void ngx_http_claude_metrics_parted(ngx_http_claude_counters_t *counters,
     ngx_http_claude_turn_t *turn, ngx_http_claude_account_t *account);
 
+/* how many rows of accounts are used */
+ngx_uint_t ngx_http_claude_metrics_accounts(
+    ngx_http_claude_counters_t *counters);
+
 /* so much more was spent, in US dollars */
 void ngx_http_claude_metrics_cost(ngx_http_claude_account_t *account,
     double cost);

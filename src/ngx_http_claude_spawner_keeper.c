@@ -64,7 +64,6 @@ static void ngx_http_claude_keeper_records(ngx_http_claude_keeper_ctx_t *ctx);
 static void ngx_http_claude_keeper_report(ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_spawner_reply_t *reply);
 static uint64_t ngx_http_claude_keeper_start_time(pid_t pid);
-static ngx_msec_t ngx_http_claude_keeper_now(void);
 
 
 void
@@ -612,7 +611,7 @@ ngx_http_claude_keeper_kill_children(
 }
 
 
-static ngx_msec_t
+ngx_msec_t
 ngx_http_claude_keeper_now(void)
 {
     struct timespec  ts;

@@ -81,7 +81,6 @@ static void keeper_remove(int directory, const char *name, ngx_uint_t depth);
 static void keeper_sweep_record(int directory, const char *name, time_t ttl);
 static char *keeper_name(char *buf, const char *dir, const char *name,
     const char *suffix);
-static ngx_msec_t keeper_now(void);
 
 
 ngx_int_t
@@ -234,7 +233,7 @@ keeper_lock(ngx_http_claude_keeper_t *keeper,
     ngx_msec_t  deadline;
 
     keeper_name(name, "", session->name, NGX_HTTP_CLAUDE_RECORD_SUFFIX);
-    deadline = keeper_now() + KEEPER_LOCK_WAIT;
+    deadline = ngx_http_claude_keeper_now() + KEEPER_LOCK_WAIT;
 
     for (i = 0; i < KEEPER_LOCK_TRIES; i++) {
 
@@ -304,7 +303,7 @@ keeper_lock_wait(ngx_http_claude_keeper_t *keeper, int fd,
     unwanted = 0;
 
     for ( ;; ) {
-        left = (ngx_msec_int_t) (deadline - keeper_now());
+        left = (ngx_msec_int_t) (deadline - ngx_http_claude_keeper_now());
 
         if (left <= 0 || unwanted) {
             break;
@@ -715,15 +714,4 @@ keeper_name(char *buf, const char *dir, const char *name, const char *suffix)
     *p = '\0';
 
     return buf;
-}
-
-
-static ngx_msec_t
-keeper_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (ngx_msec_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }

@@ -190,6 +190,9 @@ void ngx_http_claude_keeper_sweep_process(char *transcripts, time_t ttl);
 ngx_int_t ngx_http_claude_keeper_kill_children(
     ngx_uint_t (*keep)(void *data, pid_t pid), void *data);
 
+/* by the monotonic clock, msec */
+ngx_msec_t ngx_http_claude_keeper_now(void);
+
 /* "nginx: <title>" for ps, name for comm; writes no log line */
 void ngx_http_claude_spawner_title(char *title, const char *name);
 

@@ -28,7 +28,6 @@ static u_char *json_totals(u_char *p, ngx_http_claude_counters_t *counters);
 static u_char *json_latency(u_char *p, ngx_http_claude_counters_t *counters);
 static u_char *json_histogram(u_char *p,
     ngx_http_claude_histogram_t *histogram);
-static ngx_uint_t json_accounts(ngx_http_claude_counters_t *counters);
 static u_char *json_usage(u_char *p, ngx_http_claude_counters_t *counters,
     ngx_uint_t n);
 static u_char *json_account(u_char *p, ngx_http_claude_account_t *account);
@@ -58,7 +57,7 @@ status_json(ngx_http_request_t *r, ngx_str_t *body)
 
     rows = sums.processes[NGX_HTTP_CLAUDE_PROCESS_RESERVED]
            + status_alive(&sums) + JSON_ROWS;
-    accounts = json_accounts(counters);
+    accounts = ngx_http_claude_metrics_accounts(counters);
 
     p = ngx_pnalloc(r->pool, JSON_LEN + rows * JSON_PROCESS_LEN
                              + (accounts + 1) * JSON_ACCOUNT_LEN);
@@ -210,23 +209,6 @@ json_histogram(u_char *p, ngx_http_claude_histogram_t *histogram)
     }
 
     return ngx_sprintf(p, "]}");
-}
-
-
-/* rows with names */
-
-static ngx_uint_t
-json_accounts(ngx_http_claude_counters_t *counters)
-{
-    ngx_uint_t  i, n;
-
-    n = 0;
-
-    for (i = 0; i < counters->naccounts; i++) {
-        n += (counters->accounts[i].used != 0);
-    }
-
-    return n;
 }
 
 

@@ -20,7 +20,6 @@ typedef u_char *(*prometheus_account_pt)(u_char *p, u_char *labels,
     size_t len, ngx_http_claude_account_t *account);
 
 
-static ngx_uint_t prometheus_accounts(ngx_http_claude_counters_t *counters);
 static u_char *prometheus_head(u_char *p, const char *name, const char *type,
     const char *help);
 static u_char *prometheus_one(u_char *p, const char *name, const char *type,
@@ -59,7 +58,7 @@ status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_claude_module);
     counters = mcf->zone->counters;
-    n = prometheus_accounts(counters);
+    n = ngx_http_claude_metrics_accounts(counters);
 
     p = ngx_pnalloc(r->pool, PROMETHEUS_LEN
                              + (n + 1) * PROMETHEUS_ACCOUNT_LEN);
@@ -96,21 +95,6 @@ status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
     body->len = p - body->data;
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-prometheus_accounts(ngx_http_claude_counters_t *counters)
-{
-    ngx_uint_t  i, n;
-
-    n = 0;
-
-    for (i = 0; i < counters->naccounts; i++) {
-        n += (counters->accounts[i].used != 0);
-    }
-
-    return n;
 }
 
 

@@ -13,13 +13,10 @@
  */
 
 import http from 'node:http';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+import { prepare } from './env.mjs';
 
 const { values: options } = parseArgs({
     options: {
@@ -37,16 +34,7 @@ const RELOAD_EVERY = options['no-reload'] ? Infinity : 60;      /* faults */
 const MAX_LINE = 2_000_000;
 const MAY_GROW_KB = 4096;           /* a worker's allocator keeps what the turns in flight once needed */
 
-const servroot = mkdtempSync(join(tmpdir(), 'mixed-'));
-Object.assign(process.env, {
-    TEST_ROOT: ROOT,
-    TEST_CLAUDE_BINARY: join(ROOT, 't/bin/claude'),
-    TEST_NGINX_BINARY: process.env.NGINX ?? [...process.env.PATH.split(':'), '/usr/sbin', '/sbin']
-        .map((dir) => join(dir, 'nginx')).find((file) => existsSync(file)) ?? 'nginx',
-    TEST_NGINX_LOAD_MODULES: process.env.MODULE ?? join(ROOT, 'build/ngx_http_claude_module.so'),
-    TEST_NGINX_SERVROOT: servroot,
-    TEST_NGINX_PORT: '0',
-});
+const servroot = prepare({ name: 'mixed' });
 
 const { isAlive, readStream, sleep, startServer, waitFor } = await import('../real/lib/server.mjs');
 const { random } = await import('../real/lib/engine.mjs');

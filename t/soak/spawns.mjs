@@ -11,13 +11,9 @@
  * and MODULE name others.
  */
 
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readdirSync, rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+import { prepare } from './env.mjs';
 
 const { values: options } = parseArgs({
     options: { turns: { type: 'string', default: '5001' }, parallel: { type: 'string', default: '4' } },
@@ -26,16 +22,7 @@ const TURNS = Number(options.turns);
 const PARALLEL = Number(options.parallel);
 const WINDOW = Math.min(500, Math.floor(TURNS / 3));        /* turns whose times are compared */
 
-const servroot = mkdtempSync(join(tmpdir(), 'spawns-'));
-Object.assign(process.env, {
-    TEST_ROOT: ROOT,
-    TEST_CLAUDE_BINARY: join(ROOT, 't/bin/claude'),
-    TEST_NGINX_BINARY: process.env.NGINX ?? [...process.env.PATH.split(':'), '/usr/sbin', '/sbin']
-        .map((dir) => join(dir, 'nginx')).find((file) => existsSync(file)) ?? 'nginx',
-    TEST_NGINX_LOAD_MODULES: process.env.MODULE ?? join(ROOT, 'build/ngx_http_claude_module.so'),
-    TEST_NGINX_SERVROOT: servroot,
-    TEST_NGINX_PORT: '0',
-});
+const servroot = prepare({ name: 'spawns' });
 
 const { KEY, startServer, waitFor } = await import('../real/lib/server.mjs');
 

@@ -15,13 +15,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+import { ROOT, prepare } from './env.mjs';
 
 const { values: options } = parseArgs({
     options: {
@@ -49,18 +46,7 @@ function findCli() {
     return found;
 }
 
-const findNginx = () => process.env.NGINX ?? [...process.env.PATH.split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin']
-    .map((dir) => join(dir, 'nginx')).find((file) => existsSync(file)) ?? 'nginx';
-
-const servroot = mkdtempSync(join(tmpdir(), 'soak-'));
-Object.assign(process.env, {
-    TEST_ROOT: ROOT,
-    TEST_CLAUDE_BINARY: findCli(),
-    TEST_NGINX_BINARY: findNginx(),
-    TEST_NGINX_LOAD_MODULES: process.env.MODULE ?? join(ROOT, 'build/ngx_http_claude_module.so'),
-    TEST_NGINX_SERVROOT: servroot,
-    TEST_NGINX_PORT: '0',
-});
+const servroot = prepare({ name: 'soak', claude: findCli() });
 
 const { isAlive, sleep, waitFor } = await import('../real/lib/server.mjs');
 const { ask, random, startEngine } = await import('../real/lib/engine.mjs');
