@@ -11,7 +11,7 @@ import { once } from 'node:events';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SLOW, isAlive, waitFor } from './lib/server.mjs';
-import { ask, logged, rowsIn, startEngine } from './lib/engine.mjs';
+import { ask, endIdle, logged, startEngine } from './lib/engine.mjs';
 import { conversation, scripted, user } from './lib/upstream.mjs';
 
 const HTTP = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 6;';
@@ -22,16 +22,6 @@ async function turn(server, session, content) {
 }
 
 const asked = (server) => conversation(server.stub.requests.at(-1)).map(([, ...texts]) => texts.join(''));
-
-async function endIdle(server) {
-    const rows = await rowsIn(server, 'idle');
-    for (const { pid } of rows) process.kill(pid, 'SIGTERM');
-    await waitFor('idle processes to end', () => rows.every(({ pid }) => !isAlive(pid)));
-    await waitFor('their rows to go', async () => {
-        const { processes } = await server.status();
-        return !processes.some(({ pid }) => rows.some((row) => row.pid === pid));
-    });
-}
 
 /* A home of its own size; undefined where that is not allowed. */
 function smallHome(dir) {

@@ -10,8 +10,8 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { KEY, OTHER_KEY, SLOW, endChild, isAlive, sleep, spawnTied, waitFor } from './lib/server.mjs';
-import { ask, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { KEY, OTHER_KEY, SLOW, endChild, sleep, spawnTied, waitFor } from './lib/server.mjs';
+import { ask, endIdle, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { calling, functionTool, gather, toolMessage } from './lib/tools.mjs';
 import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
 
@@ -44,18 +44,6 @@ function onDisk(server) {
 }
 const transcripts = (server) => onDisk(server).filter((name) => name.endsWith('.jsonl'));
 const records = (server) => onDisk(server).filter((name) => name.endsWith('.nginx'));
-
-/* Ends all idle processes, as claude_idle_timeout does, without waiting for it. */
-async function endIdle(server) {
-    await server.idle();
-    const rows = await rowsIn(server, 'idle');
-    for (const { pid } of rows) process.kill(pid, 'SIGTERM');
-    await waitFor('idle processes to end', () => rows.every(({ pid }) => !isAlive(pid)));
-    await waitFor('their rows to go', async () => {
-        const { processes } = await server.status();
-        return !processes.some(({ pid }) => rows.some((row) => row.pid === pid));
-    });
-}
 
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const DEFAULTS = 'claude_warm 0; claude_max_concurrent 6; claude_max_processes 8;';

@@ -6,7 +6,7 @@
 import http from 'node:http';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { KEY, SLOW, readStream, startServer, waitFor } from './server.mjs';
+import { KEY, SLOW, isAlive, readStream, startServer, waitFor } from './server.mjs';
 
 /*
  * As startServer(), with a log of turns. With reuseport new connections are spread over the
@@ -121,6 +121,18 @@ export async function workerAgents(server) {
 /* The row of /claude-status that has a state, when there is just one. */
 export async function rowsIn(server, state) {
     return (await server.status()).processes.filter((row) => row.state === state);
+}
+
+/* Ends all idle processes, as claude_idle_timeout does, without waiting for it. */
+export async function endIdle(server) {
+    await server.idle();
+    const rows = await rowsIn(server, 'idle');
+    for (const { pid } of rows) process.kill(pid, 'SIGTERM');
+    await waitFor('idle processes to end', () => rows.every(({ pid }) => !isAlive(pid)));
+    await waitFor('their rows to go', async () => {
+        const { processes } = await server.status();
+        return !processes.some(({ pid }) => rows.some((row) => row.pid === pid));
+    });
 }
 
 /* The same numbers every time: mulberry32. */

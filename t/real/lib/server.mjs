@@ -197,6 +197,7 @@ worker_processes ${options.workers ?? 2};
 ${user}
 pid nginx.pid;
 error_log error.log info;
+${options.main ?? ''}
 events { worker_connections 512; }
 http {
     claude_zone claude:4m;
@@ -346,7 +347,7 @@ export function readStream({ status, text }) {
 }
 
 /*
- * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server and http
+ * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server, http and main
  * (directives), listen (after the address), stubDown (nothing listens there).
  */
 export async function startServer(options = {}) {
