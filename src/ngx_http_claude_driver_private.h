@@ -1,8 +1,7 @@
 
 /*
- * The driver, private: what its two files share, the one that takes a process
- * from phase to phase and the one that hears what the model says and decides
- * how the turn ends.
+ * The driver, private: what its files share.  A process goes through them as
+ * its turn does: it is prepared for it, hears the answer, and settles.
  */
 
 
@@ -13,7 +12,7 @@
 #include "ngx_http_claude_driver.h"
 
 
-/* names short for the two files and long for the linker */
+/* names short for the files and long for the linker */
 #define driver_retry         ngx_http_claude_driver_retry
 #define driver_event         ngx_http_claude_driver_event
 #define driver_result        ngx_http_claude_driver_result
@@ -49,6 +48,9 @@
 #define driver_restate       ngx_http_claude_driver_restate
 #define driver_restate_next  ngx_http_claude_driver_restate_next
 #define driver_prepare       ngx_http_claude_driver_prepare
+#define driver_answered      ngx_http_claude_driver_answered
+#define driver_check_version ngx_http_claude_driver_check_version
+#define driver_begun         ngx_http_claude_driver_begun
 #define driver_session_begin    ngx_http_claude_driver_session_begin
 #define driver_session_check    ngx_http_claude_driver_session_check
 #define driver_session_model    ngx_http_claude_driver_session_model
@@ -91,20 +93,53 @@ typedef enum {
 } ngx_http_claude_driver_phase_e;
 
 
+/* in driver.c */
+
 extern ngx_http_claude_zone_t                *driver_zone;
 extern const ngx_http_claude_driver_hooks_t  *driver_hooks;
 
+/* in driver_prepare.c: the process is brought to where its turn begins */
 
-/* in driver.c: the process goes on, or lets its turn go */
+/*
+ * Queues what the turn needs beforehand, with so many messages kept.  NGX_OK:
+ * it may be sent at once; NGX_AGAIN: when the answers have come; NGX_ERROR.
+ */
+ngx_int_t driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep);
+
+ngx_int_t driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep);
+ngx_uint_t driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind);
+uint64_t driver_knobs(ngx_http_claude_turn_t *turn);
+
+/* the line is the answer to a control request */
+void driver_answered(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+
+/* an answer that was due has come; after the last one it goes on */
+void driver_expected(ngx_http_claude_process_t *process);
+
+/* NGX_DECLINED: the CLI is too old, the process is lost */
+ngx_int_t driver_check_version(ngx_http_claude_process_t *process,
+    ngx_str_t *version);
 
 void driver_send(ngx_http_claude_process_t *process);
-void driver_interrupt(ngx_http_claude_process_t *process);
-void driver_settled(ngx_http_claude_process_t *process);
-void driver_idle(ngx_http_claude_process_t *process);
 ngx_int_t driver_hold(ngx_http_claude_process_t *process,
     ngx_http_claude_link_t *link, ngx_uint_t line);
 ngx_int_t driver_hold_answer(ngx_http_claude_process_t *process,
     ngx_http_claude_link_t *link);
+
+/* in driver_settle.c: the process stops, and lets its turn go */
+
+void driver_interrupt(ngx_http_claude_process_t *process);
+
+/* the CLI has begun with a message */
+void driver_begun(ngx_http_claude_process_t *process);
+
+void driver_settled(ngx_http_claude_process_t *process);
+
+/* the turn is over, but for its calls: the process waits for their results */
+void driver_wait(ngx_http_claude_process_t *process);
+
+void driver_idle(ngx_http_claude_process_t *process);
 ngx_http_claude_turn_t *driver_detach(
     ngx_http_claude_process_t *process);
 void driver_leave(ngx_http_claude_process_t *process,
@@ -144,23 +179,6 @@ void driver_agent_next(ngx_http_claude_process_t *process);
 void driver_agent_part(ngx_http_claude_process_t *process);
 ngx_uint_t driver_agent_result(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
-
-ngx_int_t driver_rewind(ngx_http_claude_process_t *process, ngx_uint_t keep);
-ngx_uint_t driver_id(ngx_http_claude_process_t *process, ngx_uint_t kind);
-
-/*
- * Queues what the turn needs beforehand, with so many messages kept.  NGX_OK:
- * it may be sent at once; NGX_AGAIN: when the answers have come; NGX_ERROR.
- */
-ngx_int_t driver_prepare(ngx_http_claude_process_t *process, ngx_uint_t keep);
-
-/* an answer that was due has come; after the last one it goes on */
-void driver_expected(ngx_http_claude_process_t *process);
-
-uint64_t driver_knobs(ngx_http_claude_turn_t *turn);
-
-/* the turn is over, but for its calls: the process waits for their results */
-void driver_wait(ngx_http_claude_process_t *process);
 
 /* in driver_tools.c: the client's tools */
 
