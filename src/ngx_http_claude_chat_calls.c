@@ -257,7 +257,8 @@ calls_input(ngx_pool_t *pool, ngx_str_t *arguments, ngx_str_t *input)
 
         if (p) {
             input->data = p;
-            p = ngx_cpymem(p, "{\"arguments\":", sizeof("{\"arguments\":") - 1);
+            p = ngx_cpymem(p, "{\"arguments\":",
+                           sizeof("{\"arguments\":") - 1);
             p = ngx_http_claude_json_escape(p, arguments->data,
                                             arguments->len);
             *p++ = '}';

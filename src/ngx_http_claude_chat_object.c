@@ -15,8 +15,8 @@
 #define OBJECT_HELD  4096
 
 
-static ngx_int_t object_begin(ngx_http_claude_chat_choice_t *choice, u_char **p,
-    size_t *len);
+static ngx_int_t object_begin(ngx_http_claude_chat_choice_t *choice,
+    u_char **p, size_t *len);
 static size_t object_end(ngx_http_claude_chat_object_t *object, u_char *p,
     size_t len);
 

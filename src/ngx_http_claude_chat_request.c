@@ -822,8 +822,8 @@ request_effort(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 
     if (efforts[i].name == NULL) {
         return request_error(chat, "reasoning_effort",
-                             "'reasoning_effort' must be one of none, minimal, "
-                             "low, medium, high, xhigh and max.");
+                             "'reasoning_effort' must be one of none, "
+                             "minimal, low, medium, high, xhigh and max.");
     }
 
     chat->turn.effort = efforts[i].effort;

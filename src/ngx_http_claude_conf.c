@@ -421,7 +421,8 @@ ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;
 
-    return conf_path(cf, &lcf->directory, 0, "must be the path of a directory");
+    return conf_path(cf, &lcf->directory, 0,
+                     "must be the path of a directory");
 }
 
 

@@ -15,7 +15,7 @@
 #include "ngx_http_claude_utf8.h"
 
 
-/* ids of the CLI's are 36 characters, of the model's 30; longer ones are odd */
+/* ids of the CLI's are 36 characters, of the model's 30; longer are odd */
 #define DRIVER_CALL_ID     256
 
 /* the arguments of a call, the first allocation of them */

@@ -46,8 +46,8 @@ ngx_int_t ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn);
 void ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn);
 
 /*
- * The asker has enough, by a stop sequence of its own; only from inside text(),
- * and only of a turn that is stoppable.  surplus: so many bytes, at the end of
+ * The asker has enough, by a stop sequence of its own; only from inside
+ * text(), and only of a turn that is stoppable.  surplus: so many bytes, at the end of
  * what it was told, are no part of the answer.  finished() is called before it
  * returns, and settled() follows as ever.
  */

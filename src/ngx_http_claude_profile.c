@@ -235,7 +235,8 @@ profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
     free(real);
 
     if (path == NULL
-        || profile_check(path, user, PROFILE_EXECUTE, "claude_binary", log) != NGX_OK)
+        || profile_check(path, user, PROFILE_EXECUTE, "claude_binary", log)
+           != NGX_OK)
     {
         return NULL;
     }

@@ -13,6 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_claude_proc.h"
 #include "ngx_http_claude_spawner_wire.h"
 
 #include <poll.h>
@@ -63,7 +64,6 @@ static void ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx);
 static void ngx_http_claude_keeper_records(ngx_http_claude_keeper_ctx_t *ctx);
 static void ngx_http_claude_keeper_report(ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_spawner_reply_t *reply);
-static uint64_t ngx_http_claude_keeper_start_time(pid_t pid);
 
 
 void
@@ -342,7 +342,7 @@ ngx_http_claude_keeper_exec(ngx_http_claude_keeper_ctx_t *ctx)
     } else {
         reply.type = NGX_HTTP_CLAUDE_SPAWNER_STARTED;
         reply.pid = ctx->cli;
-        reply.start = ngx_http_claude_keeper_start_time(ctx->cli);
+        reply.start = ngx_http_claude_proc_start(ctx->cli);
         reply.resumed = ctx->session.resumed;
         reply.record = ctx->session.record;
 
@@ -520,53 +520,6 @@ ngx_http_claude_keeper_report(ngx_http_claude_keeper_t *keeper,
     {
         /* void */
     }
-}
-
-
-/* proc(5), /proc/pid/stat: the command name may hold spaces and brackets */
-
-static uint64_t
-ngx_http_claude_keeper_start_time(pid_t pid)
-{
-    int         fd;
-    u_char     *p, *last, path[sizeof("/proc//stat") + NGX_INT_T_LEN];
-    u_char      buf[1024];
-    ssize_t     n;
-    uint64_t    start;
-    ngx_uint_t  field;
-
-    p = ngx_sprintf(path, "/proc/%P/stat", pid);
-    *p = '\0';
-
-    fd = open((char *) path, O_RDONLY|O_CLOEXEC);
-    if (fd == -1) {
-        return 0;
-    }
-
-    n = read(fd, buf, sizeof(buf));
-    (void) close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    last = buf + n;
-
-    for (p = last; p > buf && p[-1] != ')'; p--) { /* void */ }
-
-    /* p is after field 2 */
-
-    for (field = 2; p < last && field < 22; p++) {
-        if (*p == ' ') {
-            field++;
-        }
-    }
-
-    for (start = 0; p < last && *p >= '0' && *p <= '9'; p++) {
-        start = start * 10 + (*p - '0');
-    }
-
-    return start;
 }
 
 

@@ -6,6 +6,7 @@
 
 #include "ngx_http_claude_status_private.h"
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_proc.h"
 #include "ngx_http_claude_version.h"
 
 
@@ -36,7 +37,6 @@ static u_char *json_processes(u_char *p, ngx_http_claude_zone_t *zone,
 static u_char *json_process(u_char *p,
     ngx_http_claude_zone_process_t *process);
 static ngx_msec_t json_seconds(ngx_msec_t then);
-static uint64_t json_memory(ngx_pid_t pid);
 
 
 ngx_int_t
@@ -306,7 +306,7 @@ json_process(u_char *p, ngx_http_claude_zone_process_t *process)
                        ngx_http_claude_rung_name(process->rung),
                        process->turns, json_seconds(process->created),
                        json_seconds(process->changed),
-                       json_memory(process->pid));
+                       ngx_http_claude_proc_memory(process->pid));
 }
 
 
@@ -322,46 +322,3 @@ json_seconds(ngx_msec_t then)
     return (passed > 0) ? passed / 1000 : 0;
 }
 
-
-/* what is resident of a process, in bytes; proc(5), statm */
-
-static uint64_t
-json_memory(ngx_pid_t pid)
-{
-    u_char    path[sizeof("/proc//statm") + NGX_INT64_LEN], buf[128], *p;
-    u_char   *last;
-    ssize_t   n;
-    ngx_fd_t  fd;
-    uint64_t  pages;
-
-    if (pid == 0) {
-        return 0;
-    }
-
-    *ngx_sprintf(path, "/proc/%P/statm", pid) = '\0';
-
-    fd = ngx_open_file(path, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-    if (fd == NGX_INVALID_FILE) {
-        return 0;
-    }
-
-    n = ngx_read_fd(fd, buf, sizeof(buf));
-    (void) ngx_close_file(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    last = buf + n;
-    p = ngx_strlchr(buf, last, ' ');
-
-    if (p == NULL) {
-        return 0;
-    }
-
-    for (pages = 0, p++; p < last && *p >= '0' && *p <= '9'; p++) {
-        pages = pages * 10 + (*p - '0');
-    }
-
-    return pages * ngx_pagesize;
-}

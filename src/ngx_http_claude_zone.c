@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_claude_zone_private.h"
+#include "ngx_http_claude_proc.h"
 
 
 /* shares of the zone: 1/16 workers, 1/4 turns, 1/4 processes, 1/16 accounts;
@@ -117,7 +118,7 @@ ngx_http_claude_zone_enter(ngx_http_claude_zone_t *zone, u_char *address,
     ngx_http_claude_zone_worker_t  *worker;
     ngx_http_claude_zone_shared_t  *sh;
 
-    start = ngx_http_claude_zone_start_time(ngx_pid);
+    start = ngx_http_claude_proc_start(ngx_pid);
     sh = zone->sh;
 
     zone_lock(zone);
@@ -171,7 +172,7 @@ ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
 
         if (pid == ngx_pid
             ? !self
-            : ngx_http_claude_zone_start_time(pid) == start)
+            : ngx_http_claude_proc_start(pid) == start)
         {
             continue;
         }
@@ -247,50 +248,6 @@ ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
     zone_unlock(zone);
 
     sums->processes[NGX_HTTP_CLAUDE_PROCESS_FREE] = 0;
-}
-
-
-uint64_t
-ngx_http_claude_zone_start_time(ngx_pid_t pid)
-{
-    u_char      path[sizeof("/proc//stat") + NGX_INT64_LEN], buf[1024];
-    u_char     *p, *last;
-    ssize_t     n;
-    ngx_fd_t    fd;
-    uint64_t    start;
-    ngx_uint_t  field;
-
-    *ngx_sprintf(path, "/proc/%P/stat", pid) = '\0';
-
-    fd = ngx_open_file(path, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-    if (fd == NGX_INVALID_FILE) {
-        return 0;
-    }
-
-    n = ngx_read_fd(fd, buf, sizeof(buf));
-    (void) ngx_close_file(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    /* proc(5): field 2 is the name in parentheses and may hold anything */
-
-    last = buf + n;
-
-    for (p = last; p > buf && p[-1] != ')'; p--) { /* void */ }
-
-    for (field = 2; p < last && field < 22; p++) {
-        if (*p == ' ') {
-            field++;
-        }
-    }
-
-    for (start = 0; p < last && *p >= '0' && *p <= '9'; p++) {
-        start = start * 10 + (*p - '0');
-    }
-
-    return start;
 }
 
 

@@ -309,8 +309,5 @@ void ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
 ngx_uint_t ngx_http_claude_zone_processes(ngx_http_claude_zone_t *zone,
     ngx_uint_t *at, ngx_http_claude_zone_process_t *rows, ngx_uint_t n);
 
-/* start time of a process in clock ticks since boot, 0: there is none */
-uint64_t ngx_http_claude_zone_start_time(ngx_pid_t pid);
-
 
 #endif /* _NGX_HTTP_CLAUDE_ZONE_H_INCLUDED_ */

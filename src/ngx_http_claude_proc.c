@@ -1,0 +1,89 @@
+
+/*
+ * What proc(5) tells of processes.  See the header.
+ */
+
+
+#include "ngx_http_claude_proc.h"
+
+
+/* of /proc/pid/stat */
+#define PROC_START   22
+
+/* all 52 fields of stat are numbers but for the name, which has 15 bytes */
+#define PROC_SIZE    2048
+
+
+static u_char *proc_read(ngx_pid_t pid, const char *file, u_char *buf);
+static uint64_t proc_number(u_char *p, u_char *last);
+
+
+uint64_t
+ngx_http_claude_proc_start(ngx_pid_t pid)
+{
+    u_char      buf[PROC_SIZE], *p, *last;
+    ngx_uint_t  field;
+
+    last = proc_read(pid, "stat", buf);
+
+    /* field 2 is the name in parentheses and may hold anything */
+
+    for (p = last; p > buf && p[-1] != ')'; p--) { /* void */ }
+
+    for (field = 2; p < last && field < PROC_START; p++) {
+        if (*p == ' ') {
+            field++;
+        }
+    }
+
+    return proc_number(p, last);
+}
+
+
+uint64_t
+ngx_http_claude_proc_memory(ngx_pid_t pid)
+{
+    u_char  buf[PROC_SIZE], *p, *last;
+
+    last = proc_read(pid, "statm", buf);
+
+    for (p = buf; p < last && *p != ' '; p++) { /* void */ }
+
+    return (p < last) ? proc_number(p + 1, last) * ngx_pagesize : 0;
+}
+
+
+/* the end of what was read, which is buf if there is nothing */
+
+static u_char *
+proc_read(ngx_pid_t pid, const char *file, u_char *buf)
+{
+    u_char    path[sizeof("/proc//statm") + NGX_INT64_LEN];
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    *ngx_sprintf(path, "/proc/%P/%s", pid, file) = '\0';
+
+    fd = open((char *) path, O_RDONLY|O_CLOEXEC);
+    if (fd == -1) {
+        return buf;
+    }
+
+    n = read(fd, buf, PROC_SIZE);
+    (void) close(fd);
+
+    return (n > 0) ? buf + n : buf;
+}
+
+
+static uint64_t
+proc_number(u_char *p, u_char *last)
+{
+    uint64_t  value;
+
+    for (value = 0; p < last && *p >= '0' && *p <= '9'; p++) {
+        value = value * 10 + (*p - '0');
+    }
+
+    return value;
+}
