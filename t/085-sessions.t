@@ -1,0 +1,113 @@
+# Turns of one session that come while the one before is on its way, or is over
+# for its client while its process is not in order yet.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use ClaudeTest;
+use Test::More;
+
+my $cut = { text => 'cut here', stop_reason => 'max_tokens',
+            slow_interrupt_ms => $ENV{TEST_SANITIZED} ? 3000 : 1000 };
+my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
+my $sessions = 0;
+
+sub uuid { return sprintf '0198a2b4-1111-4222-8333-%012d', ++$sessions }
+
+sub said {
+    my @messages;
+    while (my ($question, $answer) = splice @_, 0, 2) {
+        push @messages, { role => 'user', content => $question },
+                        { role => 'assistant', content => $answer };
+    }
+    return \@messages;
+}
+
+sub question { return "$_[0] [[fake " . JSON::PP->new->canonical
+                                       ->encode($_[1]) . ']]' }
+
+sub text {
+    my ($content) = @_;
+    $content = join '', map { $_->{text} } @$content if ref $content;
+    return $content =~ s/ \[\[.*//r;
+}
+
+sub asked {
+    my ($last) = reverse $_[0]->events('asked');
+    return join '|', map { text($_->{content}) } @{ $last->{messages} };
+}
+
+sub turns {
+    my $t = $_[0]->status->{turns};
+    return "$t->{running}+$t->{waiting}";
+}
+
+my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
+              . 'add_header X-Process $claude_process always; }');
+
+{
+    my $s = ClaudeTest->start(@server, http => 'claude_max_concurrent 4;');
+
+    for my $whole (0, 1) {
+        my $what = $whole ? 'a whole history' : 'a new message';
+        my @id = (headers => ['X-Session-Id: ' . uuid()]);
+        is($s->chat('one', @id)->{text}, 'echo: one', 'a session begins');
+
+        my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
+        ok($c->until(qr/\[DONE\]/), 'an answer is cut off');
+        is(turns($s), '1+0', '  its process is not done yet');
+
+        my $history = $whole ? said('one', 'echo: one', question('two', $cut),
+                                    'cut here') : [];
+        my $next = $s->open_chat('three', @id, history => $history);
+        wait_for { turns($s) eq '1+1' } "  $what waits for it";
+        $c->rest;
+
+        my $r = $next->rest;
+        is($r->{text}, 'echo: three', '  and is answered');
+        is($r->{headers}{'x-process'}, 'live', '  by the same process');
+        is(asked($s), 'one|echo: one|two|cut here|three', '  in the session');
+
+        $r = $s->chat('four', @id);
+        is($r->{headers}{'x-process'}, 'live', '  which goes on from there');
+        is(asked($s), 'one|echo: one|two|cut here|three|echo: three|four',
+           '  with all of it');
+    }
+
+    my @id = (headers => ['X-Session-Id: ' . uuid()]);
+    $s->chat('one', @id);
+    my $c = $s->open_chat('two', @id, fake => $hang, stream => 1);
+    ok($c->until(qr/first/), 'a turn of a session is under way');
+
+    my $r = $s->chat('other', @id, history => said('one', 'echo: one'));
+    is($r->{text}, 'echo: other', '  a whole history does not wait for it');
+    is(turns($s), '1+0', '  which goes on');
+    $c->close;
+    $s->wait_idle('  until its client leaves');
+
+    is($s->chat('three', @id)->{text}, 'echo: three', '  the session goes on');
+    is(asked($s), 'one|echo: one|three', '  from before that turn');
+    $s->stop;
+}
+
+# where nobody may wait, a whole history does without the session at once
+
+{
+    my $s = ClaudeTest->start(@server, http => 'claude_queue 0;');
+    my @id = (headers => ['X-Session-Id: ' . uuid()]);
+    $s->chat('one', @id);
+
+    my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
+    ok($c->until(qr/\[DONE\]/), 'no queue: an answer is cut off');
+    is($s->chat('new', @id)->{status}, 429, '  a new message cannot wait');
+
+    my $r = $s->chat('three', @id, history => said('one', 'echo: one',
+                         question('two', $cut), 'cut here'));
+    is($r->{text}, 'echo: three', '  a whole history is answered');
+    is(turns($s), '1+0', '  before the process is done');
+    $c->rest;
+    $s->stop;
+}
+
+done_testing();
