@@ -11,7 +11,7 @@ __DATA__
 
 === TEST 1: max_tokens: one answer that says "length"
 --- ask: hi
---- fake: {"text":"half","stop_reason":"max_tokens"}
+--- fake: {"again_ms":2000,"text":"half","stop_reason":"max_tokens"}
 --- json
 choices.0.message.content = "half"
 choices.0.finish_reason = "length"
@@ -21,7 +21,7 @@ choices.0.finish_reason = "length"
 
 === TEST 2: max_tokens, streamed: one answer that says "length"
 --- ask: hi
---- fake: {"text":"half","stop_reason":"max_tokens"}
+--- fake: {"again_ms":2000,"text":"half","stop_reason":"max_tokens"}
 --- with: "stream":true
 --- chunks
 text = "half"
@@ -33,7 +33,7 @@ done = 1
 
 === TEST 3: the context window is full: one answer that says "length"
 --- ask: hi
---- fake: {"text":"half","stop_reason":"model_context_window_exceeded"}
+--- fake: {"again_ms":2000,"text":"half","stop_reason":"model_context_window_exceeded"}
 --- json
 choices.0.message.content = "half"
 choices.0.finish_reason = "length"
@@ -43,7 +43,7 @@ choices.0.finish_reason = "length"
 
 === TEST 4: max_tokens without any text: one empty answer that says "length"
 --- ask: hi
---- fake: {"text":"","stop_reason":"max_tokens"}
+--- fake: {"again_ms":2000,"text":"","stop_reason":"max_tokens"}
 --- json
 choices.0.message.content = ""
 choices.0.finish_reason = "length"
@@ -53,7 +53,7 @@ choices.0.finish_reason = "length"
 
 === TEST 5: an empty answer is one answer
 --- ask: hi
---- fake: {"empty":true}
+--- fake: {"again_ms":2000,"empty":true}
 --- json
 choices.0.message.content = ""
 choices.0.finish_reason = "stop"
@@ -63,7 +63,7 @@ choices.0.finish_reason = "stop"
 
 === TEST 6: an empty answer, streamed
 --- ask: hi
---- fake: {"empty":true}
+--- fake: {"again_ms":2000,"empty":true}
 --- with: "stream":true
 --- chunks
 text = ""
@@ -75,7 +75,7 @@ done = 1
 
 === TEST 7: a tool that nobody offered, alone, is an error
 --- ask: hi
---- fake: {"text":"","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
+--- fake: {"again_ms":2000,"text":"","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
 --- error_code: 502
 --- json
 error.code = "cli_failed"
@@ -86,7 +86,7 @@ error.message ~ tool
 
 === TEST 8: a tool that nobody offered, after text, is the end of the text
 --- ask: hi
---- fake: {"text":"let me look","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
+--- fake: {"again_ms":2000,"text":"let me look","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
 --- json
 choices.0.message.content = "let me look"
 choices.0.finish_reason = "stop"
@@ -97,7 +97,7 @@ choices.0.finish_reason = "stop"
 
 === TEST 9: a tool that nobody offered, streamed, is told once
 --- ask: hi
---- fake: {"text":"let me look","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
+--- fake: {"again_ms":2000,"text":"let me look","tool_use":[{"id":"toolu_1","name":"nope","input":{}}],"forever":true}
 --- with: "stream":true
 --- chunks
 text = "let me look"
@@ -107,7 +107,7 @@ text = "let me look"
 
 === TEST 10: a refusal is one answer that says "content_filter"
 --- ask: hi
---- fake: {"text":"no","stop_reason":"refusal"}
+--- fake: {"again_ms":2000,"text":"no","stop_reason":"refusal"}
 --- json
 choices.0.message.content = "no"
 choices.0.finish_reason = "content_filter"
@@ -117,7 +117,7 @@ choices.0.finish_reason = "content_filter"
 
 === TEST 11: a refusal without text is one answer
 --- ask: hi
---- fake: {"text":"","stop_reason":"refusal"}
+--- fake: {"again_ms":2000,"text":"","stop_reason":"refusal"}
 --- json
 choices.0.finish_reason = "content_filter"
 --- calls: 1
@@ -126,14 +126,14 @@ choices.0.finish_reason = "content_filter"
 
 === TEST 12: a move to another model is not an answer of the model asked for
 --- ask: hi
---- fake: {"refusal_fallback":true,"stop_reason":"refusal","text":"no"}
+--- fake: {"again_ms":2000,"refusal_fallback":true,"stop_reason":"refusal","text":"no"}
 --- calls: 1
 
 
 
 === TEST 13: a broken stream, whole: an error and no second call
 --- ask: hi
---- fake: {"deltas":["a ","b "],"gap_ms":200,"drop_after_deltas":1,"then":{"text":"second"}}
+--- fake: {"again_ms":2000,"deltas":["a ","b "],"gap_ms":200,"drop_after_deltas":1,"then":{"text":"second"}}
 --- error_code: 503
 --- json
 error.code = "overloaded"
@@ -144,7 +144,7 @@ error.code = "overloaded"
 
 === TEST 14: a broken stream, streamed: the error is data, and no second call
 --- ask: hi
---- fake: {"deltas":["a ","b "],"gap_ms":200,"drop_after_deltas":1,"then":{"text":"second"}}
+--- fake: {"again_ms":2000,"deltas":["a ","b "],"gap_ms":200,"drop_after_deltas":1,"then":{"text":"second"}}
 --- with: "stream":true
 --- chunks
 text = "a "
@@ -156,7 +156,7 @@ done = 0
 
 === TEST 15: a prompt that is too long is an error, not a summary
 --- ask: hi
---- fake: {"prompt_too_long":true}
+--- fake: {"again_ms":2000,"prompt_too_long":true}
 --- error_code: 400
 --- json
 error.code = "context_length_exceeded"
@@ -165,7 +165,7 @@ error.code = "context_length_exceeded"
 
 === TEST 16: pause_turn is an end
 --- ask: hi
---- fake: {"text":"so far","stop_reason":"pause_turn"}
+--- fake: {"again_ms":2000,"text":"so far","stop_reason":"pause_turn"}
 --- json
 choices.0.message.content = "so far"
 --- calls: 1
@@ -185,7 +185,7 @@ messages.0.content = "again"
 
 === TEST 18: a CLI that ignores the interrupt does not keep the answer back
 --- ask: hi
---- fake: {"text":"half","stop_reason":"max_tokens","ignore_interrupt":true}
+--- fake: {"again_ms":2000,"text":"half","stop_reason":"max_tokens","ignore_interrupt":true}
 --- with: "stream":true
 --- chunks
 text = "half"
@@ -196,7 +196,7 @@ done = 1
 
 === TEST 19: a CLI that dies of the interrupt does not spoil the answer
 --- ask: hi
---- fake: {"text":"half","stop_reason":"max_tokens","crash_on_interrupt":true}
+--- fake: {"again_ms":2000,"text":"half","stop_reason":"max_tokens","crash_on_interrupt":true}
 --- json
 choices.0.message.content = "half"
 choices.0.finish_reason = "length"

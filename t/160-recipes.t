@@ -118,7 +118,7 @@ sub is_error {
 # access.conf: real_ip, auth_request, error_page, satisfy
 
 {
-    my $broken = 'claude_heartbeat 500ms; claude_env HOME=$DIR/cli/home '
+    my $broken = 'claude_heartbeat 3s; claude_env HOME=$DIR/cli/home '
         . "'FAKE_CLAUDE={\"start\":{\"exit\":7}}';";
     my %o = (workers => 1, files => {
             'claude.keys' => "alice:sk-test\nbob:sk-other\n",
@@ -180,7 +180,7 @@ sub is_error {
     $r = $s->chat('hi', stream => 1, @$office);
     is($r->{text}, 'echo: hi', '  also a stream');
     is($r->{done}, 1, '  to its end');
-    $r = $s->chat('hi', stream => 1, fake => { delay_ms => 1200 }, @$office);
+    $r = $s->chat('hi', stream => 1, fake => { delay_ms => 5000 }, @$office);
     is($r->{done}, 1, '  also one that lets itself be waited for');
     unlike($r->{body}, qr/heartbeat/, '  the first machine is silent then');
     is_error($s->chat('hi', @$street), 403, undef,
