@@ -286,7 +286,10 @@ for my $start ({ silent => JSON::PP::true }, { deaf => JSON::PP::true },
     # whatever runs already may go on; a new profile cannot
 
     my $s_conf = $s->{dir};
-    kill 'TERM', $_ for map { $_->{pid} } @{ $s->status->{processes} };
+    my @pid;
+    wait_for { @pid = map { $_->{pid} } @{ $s->status->{processes} };
+               !grep { !$_ } @pid } undef;            # none is only starting
+    kill 'TERM', @pid;
     $s->wait_idle;
     wait_for { @{ $s->status->{processes} } == 0 } undef, 3;
     my $r = $s->chat('two');

@@ -234,7 +234,18 @@ SKIP: {
     my $s = ClaudeTest::Nobody->start(@server);
     my $worker = worker_of($s);
     my $fork_failed = qr/fork\(\) failed|close\(\) channel failed \(9: /; # nginx
+
+    # the look for old transcripts starts one soon after the worker
+
+    my $spawner;
+    wait_for { ($spawner) = grep { cmdline($_) =~ /spawner/ }
+                            children($worker) } undef;
     my $was = limit($worker, 'nproc', 0);
+    kill 'TERM', $spawner;
+    wait_for { grep { /spawner process $spawner of this worker ended/ }
+               $s->errors } undef;
+    sleep 0.3;                          # the next one may come after 100 ms
+
     my $r = logged($s, 'no spawner', qr/spawner process of this worker cannot/,
                    sub { $s->chat('hi') }, allow =>
                    qr{$fork_failed|spawner failed \(11: });

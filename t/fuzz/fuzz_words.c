@@ -90,10 +90,7 @@ words_keys(ngx_pool_t *pool, fuzz_input_t *in)
         line = fuzz_copy(pool, fuzz_until(in, '\n'), 0);
         before = (lcf.keys == NGX_CONF_UNSET_PTR) ? 0 : lcf.keys->nelts;
 
-        if (auth_file_line(&cf, &lcf, &file, n, line.data,
-                           line.data + line.len)
-            != NGX_OK)
-        {
+        if (auth_file_line(&cf, &lcf, &file, n, &line) != NGX_OK) {
             break;
         }
 
