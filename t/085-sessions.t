@@ -9,7 +9,7 @@ use ClaudeTest;
 use Test::More;
 
 my $cut = { text => 'cut here', stop_reason => 'max_tokens',
-            slow_interrupt_ms => $ENV{TEST_SANITIZED} ? 3000 : 1000 };
+            slow_interrupt_ms => 1200 };
 my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
 my $sessions = 0;
 

@@ -82,7 +82,9 @@ add_block_preprocessor(sub {
     my ($block) = @_;
 
     my $server = $block->server // $Location;
-    $server .= "        location = /v1-health { claude_health; }\n";
+    $server .= "        location = /v1-health { claude_health; }\n"
+               . "        location = /v1-status { claude_status; "
+               . "claude_auth off; }\n";
     my $http = $Common . ($block->http // '');
 
     if (defined(my $start = $block->start)) {
@@ -103,6 +105,10 @@ add_block_preprocessor(sub {
     $block->set_value(raw_request => raw_request_of($block))
         unless defined $block->raw_request;
 
+    # what the block before has left under way may still ask the model
+
+    wait_until_settled() if $last_config ne ''
+                            && (defined $block->calls || defined $block->asked);
     $log_at = -s $log || 0;
     my $errors = $Test::Nginx::Util::ErrLogFile;
     $errors_at = $block->config eq $last_config ? -s $errors || 0 : 0;
@@ -292,6 +298,21 @@ sub wait_until_idle() {
         Time::HiRes::sleep(0.02);
     }
     return 0;
+}
+
+
+sub wait_until_settled() {
+    my $until = Time::HiRes::time() + $patience;
+    my $port = server_port();
+
+    while (Time::HiRes::time() < $until) {
+        my $s = IO::Socket::INET->new("127.0.0.1:$port") or return;
+        print $s "GET /v1-status HTTP/1.0\r\n\r\n";
+        my ($text) = join('', <$s>) =~ /\r\n\r\n(.*)/s or return;
+        my $status = eval { $json->decode($text) } or return;
+        return if !grep { $_->{state} ne 'idle' } @{ $status->{processes} };
+        Time::HiRes::sleep(0.02);
+    }
 }
 
 
