@@ -386,6 +386,7 @@ driver_cut_short(ngx_http_claude_process_t *process,
     turn = process->turn;
     turn->stop = stop;
 
+    driver_restate_announce(process);
     driver_interrupt(process);
     ngx_http_claude_driver_rearm(process);
 
@@ -462,6 +463,7 @@ driver_stop(ngx_http_claude_process_t *process,
         }
 
     } else {
+        driver_restate_announce(process);
         driver_interrupt(process);
     }
 

@@ -47,6 +47,7 @@
 #define driver_said_drop     ngx_http_claude_driver_said_drop
 #define driver_restate       ngx_http_claude_driver_restate
 #define driver_restate_next  ngx_http_claude_driver_restate_next
+#define driver_restate_announce ngx_http_claude_driver_restate_announce
 #define driver_prepare       ngx_http_claude_driver_prepare
 #define driver_answered      ngx_http_claude_driver_answered
 #define driver_check_version ngx_http_claude_driver_check_version
@@ -156,6 +157,9 @@ void driver_said_drop(ngx_http_claude_process_t *process);
 
 /* whether it is put in again: the process then goes on with its turn */
 ngx_uint_t driver_restate(ngx_http_claude_process_t *process);
+
+/* the turn is about to be finished: it may be put in again */
+void driver_restate_announce(ngx_http_claude_process_t *process);
 
 /* all messages of the turn are there again: the next step */
 void driver_restate_next(ngx_http_claude_process_t *process);

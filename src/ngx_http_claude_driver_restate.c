@@ -21,7 +21,7 @@
 #define DRIVER_SAID_MAX  1048576
 
 
-static ngx_uint_t driver_may_restate(ngx_http_claude_process_t *process);
+static ngx_uint_t driver_restate_due(ngx_http_claude_process_t *process);
 static void driver_restate_begin(ngx_http_claude_process_t *process,
     ngx_uint_t keep);
 static ngx_int_t driver_restate_answer(ngx_http_claude_process_t *process);
@@ -93,7 +93,9 @@ driver_restate(ngx_http_claude_process_t *process)
 {
     ngx_uint_t  keep;
 
-    if (!process->cut || !driver_may_restate(process)) {
+    if (!process->cut || !process->turn || !process->turn->is_finished
+        || !driver_restate_due(process))
+    {
         return 0;
     }
 
@@ -101,8 +103,9 @@ driver_restate(ngx_http_claude_process_t *process)
 
     if (keep < process->turn->before) {
 
-        /* results of calls that only the process knew */
+        /* results of calls that only the process knew: it cannot go on */
 
+        process->doubtful = 1;
         return 0;
     }
 
@@ -112,15 +115,29 @@ driver_restate(ngx_http_claude_process_t *process)
 }
 
 
+/*
+ * Until it is put in again the transcript lacks what the client is about to
+ * have: if the process does not get so far, the session is not resumed.
+ */
+
+void
+driver_restate_announce(ngx_http_claude_process_t *process)
+{
+    if (driver_restate_due(process)) {
+        driver_session_unrecord(process);
+    }
+}
+
+
 static ngx_uint_t
-driver_may_restate(ngx_http_claude_process_t *process)
+driver_restate_due(ngx_http_claude_process_t *process)
 {
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn;
 
-    return turn && turn->is_finished && !process->doubtful
-           && !process->is_broken && process->calls.nelts == 0
+    return !process->doubtful && !process->is_broken
+           && process->calls.nelts == 0
            && (turn->stop == NGX_HTTP_CLAUDE_STOP_LENGTH
                || turn->stop == NGX_HTTP_CLAUDE_STOP_SEQUENCE)
            && !ngx_http_claude_utf8_blank(&process->said);

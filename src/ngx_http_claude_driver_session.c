@@ -164,6 +164,7 @@ driver_session_resumed(ngx_http_claude_process_t *process,
     }
 
     process->cost = record->cost;
+    process->bare = (record->bare != 0);
 
     if (record->held == 0) {
         return NGX_OK;
@@ -181,7 +182,6 @@ driver_session_resumed(ngx_http_claude_process_t *process,
     ngx_memcpy(process->model, record->model, sizeof(process->model));
     ngx_memcpy(process->system, record->system, sizeof(process->system));
     process->base = record->held;
-    process->bare = (record->bare != 0);
 
     return NGX_OK;
 }
@@ -238,17 +238,28 @@ driver_session_record(ngx_http_claude_process_t *process, ngx_uint_t line)
 }
 
 
-/* what is in the transcript is about to become something else */
+/*
+ * What is in the transcript is about to become something else, or lacks what
+ * the client has: until the next record the session is not resumed.
+ */
 
 void
 driver_session_unrecord(ngx_http_claude_process_t *process)
 {
     ngx_http_claude_record_t  record;
 
-    if (process->recorded) {
-        ngx_memzero(&record, sizeof(ngx_http_claude_record_t));
-        driver_record_write(process, &record);
+    if (!process->recorded) {
+        return;
     }
+
+    ngx_memzero(&record, sizeof(ngx_http_claude_record_t));
+
+    ngx_memcpy(record.magic, NGX_HTTP_CLAUDE_RECORD_MAGIC,
+               sizeof(record.magic));
+    record.bare = 1;
+    record.cost = process->cost;
+
+    driver_record_write(process, &record);
 }
 
 

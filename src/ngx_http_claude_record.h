@@ -35,8 +35,9 @@ typedef struct {
     double     cost;           /* US dollars, which the CLI goes on counting */
     u_char     model[20];      /* SHA-1 of the model's name */
     u_char     system[20];     /* and of the system text */
-    uint32_t   bare;           /* the CLI could not tell these from what it
-                                  has: it cannot be resumed */
+    uint32_t   bare;           /* it cannot be resumed: the CLI could not
+                                  tell these from what it has, or that is
+                                  not what the client has */
     u_char     tip[20];        /* link of the last message */
     char       session[NGX_HTTP_CLAUDE_RECORD_UUID];     /* the CLI's id */
 

@@ -91,6 +91,31 @@ my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
     $s->stop;
 }
 
+# a CLI that does not obey is ended, and with it what only it could have put
+# right: the session says so, and does not go on without the answer
+
+{
+    my $s = ClaudeTest->start(@server, http => 'claude_max_concurrent 4;');
+    my @id = (headers => ['X-Session-Id: ' . uuid()]);
+    my $deaf = { text => 'cut here', stop_reason => 'max_tokens',
+                 ignore_interrupt => 1, again_ms => 60_000 };
+    $s->chat('one', @id);
+    is($s->chat('two', @id, fake => $deaf)->{text}, 'cut here',
+       'a CLI that ignores the interrupt');
+    $s->wait_idle('  is ended');
+
+    my $r = $s->chat('three', @id);
+    is($r->{status}, 410, '  its session is gone');
+    is($r->{error}{code}, 'session_expired', '  with the code');
+    is($s->chat('three', @id, history => said('one', 'echo: one',
+           question('two', $deaf), 'cut here'))->{text}, 'echo: three',
+       '  a whole history goes on');
+    is($s->chat('four', @id)->{text}, 'echo: four', '  and the session');
+    is(asked($s), 'one|echo: one|two|cut here|three|echo: three|four',
+       '  with all of it');
+    $s->stop;
+}
+
 # where nobody may wait, a whole history does without the session at once
 
 {
