@@ -9,8 +9,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
-import { ask, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
+import { OTHER_KEY, SLOW, waitFor } from './lib/server.mjs';
+import { ask, endIdle, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { assistant, user } from './lib/upstream.mjs';
 
 const DEFAULTS = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 6;';
@@ -36,13 +36,6 @@ function use(server, id, name, input, before = 'Let me look.', after = 'Done.') 
         { match: '', times: 1, text: after },
     ]);
     return id;
-}
-
-async function endIdle(server) {
-    const rows = await rowsIn(server, 'idle');
-    for (const { pid } of rows) process.kill(pid, 'SIGTERM');
-    await waitFor('idle processes to end', async () => rows.every(({ pid }) => !isAlive(pid))
-        && (await server.status()).processes.every(({ pid }) => rows.every((row) => row.pid !== pid)));
 }
 
 describe('agent mode', () => {

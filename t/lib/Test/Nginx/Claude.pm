@@ -283,36 +283,38 @@ sub event_of_long() {
 }
 
 
-# Until no turn runs or waits, by the health page's account.
+# Asks for a page until it is as wanted: 0 if it is not in time, or is none.
 
-sub wait_until_idle() {
+sub wait_for_page() {
+    my ($page, $wanted) = @_;
     my $until = Time::HiRes::time() + $patience;
     my $port = server_port();
 
     while (Time::HiRes::time() < $until) {
         my $s = IO::Socket::INET->new("127.0.0.1:$port") or last;
-        print $s "GET /v1-health HTTP/1.0\r\n\r\n";
-        my $r = join '', <$s>;
-        return 1 if $r =~ /"turns":0,"waiting":0/;
-        last if $r !~ /"turns"/;
+        print $s "GET $page HTTP/1.0\r\n\r\n";
+        my ($text) = join('', <$s>) =~ /\r\n\r\n(.*)/s or last;
+        my $r = eval { $json->decode($text) } or last;
+        return 1 if $wanted->($r);
         Time::HiRes::sleep(0.02);
     }
     return 0;
 }
 
 
-sub wait_until_settled() {
-    my $until = Time::HiRes::time() + $patience;
-    my $port = server_port();
+# No turn runs or waits.
 
-    while (Time::HiRes::time() < $until) {
-        my $s = IO::Socket::INET->new("127.0.0.1:$port") or return;
-        print $s "GET /v1-status HTTP/1.0\r\n\r\n";
-        my ($text) = join('', <$s>) =~ /\r\n\r\n(.*)/s or return;
-        my $status = eval { $json->decode($text) } or return;
-        return if !grep { $_->{state} ne 'idle' } @{ $status->{processes} };
-        Time::HiRes::sleep(0.02);
-    }
+sub wait_until_idle() {
+    return wait_for_page('/v1-health',
+                         sub { !$_[0]{turns} && !$_[0]{waiting} });
+}
+
+
+# Nor is any process still busy with one that is over.
+
+sub wait_until_settled() {
+    return wait_for_page('/v1-status', sub {
+        !grep { $_->{state} ne 'idle' } @{ $_[0]{processes} } });
 }
 
 
