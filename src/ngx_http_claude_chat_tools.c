@@ -45,7 +45,9 @@ static ngx_int_t tools_describe(tools_tool_t *tool,
     ngx_http_claude_json_t *word);
 static ngx_uint_t tools_combines(ngx_http_claude_json_t *word);
 static ngx_int_t tools_error(tools_tool_t *tool, const char *field,
-    const char *message);
+    const char *literal);
+static ngx_int_t tools_refuse(tools_tool_t *tool, const char *field,
+    ngx_str_t *message);
 static ngx_int_t tools_json(ngx_http_claude_chat_t *chat, ngx_array_t *tools);
 static ngx_int_t tools_choice(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body, ngx_array_t *tools);
@@ -323,7 +325,7 @@ tools_schema_strict(tools_tool_t *tool, ngx_http_claude_json_t *parameters)
     rc = ngx_http_claude_schema_rewrite(&schema, parameters, &out);
 
     if (rc == NGX_DECLINED) {
-        return tools_error(tool, ".parameters", (char *) schema.reason.data);
+        return tools_refuse(tool, ".parameters", &schema.reason);
     }
 
     if (rc != NGX_OK
@@ -449,7 +451,21 @@ tools_describe(tools_tool_t *tool, ngx_http_claude_json_t *word)
 
 
 static ngx_int_t
-tools_error(tools_tool_t *tool, const char *field, const char *message)
+tools_error(tools_tool_t *tool, const char *field, const char *literal)
+{
+    ngx_str_t  message;
+
+    message.data = (u_char *) literal;
+    message.len = ngx_strlen(literal);
+
+    return tools_refuse(tool, field, &message);
+}
+
+
+/* message: made of what the client sent, and so without a NUL at its end */
+
+static ngx_int_t
+tools_refuse(tools_tool_t *tool, const char *field, ngx_str_t *message)
 {
     u_char  param[TOOLS_PARAM];
 
@@ -457,7 +473,7 @@ tools_error(tools_tool_t *tool, const char *field, const char *message)
                         tool->n, tool->inside, field);
 
     return ngx_http_claude_error(tool->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                 (char *) param, "'%s' %s.", param, message);
+                                 (char *) param, "'%s' %V.", param, message);
 }
 
 

@@ -181,31 +181,32 @@ schema_tell(schema_place_t *place, ngx_http_claude_json_t *out,
 }
 
 
-/* "#/properties/a/items is ...": where, from the root on */
+/*
+ * "'#/properties/a/items' is ...": where, from the root on.  It has the names
+ * that the client chose and no NUL at its end, as every ngx_str_t.
+ */
 
 ngx_int_t
 schema_refuse(schema_place_t *place, const char *reason)
 {
     u_char          *p, *start;
-    size_t           len;
+    size_t           len, said;
     schema_place_t  *up;
 
-    len = 0;
+    len = sizeof("'") - 1;
+    said = ngx_strlen(reason);
 
     for (up = place; up; up = up->up) {
-        len += up->name.len + 1;
+        len += up->name.len + (up->up ? 1 : 0);
     }
 
-    start = ngx_pnalloc(place->schema->pool,
-                        len + sizeof("''") + 1 + ngx_strlen(reason));
+    start = ngx_pnalloc(place->schema->pool, len + sizeof("' ") - 1 + said);
     if (start == NULL) {
         return NGX_ERROR;
     }
 
-    p = start + 1 + len - 1;
-
-    (void) ngx_sprintf(p, "' %s", reason);
-    place->schema->reason.len = 1 + len - 1 + 2 + ngx_strlen(reason);
+    p = start + len;
+    place->schema->reason.len = ngx_sprintf(p, "' %s", reason) - start;
 
     for (up = place; up; up = up->up) {
         p -= up->name.len;
