@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_claude_chat_tools.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 
 #include <ngx_sha1.h>
@@ -54,6 +55,9 @@ static ngx_int_t calls_find(ngx_http_claude_chat_calls_t *calls,
 
 #define calls_field  ngx_http_claude_chat_field
 
+#define calls_print(buf, ...)                                                 \
+    ngx_http_claude_cstr_print(buf, CALLS_PARAM, __VA_ARGS__)
+
 
 ngx_int_t
 ngx_http_claude_chat_calls_init(ngx_http_claude_chat_calls_t *calls,
@@ -75,9 +79,10 @@ ngx_int_t
 ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
     ngx_http_claude_json_t *message)
 {
-    u_char                         field[CALLS_PARAM];
+    u_char                         buf[CALLS_PARAM];
     ngx_int_t                      rc;
     ngx_uint_t                     n;
+    const char                    *field;
     ngx_http_claude_json_t        *list, *call, *id;
     ngx_http_claude_chat_place_t  *place;
 
@@ -108,10 +113,10 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
 
     for (call = list->first; call; call = call->next) {
 
-        (void) ngx_sprintf(field, ".tool_calls[%ui]%Z", n);
-
         if (call->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
-            return ngx_http_claude_chat_place_error(place, (char *) field,
+            field = calls_print(buf, ".tool_calls[%ui]", n);
+
+            return ngx_http_claude_chat_place_error(place, field,
                                                     "must be an object");
         }
 
@@ -120,16 +125,16 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
         if (id == NULL || id->type != NGX_HTTP_CLAUDE_JSON_STRING
             || id->value.len == 0)
         {
-            (void) ngx_sprintf(field, ".tool_calls[%ui].id%Z", n);
+            field = calls_print(buf, ".tool_calls[%ui].id", n);
 
-            return ngx_http_claude_chat_place_error(place, (char *) field,
+            return ngx_http_claude_chat_place_error(place, field,
                                                     "must be a string");
         }
 
-        (void) ngx_sprintf(field, ".tool_calls[%ui].function%Z", n);
+        field = calls_print(buf, ".tool_calls[%ui].function", n);
 
         rc = calls_open(calls, calls_field(call, "function"), &id->value,
-                        (char *) field);
+                        field);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -169,9 +174,8 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
     if (name == NULL || name->type != NGX_HTTP_CLAUDE_JSON_STRING
         || name->value.len > CALLS_ID || !calls_id_valid(&name->value))
     {
-        (void) ngx_sprintf(where, "%s.name%Z", field);
-
-        return ngx_http_claude_chat_place_error(place, (char *) where,
+        return ngx_http_claude_chat_place_error(place,
+                                   calls_print(where, "%s.name", field),
                                    "must be a string of letters, digits, "
                                    "underscores and dashes");
     }
@@ -179,9 +183,8 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
     arguments = calls_field(function, "arguments");
 
     if (arguments && arguments->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-        (void) ngx_sprintf(where, "%s.arguments%Z", field);
-
-        return ngx_http_claude_chat_place_error(place, (char *) where,
+        return ngx_http_claude_chat_place_error(place,
+                                   calls_print(where, "%s.arguments", field),
                                    "must be a string, of JSON");
     }
 
@@ -603,8 +606,9 @@ calls_result_block(ngx_http_claude_chat_calls_t *calls, ngx_uint_t n,
 ngx_int_t
 ngx_http_claude_chat_calls_done(ngx_http_claude_chat_calls_t *calls)
 {
-    u_char         param[CALLS_PARAM];
+    u_char         buf[CALLS_PARAM];
     ngx_uint_t     i;
+    const char    *param;
     calls_call_t  *call;
 
     if (calls->left == 0) {
@@ -616,11 +620,11 @@ ngx_http_claude_chat_calls_done(ngx_http_claude_chat_calls_t *calls)
 
     for (i = 0; call[i].answered; i++) { /* void */ }
 
-    (void) ngx_sprintf(param, "messages[%ui].tool_calls[%ui]%Z",
-                       calls->message, i);
+    param = calls_print(buf, "messages[%ui].tool_calls[%ui]", calls->message,
+                        i);
 
     return ngx_http_claude_error(calls->place->chat->ctx,
-               NGX_HTTP_BAD_REQUEST, NULL, (char *) param, "'%s' has no "
+               NGX_HTTP_BAD_REQUEST, NULL, param, "'%s' has no "
                "result: a message of role \"tool\" with the tool_call_id '%V' "
                "must follow.", param, &call[i].client);
 }

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_utf8.h"
 
@@ -573,20 +574,22 @@ ngx_int_t
 ngx_http_claude_chat_place_error(ngx_http_claude_chat_place_t *place,
     const char *field, const char *message)
 {
-    u_char  param[sizeof("messages[].content[]") + 2 * NGX_INT_T_LEN + 64];
+    u_char       buf[sizeof("messages[].content[]") + 2 * NGX_INT_T_LEN + 64];
+    const char  *param;
 
     if (place->part == -1) {
-        (void) ngx_snprintf(param, sizeof(param), "messages[%ui]%s%Z",
-                            place->message, field);
+        param = ngx_http_claude_cstr_print(buf, sizeof(buf),
+                                           "messages[%ui]%s",
+                                           place->message, field);
 
     } else {
-        (void) ngx_snprintf(param, sizeof(param),
-                            "messages[%ui].content[%i]%s%Z",
-                            place->message, place->part, field);
+        param = ngx_http_claude_cstr_print(buf, sizeof(buf),
+                                           "messages[%ui].content[%i]%s",
+                                           place->message, place->part, field);
     }
 
     return ngx_http_claude_error(place->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                 (char *) param, "'%s' %s.", param, message);
+                                 param, "'%s' %s.", param, message);
 }
 
 

@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_claude_chat_tools.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_models.h"
 #include "ngx_http_claude_profile.h"
@@ -467,13 +468,15 @@ tools_error(tools_tool_t *tool, const char *field, const char *literal)
 static ngx_int_t
 tools_refuse(tools_tool_t *tool, const char *field, ngx_str_t *message)
 {
-    u_char  param[TOOLS_PARAM];
+    u_char       buf[TOOLS_PARAM];
+    const char  *param;
 
-    (void) ngx_snprintf(param, sizeof(param), "%s[%ui]%s%s%Z", tool->list,
-                        tool->n, tool->inside, field);
+    param = ngx_http_claude_cstr_print(buf, sizeof(buf), "%s[%ui]%s%s",
+                                       tool->list, tool->n, tool->inside,
+                                       field);
 
     return ngx_http_claude_error(tool->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                 (char *) param, "'%s' %V.", param, message);
+                                 param, "'%s' %V.", param, message);
 }
 
 

@@ -82,6 +82,7 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
 {
     u_char                    buf[1024], *p;
     va_list                   args;
+    const char               *type;
     ngx_http_claude_error_t  *error;
 
     error = &ctx->error;
@@ -95,8 +96,9 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     ngx_http_claude_utf8_clean(buf, p - buf);
 
     error->status = status;
-    error->type.data = (u_char *) error_type(status);
-    error->type.len = ngx_strlen(error->type.data);
+    type = error_type(status);
+    error->type.data = (u_char *) type;
+    error->type.len = ngx_strlen(type);
 
     ngx_str_null(&error->code);
     ngx_str_null(&error->param);

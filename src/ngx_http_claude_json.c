@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_utf8.h"
 
 #include <yajl/yajl_gen.h>
@@ -405,7 +406,9 @@ json_yajl_reason(ngx_http_claude_json_reader_t *reader)
         return;
     }
 
-    len = ngx_strlen(text);
+    /* yajl's messages end with a NUL */
+
+    len = ngx_strlen(ngx_http_claude_cstr(text));
 
     while (len && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
         len--;

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_claude_proc.h"
+#include "ngx_http_claude_cstr.h"
 
 
 /* of /proc/pid/stat */
@@ -58,13 +59,15 @@ ngx_http_claude_proc_memory(ngx_pid_t pid)
 static u_char *
 proc_read(ngx_pid_t pid, const char *file, u_char *buf)
 {
-    u_char    path[sizeof("/proc//statm") + NGX_INT64_LEN];
-    ssize_t   n;
-    ngx_fd_t  fd;
+    u_char       path[sizeof("/proc//statm") + NGX_INT64_LEN];
+    ssize_t      n;
+    ngx_fd_t     fd;
+    const char  *name;
 
-    *ngx_sprintf(path, "/proc/%P/%s", pid, file) = '\0';
+    name = ngx_http_claude_cstr_print(path, sizeof(path), "/proc/%P/%s", pid,
+                                      file);
 
-    fd = open((char *) path, O_RDONLY|O_CLOEXEC);
+    fd = open(name, O_RDONLY|O_CLOEXEC);
     if (fd == -1) {
         return buf;
     }

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_claude_profile.h"
+#include "ngx_http_claude_cstr.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -23,6 +24,9 @@
 #define PROFILE_EXECUTE    0
 #define PROFILE_DIRECTORY  1
 #define PROFILE_READ       2
+
+/* what the configuration says ends with a NUL: ngx_http_claude_launch_t */
+#define profile_cstr(s)  ((char *) ngx_http_claude_cstr((s).data))
 
 
 typedef struct {
@@ -128,7 +132,7 @@ ngx_http_claude_profile_create(ngx_pool_t *pool,
     profile->agent = (launch->tools.len || launch->mcp_config.len);
 
     if (launch->mcp_config.len
-        && profile_check((char *) launch->mcp_config.data, &user,
+        && profile_check(profile_cstr(launch->mcp_config), &user,
                          PROFILE_READ, "claude_mcp_config", log)
            != NGX_OK)
     {
@@ -183,11 +187,11 @@ profile_user(ngx_pool_t *pool, profile_user_t *user, uid_t uid, gid_t gid,
     }
 
     s.data = (u_char *) pw->pw_name;
-    s.len = ngx_strlen(s.data);
+    s.len = ngx_strlen(pw->pw_name);
     user->name = profile_copy(pool, &s);
 
     s.data = (u_char *) pw->pw_dir;
-    s.len = ngx_strlen(s.data);
+    s.len = ngx_strlen(pw->pw_dir);
     user->home = profile_copy(pool, &s);
 
     if (user->name == NULL || user->home == NULL) {
@@ -248,21 +252,22 @@ profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
 static char *
 profile_find(ngx_pool_t *pool, ngx_log_t *log)
 {
-    char         path[NGX_MAX_PATH];
+    u_char       path[NGX_MAX_PATH];
     size_t       len;
     ngx_str_t    s;
-    const char  *p, *colon;
+    const char  *p, *colon, *file;
 
     for (p = PROFILE_PATH; *p; p = *colon ? colon + 1 : colon) {
         colon = strchrnul(p, ':');
         len = colon - p;
 
-        s.data = (u_char *) path;
-        s.len = ngx_snprintf((u_char *) path, sizeof(path), "%*s/claude%Z",
-                             len, p)
-                - s.data - 1;
+        file = ngx_http_claude_cstr_print(path, sizeof(path), "%*s/claude",
+                                          len, p);
 
-        if (access(path, F_OK) == 0) {
+        if (access(file, F_OK) == 0) {
+            s.data = path;
+            s.len = ngx_strlen(file);
+
             return profile_copy(pool, &s);
         }
     }
@@ -483,14 +488,14 @@ profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
     }
 
     profile_arg("--permission-mode");
-    profile_arg((char *) launch->permission_mode.data);
+    profile_arg(profile_cstr(launch->permission_mode));
 
     profile_arg("--tools");
-    profile_arg((char *) launch->tools.data);
+    profile_arg(profile_cstr(launch->tools));
 
     if (launch->mcp_config.len) {
         profile_arg("--mcp-config");
-        profile_arg((char *) launch->mcp_config.data);
+        profile_arg(profile_cstr(launch->mcp_config));
     }
 
     if (launch->tools.len == 0 && launch->mcp_config.len == 0) {
@@ -503,19 +508,19 @@ profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
 
     if (launch->fallback_model.len) {
         profile_arg("--fallback-model");
-        profile_arg((char *) launch->fallback_model.data);
+        profile_arg(profile_cstr(launch->fallback_model));
     }
 
     if (launch->max_budget.len) {
         profile_arg("--max-budget-usd");
-        profile_arg((char *) launch->max_budget.data);
+        profile_arg(profile_cstr(launch->max_budget));
     }
 
     if (launch->args) {
         extra = launch->args->elts;
 
         for (i = 0; i < launch->args->nelts; i++) {
-            profile_arg((char *) extra[i].data);
+            profile_arg(profile_cstr(extra[i]));
         }
     }
 
@@ -572,7 +577,7 @@ profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
         entry = launch->env->elts;
 
         for (i = 0; i < launch->env->nelts; i++) {
-            if (profile_env_set(&env, (char *) entry[i].data) != NGX_OK) {
+            if (profile_env_set(&env, profile_cstr(entry[i])) != NGX_OK) {
                 return NULL;
             }
         }
@@ -681,5 +686,5 @@ profile_copy(ngx_pool_t *pool, ngx_str_t *s)
     ngx_memcpy(p, s->data, s->len);
     p[s->len] = '\0';
 
-    return (char *) p;
+    return (char *) ngx_http_claude_cstr(p);
 }

@@ -18,6 +18,7 @@
 #include <ngx_event.h>
 
 #include "ngx_http_claude_spawner.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_spawner_wire.h"
 
 
@@ -70,8 +71,8 @@ static ngx_int_t ngx_http_claude_spawner_connect(ngx_socket_t *peer,
 static ngx_pid_t ngx_http_claude_spawner_run(ngx_socket_t peer);
 static void ngx_http_claude_spawner_limits(
     ngx_http_claude_spawner_limit_t *limits);
-static ngx_int_t ngx_http_claude_spawner_limit(u_char *buf, const char *name,
-    struct rlimit *limit);
+static ngx_int_t ngx_http_claude_spawner_limit(const char *text,
+    const char *name, struct rlimit *limit);
 static char *ngx_http_claude_spawner_name(void);
 static void ngx_http_claude_spawner_slot(void);
 static void ngx_http_claude_spawner_flush(void);
@@ -566,9 +567,10 @@ ngx_http_claude_spawner_name(void)
 static void
 ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
 {
-    u_char    path[sizeof("/proc//limits") + NGX_INT_T_LEN], buf[4096];
-    ssize_t   n;
-    ngx_fd_t  fd;
+    u_char       path[sizeof("/proc//limits") + NGX_INT_T_LEN], buf[4096];
+    ssize_t      n;
+    ngx_fd_t     fd;
+    const char  *text;
 
     limits[0].resource = RLIMIT_NOFILE;
     limits[1].resource = RLIMIT_CORE;
@@ -577,9 +579,10 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
         return;
     }
 
-    ngx_sprintf(path, "/proc/%P/limits%Z", ngx_parent);
+    text = ngx_http_claude_cstr_print(path, sizeof(path), "/proc/%P/limits",
+                                      ngx_parent);
 
-    fd = open((char *) path, O_RDONLY|O_CLOEXEC);
+    fd = open(text, O_RDONLY|O_CLOEXEC);
 
     if (fd == NGX_INVALID_FILE) {
         return;
@@ -594,12 +597,14 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
     }
 
     buf[n] = '\0';
+    text = ngx_http_claude_cstr(buf);
 
-    limits[0].known = (ngx_http_claude_spawner_limit(buf, "Max open files",
+    limits[0].known = (ngx_http_claude_spawner_limit(text, "Max open files",
                                                      &limits[0].value)
                        == NGX_OK);
 
-    limits[1].known = (ngx_http_claude_spawner_limit(buf, "Max core file size",
+    limits[1].known = (ngx_http_claude_spawner_limit(text,
+                                                     "Max core file size",
                                                      &limits[1].value)
                        == NGX_OK);
 }
@@ -608,14 +613,14 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
 /* "Max open files   1024   524288   files" */
 
 static ngx_int_t
-ngx_http_claude_spawner_limit(u_char *buf, const char *name,
+ngx_http_claude_spawner_limit(const char *text, const char *name,
     struct rlimit *limit)
 {
-    u_char      *p;
     rlim_t      *value;
     ngx_uint_t   i;
+    const char  *p;
 
-    p = (u_char *) ngx_strstr(buf, name);
+    p = ngx_strstr(text, name);
 
     if (p == NULL) {
         return NGX_ERROR;

@@ -242,7 +242,7 @@ prometheus_histogram(u_char *p, const char *name, ngx_str_t *rung,
     last = labels;
 
     if (rung) {
-        last = ngx_sprintf(labels, "rung=\"%V\"", rung);
+        last = ngx_snprintf(labels, sizeof(labels), "rung=\"%V\"", rung);
     }
 
     n = 0;
