@@ -8,6 +8,10 @@
 #include "ngx_http_claude_schema_private.h"
 
 
+/* of what a client is told: the reason follows, and all of it is to fit */
+#define SCHEMA_PLACE  512
+
+
 /* title and description, with all words in it that the API does not take */
 
 ngx_int_t
@@ -182,8 +186,9 @@ schema_tell(schema_place_t *place, ngx_http_claude_json_t *out,
 
 
 /*
- * "'#/properties/a/items' is ...": where, from the root on.  It has the names
- * that the client chose and no NUL at its end, as every ngx_str_t.
+ * "'#/properties/a/items' is ...": where, from the root on, as far as there is
+ * room beside the reason.  It has the names that the client chose and no NUL
+ * at its end, as every ngx_str_t.
  */
 
 ngx_int_t
@@ -191,24 +196,36 @@ schema_refuse(schema_place_t *place, const char *reason)
 {
     u_char          *p, *start;
     size_t           len, said;
-    schema_place_t  *up;
+    schema_place_t  *up, *top;
 
-    len = sizeof("'") - 1;
+    len = 0;
     said = ngx_strlen(reason);
 
-    for (up = place; up; up = up->up) {
-        len += up->name.len + (up->up ? 1 : 0);
+    for (top = place; top; top = top->up) {
+
+        if (len + top->name.len > SCHEMA_PLACE) {
+            break;
+        }
+
+        len += top->name.len + 1;
     }
 
-    start = ngx_pnalloc(place->schema->pool, len + sizeof("' ") - 1 + said);
+    start = ngx_pnalloc(place->schema->pool,
+                        len + said + sizeof("'...' ") - 1);
     if (start == NULL) {
         return NGX_ERROR;
     }
 
-    p = start + len;
-    place->schema->reason.len = ngx_sprintf(p, "' %s", reason) - start;
+    p = ngx_cpymem(start, "'...", top ? 4 : 1);
 
-    for (up = place; up; up = up->up) {
+    /* a slash stands before each name but the root's, "#" */
+
+    len -= top ? 0 : 1;
+
+    place->schema->reason.data = start;
+    place->schema->reason.len = ngx_sprintf(p + len, "' %s", reason) - start;
+
+    for (p += len, up = place; up != top; up = up->up) {
         p -= up->name.len;
         ngx_memcpy(p, up->name.data, up->name.len);
 
@@ -216,9 +233,6 @@ schema_refuse(schema_place_t *place, const char *reason)
             *--p = '/';
         }
     }
-
-    *start = '\'';
-    place->schema->reason.data = start;
 
     return NGX_DECLINED;
 }

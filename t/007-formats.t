@@ -186,4 +186,35 @@ is(join('', map { "$_\n" } @{ $of{$_}{found} // ['was not read'] }), '',
    'src/' . s{.*/}{}r) for @files;
 cmp_ok($formats, '>', 250, "$formats formats were read");
 
+
+# Each text of the dialects that a client can be told has a request that is
+# told it: t/152-errors-heap.t asks it, and t/fuzz begins with it.
+
+my @told = map { $_->{says} } @{ json()->decode(do {
+    open my $fh, '<:raw', "$root/t/data/refused.json" or die;
+    local $/;
+    <$fh>;
+}) };
+
+# no request alone provokes these
+
+my %never = map { $_ => 1 } 'out of memory', 'parse error',
+    'The answer is too long for one piece; ask for a stream.';
+
+for my $file (@files) {
+    next if $file !~ /ngx_http_claude_(?:chat|completions|schema|json|body)/;
+
+    for my $text (@{ $of{$file}{texts} }) {
+        next if $text->{name} !~ /error$|refuse$/;
+
+        for (@{ $text->{formats} }) {
+            my $words = s/\\"/"/gr;
+            next if $never{$words}
+                || $words =~ /^'%s' %[sV]\.$/;          # of other texts
+            my $re = join '.*', map { quotemeta } split /%[*\w]+/, $words;
+            ok((grep { /$re/ } @told), "a request is told: $words");
+        }
+    }
+}
+
 done_testing;

@@ -40,6 +40,13 @@ my %format = (
     ngx_http_claude_cstr_print => 2, whole_print => 1,
 );
 
+# function => the argument that is part of what a client is told
+
+my %said = (
+    tools_error => 2, ngx_http_claude_chat_place_error => 2,
+    ngx_http_claude_schema_refuse => 1, json_refuse => 1,
+);
+
 # those print what another function was given
 
 my %forward = (ngx_vslprintf => 2);
@@ -344,6 +351,12 @@ sub rewrite {
                 $i = $end;
                 next;
             }
+            if (defined $said{$name}) {
+                my @list = split_arguments(\@in);
+                push @{ $s->{texts} }, { name => $name,
+                    formats => [literals($list[$said{$name}] // [])],
+                    line => $t->[$i]{line} };
+            }
             if ($nul{$name}) {
                 $s->found($t->[$i]{file}, $t->[$i]{line},
                           "$name() takes bytes for a C string");
@@ -482,8 +495,7 @@ sub call {
     my @rest = @args[$n + 1 .. $#args];
     $s->{formats}++;
     push @{ $s->{texts} }, { name => $at->{text}, formats => \@formats,
-                             arguments => [map { words(@$_) } @args],
-                             file => $at->{file}, line => $at->{line} };
+                             line => $at->{line} };
 
     for my $format (@formats) {
         my ($wants, $error) = wants($format);
