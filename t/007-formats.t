@@ -100,6 +100,7 @@ END
     n = ngx_strlen(c);
     n = ngx_strlen(ngx_http_claude_cstr(p));
     n = ngx_strcmp(v.data, "none");              /* bad: "v.data" is bytes */
+    n = ngx_strncmp(c, "a", ngx_strlen(p));      /* bad: "p" is bytes */
     n = ngx_strcasecmp(p, p);                    /* bad: takes bytes for */
     n = (ngx_uint_t) getenv((char *) p);         /* bad: "p" is bytes */
     n = (ngx_uint_t) ((char *) ctx + 1);

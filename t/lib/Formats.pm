@@ -345,9 +345,7 @@ sub rewrite {
             my @in = @$t[$k + 1 .. $end - 1];
 
             if ($counted{$name}) {
-                $s->counted($t->[$i], \@in);
-                $out .= words($t->[$i]) . '(' . join('', map {
-                    $_->{text} } @in) . ')';
+                $out .= $name . $s->counted($t->[$i], \@in);
                 $i = $end;
                 next;
             }
@@ -401,12 +399,24 @@ sub rewrite {
 }
 
 
-# Bytes of an ngx_str_t whose length its function never looks at.
+# Bytes of an ngx_str_t whose length its function never looks at. A cast is
+# no harm here; what stands inside an argument may be.
 
 sub counted {
     my ($s, $at, $in) = @_;
+    my @out;
 
     for (split_arguments($in)) {
+        my @t = @$_;
+        my $verbatim = '';
+        while (@t) {
+            my $end = $t[0]{type} eq 'ws' ? 0
+                      : $t[0]{text} eq '(' ? cast(\@t, 0) : undef;
+            last if !defined $end;
+            $verbatim .= join '', map { $_->{text} } splice @t, 0, $end + 1;
+        }
+        push @out, $verbatim . $s->rewrite(\@t);
+
         my $what = words(@$_);
         $what =~ s/^(?:\((?:const )?(?:u_)?char \*\) ?)+//;
         my ($base) = $what =~ /^(.*?)(?:\.|->)data$/ or next;
@@ -414,6 +424,8 @@ sub counted {
                   . 'nothing here looks at its length')
             if $s->{text} !~ /\Q$base\E ?(?:\.|->) ?len\b/;
     }
+
+    return '(' . join(',', @out) . ')';
 }
 
 
