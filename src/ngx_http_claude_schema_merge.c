@@ -175,6 +175,13 @@ schema_merge_member(schema_place_t *place, ngx_http_claude_json_t *all,
                              "one schema");
     }
 
+    /* a list's children have no names, that an object's members need */
+
+    if (member->first && node->type != member->type) {
+        return schema_refuse(place, "has an 'allOf' whose parts do not make "
+                             "one schema");
+    }
+
     for (child = member->first; child; child = child->next) {
 
         if (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT

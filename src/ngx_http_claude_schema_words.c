@@ -226,8 +226,13 @@ schema_refuse(schema_place_t *place, const char *reason)
     place->schema->reason.len = ngx_sprintf(p + len, "' %s", reason) - start;
 
     for (p += len, up = place; up != top; up = up->up) {
-        p -= up->name.len;
-        ngx_memcpy(p, up->name.data, up->name.len);
+
+        /* an empty one may have no address */
+
+        if (up->name.len) {
+            p -= up->name.len;
+            ngx_memcpy(p, up->name.data, up->name.len);
+        }
 
         if (up->up) {
             *--p = '/';
