@@ -306,7 +306,8 @@ json_process(u_char *p, ngx_http_claude_zone_process_t *process)
                        ngx_http_claude_rung_name(process->rung),
                        process->turns, json_seconds(process->created),
                        json_seconds(process->changed),
-                       ngx_http_claude_proc_memory(process->pid));
+                       ngx_http_claude_proc_memory(process->pid,
+                                                   process->start));
 }
 
 
