@@ -156,6 +156,8 @@ struct ngx_http_claude_process_s {
                                                              soon as it is */
     unsigned                                  resulted:1; /* the CLI is done */
     unsigned                                  doubtful:1; /* end it */
+    unsigned                                  loginless:1; /* the login fails,
+                                                              not the question */
     unsigned                                  tool:1;   /* was called that
                                                            is not the
                                                            client's */
@@ -181,7 +183,8 @@ struct ngx_http_claude_process_s {
     ngx_connection_t                         *in;
     ngx_connection_t                         *out;
     ngx_connection_t                         *err;
-    ngx_connection_t                         *pidfd;    /* if adopted */
+    ngx_connection_t                         *watch;    /* if adopted: of the
+                                                           lifeline */
     ngx_fd_t                                  lifeline;
     ngx_http_claude_cli_reader_t             *reader;
     size_t                                    max_line;

@@ -17,6 +17,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_http_claude_rights.h"
 #include "ngx_http_claude_spawner.h"
 #include "ngx_http_claude_spawner_wire.h"
 
@@ -87,7 +88,6 @@ static void ngx_http_claude_spawner_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds);
 static void ngx_http_claude_spawner_lost(void);
 static void ngx_http_claude_spawner_close(void);
-static void ngx_http_claude_spawner_close_fds(ngx_fd_t *fds);
 
 
 static const char  *ngx_http_claude_spawner_stages[] = {
@@ -223,6 +223,15 @@ ngx_http_claude_spawner_record(ngx_fd_t lifeline,
 
     return (write(lifeline, record, sizeof(ngx_http_claude_record_t))
             == sizeof(ngx_http_claude_record_t)) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_claude_spawner_end(ngx_fd_t lifeline)
+{
+    /* anything that is no record */
+
+    return (write(lifeline, "", 1) == 1) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -856,22 +865,15 @@ static ngx_int_t
 ngx_http_claude_spawner_recv(ngx_connection_t *c,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds)
 {
-    size_t           size;
-    ssize_t          n;
-    ngx_uint_t       i;
-    struct iovec     iov;
-    struct msghdr    msg;
-    struct cmsghdr  *cmsg;
+    ssize_t        n;
+    struct iovec   iov;
+    struct msghdr  msg;
 
     union {
         struct cmsghdr  cm;
         char            space[CMSG_SPACE(sizeof(ngx_fd_t)
                                          * NGX_HTTP_CLAUDE_SPAWNER_FDS)];
     } control;
-
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        fds[i] = -1;
-    }
 
     iov.iov_base = reply;
     iov.iov_len = sizeof(ngx_http_claude_spawner_reply_t);
@@ -891,20 +893,18 @@ ngx_http_claude_spawner_recv(ngx_connection_t *c,
         return NGX_AGAIN;
     }
 
-    if (n != sizeof(ngx_http_claude_spawner_reply_t)) {
+    if (n == -1) {
         return NGX_DONE;
     }
 
-    cmsg = CMSG_FIRSTHDR(&msg);
+    /* all of them or none: a CLI without one of them is of no use */
 
-    if (cmsg
-        && cmsg->cmsg_level == SOL_SOCKET
-        && cmsg->cmsg_type == SCM_RIGHTS)
-    {
-        size = cmsg->cmsg_len - CMSG_LEN(0);
-        ngx_memcpy(fds, CMSG_DATA(cmsg),
-                   ngx_min(size, sizeof(ngx_fd_t)
-                                 * NGX_HTTP_CLAUDE_SPAWNER_FDS));
+    (void) ngx_http_claude_rights_take(&msg, fds, NGX_HTTP_CLAUDE_SPAWNER_FDS,
+                                       NULL);
+
+    if (n != sizeof(ngx_http_claude_spawner_reply_t)) {
+        ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
+        return NGX_DONE;
     }
 
     return NGX_OK;
@@ -924,15 +924,18 @@ ngx_http_claude_spawner_reply(ngx_http_claude_spawner_reply_t *reply,
 
         /* forgotten: this ends a CLI that has just started */
 
-        ngx_http_claude_spawner_close_fds(fds);
+        ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
         return;
     }
 
-    switch (reply->type) {
-
-    case NGX_HTTP_CLAUDE_SPAWNER_STARTED:
+    if (reply->type == NGX_HTTP_CLAUDE_SPAWNER_STARTED) {
         ngx_http_claude_spawner_started(spawn, reply, fds);
-        break;
+        return;
+    }
+
+    ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
+
+    switch (reply->type) {
 
     case NGX_HTTP_CLAUDE_SPAWNER_EXITED:
         ngx_http_claude_spawner_done(spawn);
@@ -952,19 +955,15 @@ static void
 ngx_http_claude_spawner_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds)
 {
-    ngx_uint_t                 i;
     ngx_http_claude_spawned_t  child;
 
     /* the kernel drops descriptors beyond the worker's RLIMIT_NOFILE */
 
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        if (fds[i] == -1) {
-            ngx_http_claude_spawner_close_fds(fds);
-            ngx_http_claude_spawner_failed(spawn, NGX_EMFILE,
-                ngx_http_claude_spawner_stages
-                    [NGX_HTTP_CLAUDE_SPAWNER_DESCRIPTORS]);
-            return;
-        }
+    if (fds[0] == -1) {
+        ngx_http_claude_spawner_failed(spawn, NGX_EMFILE,
+            ngx_http_claude_spawner_stages
+                [NGX_HTTP_CLAUDE_SPAWNER_DESCRIPTORS]);
+        return;
     }
 
     child.pid = reply->pid;
@@ -1049,17 +1048,4 @@ ngx_http_claude_spawner_close(void)
     }
 
     ngx_close_connection(c);
-}
-
-
-static void
-ngx_http_claude_spawner_close_fds(ngx_fd_t *fds)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        if (fds[i] != -1) {
-            (void) close(fds[i]);
-        }
-    }
 }
