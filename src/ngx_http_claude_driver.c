@@ -13,6 +13,9 @@
 #define DRIVER_START       30000
 #define DRIVER_SETTLE      2000
 
+/* after which one that is to end counts as gone: SIGKILL was 1500 */
+#define DRIVER_END         10000
+
 
 static void driver_free(ngx_http_claude_process_t *process);
 static void driver_count(ngx_http_claude_process_t *process);
@@ -27,6 +30,7 @@ static void driver_line(ngx_http_claude_process_t *process,
 static void driver_quiet(ngx_http_claude_process_t *process);
 static void driver_broken(ngx_http_claude_process_t *process);
 static void driver_gone(ngx_http_claude_process_t *process);
+static void driver_let_go(ngx_http_claude_process_t *process);
 static void driver_timeout(ngx_event_t *ev);
 
 
@@ -354,6 +358,9 @@ ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
     ngx_http_claude_zone_process_set(driver_zone, process->row,
                                      NGX_HTTP_CLAUDE_PROCESS_ENDING, 0, 0);
     ngx_http_claude_process_end(process);
+
+    process->timer.cancelable = 1;
+    ngx_add_timer(&process->timer, DRIVER_END);
 }
 
 
@@ -638,10 +645,33 @@ driver_gone(ngx_http_claude_process_t *process)
 }
 
 
+/*
+ * It cannot be killed, as it hangs in the kernel or is another user's by now.
+ * What is left of it is its keeper's, for as long as it takes; its row and the
+ * place of its session are not.
+ */
+
+static void
+driver_let_go(ngx_http_claude_process_t *process)
+{
+    ngx_log_error(NGX_LOG_ERR, process->log, 0,
+                  "claude: process %P does not end, also not by SIGKILL; it "
+                  "counts no more", process->pid);
+
+    ngx_http_claude_process_gone(process);
+    driver_gone(process);
+}
+
+
 static void
 driver_timeout(ngx_event_t *ev)
 {
     ngx_http_claude_process_t  *process = ev->data;
+
+    if (process->ending) {
+        driver_let_go(process);
+        return;
+    }
 
     if (process->phase == DRIVER_IDLE || process->phase == DRIVER_WAITING) {
 
