@@ -158,6 +158,12 @@ ngx_http_claude_fail_e ngx_http_claude_cli_model_error(ngx_str_t *error,
     ngx_str_t *code);
 ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
 
+/*
+ * Whether a failure (the line of a result, or of a refused set_model) is one
+ * of the login itself, so that any other question would fail as well.
+ */
+ngx_uint_t ngx_http_claude_cli_no_login(ngx_http_claude_cli_line_t *line);
+
 
 /*
  * Lines that the CLI takes, put into the queue of the process.  They refer to

@@ -33,6 +33,8 @@ static void driver_usage(ngx_http_claude_turn_t *turn,
     ngx_http_claude_cli_line_t *line);
 static void driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
+static void driver_remember(ngx_http_claude_profile_t *profile,
+    ngx_http_claude_fail_e fail);
 static ngx_str_t driver_words(ngx_http_claude_turn_t *turn, ngx_str_t *text);
 static void driver_fail_reason(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
@@ -168,6 +170,7 @@ driver_event(ngx_http_claude_process_t *process,
 
         driver_usage(turn, line);
         turn->is_started = 1;
+        process->profile->failed = NGX_HTTP_CLAUDE_FAIL_INTERNAL;
         process->account = ngx_http_claude_zone_account(driver_zone,
                                                         &turn->tenant_name,
                                                         &turn->model);
@@ -603,6 +606,8 @@ driver_result(ngx_http_claude_process_t *process,
         }
 
         process->resulted = 1;
+        process->loginless = ngx_http_claude_cli_no_login(line);
+
         driver_fail(process, fail,
                     &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT], NULL);
         return;
@@ -758,6 +763,17 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
 }
 
 
+/* of the profile, which is what has a login; that of another may be well */
+
+static void
+driver_remember(ngx_http_claude_profile_t *profile,
+    ngx_http_claude_fail_e fail)
+{
+    profile->failed = fail;
+    profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
+}
+
+
 static void
 driver_fail_reason(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail)
@@ -787,9 +803,16 @@ driver_fail_reason(ngx_http_claude_process_t *process,
         return;
 
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+        if (process->loginless) {
+            driver_remember(profile, turn->fail);
+            return;
+        }
+
+        turn->words = driver_words(turn, reason);
+        return;
+
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
-        profile->failed = turn->fail;
-        profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
+        driver_remember(profile, turn->fail);
         return;
 
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:

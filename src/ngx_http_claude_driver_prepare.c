@@ -515,5 +515,7 @@ driver_refused(ngx_http_claude_process_t *process, ngx_uint_t kind,
     fail = ngx_http_claude_cli_model_error(
                error, &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE]);
 
+    process->loginless = ngx_http_claude_cli_no_login(line);
+
     driver_fail(process, fail, error, NULL);
 }
