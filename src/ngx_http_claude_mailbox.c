@@ -47,7 +47,8 @@ static ngx_uint_t mailbox_wake_list(ngx_http_claude_zone_wake_t *wake,
     ngx_http_claude_zone_worker_t *dead);
 static void mailbox_wake_all(ngx_http_claude_zone_t *zone);
 static ngx_int_t mailbox_wake_worker(ngx_http_claude_zone_worker_t *worker);
-static ngx_uint_t mailbox_dead(ngx_http_claude_zone_worker_t *worker);
+static ngx_uint_t mailbox_dead(ngx_http_claude_zone_worker_t *worker,
+    ngx_socket_t s);
 static ngx_int_t mailbox_send(ngx_http_claude_zone_worker_t *worker,
     mailbox_kind_e kind, ngx_int_t row, ngx_fd_t fd);
 static void mailbox_address(ngx_http_claude_zone_worker_t *worker,
@@ -336,15 +337,18 @@ ngx_uint_t
 ngx_http_claude_mailbox_sweep(ngx_http_claude_zone_t *zone)
 {
     ngx_uint_t                     at, n;
+    ngx_socket_t                   s;
     ngx_http_claude_zone_wake_t    wake;
     ngx_http_claude_zone_worker_t  worker;
 
     at = 0;
     n = 0;
 
+    s = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+
     while (ngx_http_claude_zone_worker(zone, &at, &worker) == NGX_OK) {
 
-        if (worker.pid == ngx_pid || !mailbox_dead(&worker)) {
+        if (worker.pid == ngx_pid || !mailbox_dead(&worker, s)) {
             continue;
         }
 
@@ -353,6 +357,10 @@ ngx_http_claude_mailbox_sweep(ngx_http_claude_zone_t *zone)
 
         ngx_http_claude_zone_worker_free(zone, &worker, &wake);
         ngx_http_claude_mailbox_wake(zone, &wake);
+    }
+
+    if (s != (ngx_socket_t) -1) {
+        (void) ngx_close_socket(s);
     }
 
     if (n) {
@@ -365,31 +373,23 @@ ngx_http_claude_mailbox_sweep(ngx_http_claude_zone_t *zone)
 
 /*
  * By the mailbox first, which needs no /proc and which no other process can
- * have by chance, as it can the pid.
+ * have by chance, as it can the pid.  s: to connect, which sends nothing; or
+ * -1, if there is none to be had.
  */
 
 static ngx_uint_t
-mailbox_dead(ngx_http_claude_zone_worker_t *worker)
+mailbox_dead(ngx_http_claude_zone_worker_t *worker, ngx_socket_t s)
 {
-    int                 rc;
-    ngx_err_t           err;
     socklen_t           len;
-    ngx_socket_t        s;
     struct sockaddr_un  sa;
 
-    s = socket(AF_UNIX, SOCK_DGRAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+    mailbox_address(worker, &sa, &len);
 
-    if (s != (ngx_socket_t) -1) {
-        mailbox_address(worker, &sa, &len);
-
-        rc = connect(s, (struct sockaddr *) &sa, len);
-        err = ngx_socket_errno;
-
-        (void) ngx_close_socket(s);
-
-        if (rc == -1 && err == NGX_ECONNREFUSED) {
-            return 1;
-        }
+    if (s != (ngx_socket_t) -1
+        && connect(s, (struct sockaddr *) &sa, len) == -1
+        && ngx_socket_errno == NGX_ECONNREFUSED)
+    {
+        return 1;
     }
 
     return ngx_http_claude_proc_gone(worker->pid, worker->start);

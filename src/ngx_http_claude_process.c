@@ -120,7 +120,8 @@ ngx_http_claude_process_adopt(ngx_http_claude_profile_t *profile,
 
     process->lifeline = fds[3];
 
-    if (process_open(process, fds) == NGX_OK && process_watch(process) == NGX_OK)
+    if (process_open(process, fds) == NGX_OK
+        && process_watch(process) == NGX_OK)
     {
         return process;
     }
@@ -558,9 +559,9 @@ process_cut_lifeline(ngx_http_claude_process_t *process)
     if (process->watch == NULL) {
         (void) close(process->lifeline);
 
-    } else if (ngx_http_claude_spawner_end(process->lifeline) != NGX_OK) {
+    } else if (ngx_http_claude_spawner_end(process->lifeline) == NGX_AGAIN) {
 
-        /* full of records that a stopped keeper does not read, or broken */
+        /* full of records that a stopped keeper does not read */
 
         process_close_pipe(&process->watch);
     }
@@ -772,6 +773,14 @@ process_read(ngx_http_claude_process_t *process)
 
         process_close_pipe(&process->out);
         process_cut_lifeline(process);
+
+        if (process->adopted && process->watch == NULL && !process->exited) {
+
+            /* nobody will tell */
+
+            process_reason(process, "it closed its stdout");
+            process_broken(process);
+        }
 
         return NGX_DONE;
     }

@@ -231,7 +231,11 @@ ngx_http_claude_spawner_end(ngx_fd_t lifeline)
 {
     /* anything that is no record */
 
-    return (write(lifeline, "", 1) == 1) ? NGX_OK : NGX_ERROR;
+    if (write(lifeline, "", 1) == 1) {
+        return NGX_OK;
+    }
+
+    return (ngx_errno == NGX_EAGAIN) ? NGX_AGAIN : NGX_DECLINED;
 }
 
 

@@ -135,7 +135,8 @@ ngx_int_t ngx_http_claude_spawner_record(ngx_fd_t lifeline,
 
 /*
  * Does what closing every copy of the lifeline does, without closing it, for
- * a caller that waits for it to break.  NGX_ERROR: the pipe is full or broken.
+ * a caller that waits for it to break.  NGX_AGAIN: the pipe is full, so that
+ * only closing it will do; NGX_DECLINED: it is broken.
  */
 ngx_int_t ngx_http_claude_spawner_end(ngx_fd_t lifeline);
 
