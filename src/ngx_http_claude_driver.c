@@ -654,9 +654,11 @@ driver_gone(ngx_http_claude_process_t *process)
 static void
 driver_let_go(ngx_http_claude_process_t *process)
 {
-    ngx_log_error(NGX_LOG_ERR, process->log, 0,
-                  "claude: process %P does not end, also not by SIGKILL; it "
-                  "counts no more", process->pid);
+    if (process->running) {
+        ngx_log_error(NGX_LOG_ERR, process->log, 0,
+                      "claude: process %P does not end, also not by SIGKILL; "
+                      "it counts no more", process->pid);
+    }
 
     ngx_http_claude_process_gone(process);
     driver_gone(process);

@@ -156,8 +156,8 @@ struct ngx_http_claude_process_s {
                                                              soon as it is */
     unsigned                                  resulted:1; /* the CLI is done */
     unsigned                                  doubtful:1; /* end it */
-    unsigned                                  loginless:1; /* the login fails,
-                                                              not the question */
+    unsigned                                  loginless:1; /* its login is
+                                                              what failed */
     unsigned                                  tool:1;   /* was called that
                                                            is not the
                                                            client's */
