@@ -112,7 +112,7 @@ describe('messages of other sessions', () => {
     const its = new Map();
 
     before(async () => {
-        run = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'run-'));
+        run = mkdtempSync(join(tmpdir(), 'run-'));
         server = await startEngine({
             env: { XDG_RUNTIME_DIR: run },
             http: DEFAULTS,
@@ -170,7 +170,7 @@ describe('messages of other sessions, the socket opened by the operator', () => 
     const LISTED = `location /listed/ { claude_openai; claude_tools ListAgents SendMessage; ${ALLOWED} }`;
 
     before(async () => {
-        run = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'run-'));
+        run = mkdtempSync(join(tmpdir(), 'run-'));
         server = await startEngine({
             env: { XDG_RUNTIME_DIR: run, CLAUDE_CODE_HARBOR_KITE: '1' },
             http: DEFAULTS,
