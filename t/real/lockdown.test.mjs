@@ -389,8 +389,11 @@ describe('what lies about on the server', () => {
         assert.deepEqual(filesWith(join(server.dir, 'home'), word), []);
         assert.deepEqual(filesWith(join(server.dir, 'work'), word), []);
         await turn(server, [user(word)], { headers: { 'x-session-id': randomUUID() } });
-        const [transcript, ...more] = filesWith(join(server.dir, 'home'), word);
-        assert.match(transcript, /^\.claude\/projects\/.*\.jsonl$/);
+        const [file, ...more] = await waitFor('its transcript', () => {
+            const found = filesWith(join(server.dir, 'home'), word);
+            return found.length > 0 && found;
+        });
+        assert.match(file, /^\.claude\/projects\/.*\.jsonl$/);
         assert.deepEqual(more, []);
     });
 });
