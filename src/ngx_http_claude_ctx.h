@@ -41,6 +41,8 @@ typedef struct {
     void                         *dialect;      /* its own state */
     void                         *stream;       /* of server-sent events */
     unsigned                      keepalive:1;  /* before the error */
+    unsigned                      answered:1;   /* by a handler of ours,
+                                                   whatever the status */
     unsigned                      replaced:1;   /* body of the response */
 } ngx_http_claude_ctx_t;
 
@@ -52,7 +54,10 @@ typedef struct {
  */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx(ngx_http_request_t *r);
 
-/* the same, made and given an id if there is none; NULL: no memory */
+/*
+ * The same, made and given an id if there is none, and without the answer of
+ * another location if the request was there before; NULL: no memory.
+ */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx_make(ngx_http_request_t *r);
 
 
