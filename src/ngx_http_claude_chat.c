@@ -29,6 +29,7 @@ static ngx_int_t chat_id(ngx_http_claude_chat_t *chat);
 static ngx_int_t chat_start(ngx_http_claude_chat_t *chat);
 static void chat_abort(ngx_http_claude_chat_t *chat);
 static void chat_cleanup(void *data);
+static ngx_uint_t chat_left(ngx_http_claude_chat_t *chat);
 static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
 static void chat_started(ngx_http_claude_turn_t *turn);
@@ -78,12 +79,29 @@ ngx_http_claude_completions_handler(ngx_http_request_t *r)
 static ngx_int_t
 chat_read(ngx_http_request_t *r, ngx_http_claude_body_pt handler)
 {
+    ngx_http_claude_ctx_t  *ctx;
+
     if (r->method != NGX_HTTP_POST) {
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    return ngx_http_claude_body_read(
-               ngx_http_get_module_ctx(r, ngx_http_claude_module), handler);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (r->request_body && r->request_body_no_buffering) {
+
+        /* the location before has sent it on as it came */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "claude: the request body was not kept, see "
+                      "proxy_request_buffering, request %V", &ctx->id);
+
+        return ngx_http_claude_error(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                     "internal_error", NULL,
+                                     "The server has not kept the request "
+                                     "body.");
+    }
+
+    return ngx_http_claude_body_read(ctx, handler);
 }
 
 
@@ -111,6 +129,10 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
     ngx_http_claude_chat_t  *chat;
 
     r = ctx->request;
+
+    if (ngx_http_get_module_ctx(r, ngx_http_claude_module) != ctx) {
+        return;
+    }
 
     if (body == NULL) {
         ngx_http_finalize_request(r, ctx->error.status);
@@ -285,6 +307,28 @@ chat_cleanup(void *data)
 }
 
 
+/*
+ * Whether the request is in another location now: its client has left, and a
+ * post_action runs.  What is left of the turn is of no use then.
+ */
+
+static ngx_uint_t
+chat_left(ngx_http_claude_chat_t *chat)
+{
+    if (ngx_http_get_module_ctx(chat->ctx->request, ngx_http_claude_module)
+        == chat->ctx
+        && chat->ctx->dialect == chat)
+    {
+        return 0;
+    }
+
+    chat_abort(chat);
+    ngx_http_claude_stream_cancel(&chat->stream);
+
+    return 1;
+}
+
+
 /* the last thing to do with a request: chat may be gone when it returns */
 
 static void
@@ -389,10 +433,17 @@ chat_finished(ngx_http_claude_turn_t *turn)
 static void
 chat_flush(ngx_http_claude_turn_t *turn)
 {
+    ngx_connection_t              *c;
     ngx_http_claude_chat_t        *chat;
     ngx_http_claude_chat_choice_t *choice = turn->data;
 
     chat = choice->chat;
+
+    if (chat_left(chat)) {
+        return;
+    }
+
+    c = chat->ctx->request->connection;
 
     if (chat->stream.failed
         || ngx_http_claude_stream_flush(&chat->stream) == NGX_ERROR)
@@ -403,7 +454,12 @@ chat_flush(ngx_http_claude_turn_t *turn)
 
         chat_finalize(chat, chat->stream.opened
                             ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
     }
+
+    /* filters may have made subrequests of what was sent */
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -415,6 +471,10 @@ chat_settled(ngx_http_claude_turn_t *turn)
     ngx_http_claude_chat_choice_t *choice = turn->data;
 
     chat = choice->chat;
+
+    if (chat_left(chat)) {
+        return;
+    }
 
     if (chat->stream.failed) {
         chat_abort(chat);
@@ -443,6 +503,10 @@ chat_failed(ngx_http_claude_turn_t *turn)
     ngx_http_claude_chat_choice_t *choice = turn->data;
 
     chat = choice->chat;
+
+    if (chat_left(chat)) {
+        return;
+    }
 
     chat_abort(chat);
 
