@@ -784,6 +784,45 @@ choices.0.message.content = "echo: hi"
 
 
 
+=== TEST 85: second: without keys it is still the client's who has one
+--- server
+        location /v1/ { claude_openai; error_page 401 502 = @second;
+            claude_env HOME=$CLAUDE_DIR/home 'FAKE_CLAUDE={"start":{"exit":7}}'; }
+        location @second { claude_openai; claude_auth off;
+                           add_header X-Key "[$claude_key_name]"; }
+--- ask: hi
+--- response_headers
+X-Key: [tester]
+--- json
+choices.0.message.content = "echo: hi"
+
+
+
+=== TEST 86: second: and everyone's who has none
+--- server
+        location /v1/ { claude_openai; error_page 401 502 = @second;
+            claude_env HOME=$CLAUDE_DIR/home 'FAKE_CLAUDE={"start":{"exit":7}}'; }
+        location @second { claude_openai; claude_auth off;
+                           add_header X-Key "[$claude_key_name]"; }
+--- ask: hi
+--- key: none
+--- response_headers
+X-Key: []
+--- json
+choices.0.message.content = "echo: hi"
+
+
+
+=== TEST 87: limit_except: in a named location
+--- server
+        location /v1/ { try_files /none @claude; }
+        location @claude { claude_openai; limit_except GET { allow all; } }
+--- ask: hi
+--- json
+choices.0.message.content = "echo: hi"
+
+
+
 === TEST 46: error_page: a page of one's own
 --- server
         root html;

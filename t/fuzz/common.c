@@ -426,6 +426,7 @@ fuzz_request(ngx_pool_t *pool)
     r->main = r;
     r->count = 1;
     r->connection = &fake->connection;
+    fake->connection.data = r;
     r->loc_conf = fake->loc_confs;
     r->main_conf = fake->main_confs;
     r->ctx = fake->ctxs;
@@ -437,6 +438,8 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->ctx.request = r;
     ngx_str_set(&fake->ctx.id, "req_0123456789abcdef0123456789abcdef");
+
+    fake->ctx.dialect = &fake->chat;
 
     fake->chat.ctx = &fake->ctx;
     fake->chat.n = 1;
