@@ -214,7 +214,7 @@ ${temp}
         ${options.server ?? ''}
         location /v1/ { claude_openai; }
         location = /health { claude_health; }
-        location = /claude-status { claude_status; }
+        location = /claude-status { claude_status; ${options.status ?? ''} }
     }
 }
 `);
