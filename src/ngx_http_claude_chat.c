@@ -28,6 +28,7 @@ static ngx_int_t chat_init(ngx_http_claude_chat_t *chat);
 static ngx_int_t chat_id(ngx_http_claude_chat_t *chat);
 static ngx_int_t chat_start(ngx_http_claude_chat_t *chat);
 static void chat_abort(ngx_http_claude_chat_t *chat);
+static void chat_terminate(void *data);
 static void chat_cleanup(void *data);
 static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
@@ -42,6 +43,7 @@ static void chat_finished(ngx_http_claude_turn_t *turn);
 static void chat_flush(ngx_http_claude_turn_t *turn);
 static void chat_settled(ngx_http_claude_turn_t *turn);
 static void chat_failed(ngx_http_claude_turn_t *turn);
+static void chat_paid(ngx_http_claude_turn_t *turn);
 
 static ngx_int_t chat_open(ngx_http_claude_stream_t *stream);
 static void chat_blocked(ngx_http_claude_stream_t *stream);
@@ -57,7 +59,8 @@ static const ngx_http_claude_turn_handlers_t  chat_handlers = {
     chat_finished,
     chat_flush,
     chat_settled,
-    chat_failed
+    chat_failed,
+    chat_paid
 };
 
 
@@ -107,6 +110,7 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
 {
     ngx_int_t                rc;
     ngx_http_request_t      *r;
+    ngx_http_cleanup_t      *end;
     ngx_pool_cleanup_t      *cln;
     ngx_http_claude_chat_t  *chat;
 
@@ -118,15 +122,17 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
     }
 
     chat = ngx_pcalloc(r->pool, sizeof(ngx_http_claude_chat_t));
+    end = ngx_http_cleanup_add(r, 0);
     cln = ngx_pool_cleanup_add(r->pool, 0);
 
-    if (chat == NULL || cln == NULL) {
+    if (chat == NULL || end == NULL || cln == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
     chat->ctx = ctx;
     chat->completions = completions;
+    chat->earlier = ctx->dialect;
     ctx->dialect = chat;
 
     if (chat_init(chat) != NGX_OK) {
@@ -134,6 +140,8 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
         return;
     }
 
+    end->handler = chat_terminate;
+    end->data = chat;
     cln->handler = chat_cleanup;
     cln->data = chat;
 
@@ -242,7 +250,11 @@ chat_start(ngx_http_claude_chat_t *chat)
 
     choice = chat->choices;
 
-    chat->ctx->turn = (chat->nchoices == 1) ? &choice[0].turn : &chat->turn;
+    chat->ctx->turn = &chat->turn;
+    chat->ctx->total = ngx_http_claude_chat_total;
+    chat->ctx->ends = ngx_http_claude_chat_ends;
+
+    ngx_http_claude_chat_hold(chat);
 
     for (i = 0; i < chat->nchoices; i++) {
         turn = &choice[i].turn;
@@ -250,6 +262,7 @@ chat_start(ngx_http_claude_chat_t *chat)
         if (ngx_http_claude_turn_start(turn) != NGX_OK) {
             chat_abort(chat);
             ngx_http_claude_stream_cancel(&chat->stream);
+            ngx_http_claude_chat_release(chat);
 
             return ngx_http_claude_error_turn(chat->ctx, turn);
         }
@@ -270,18 +283,34 @@ chat_abort(ngx_http_claude_chat_t *chat)
 }
 
 
-/* the client left, or the response is complete */
+/* the client left, or the response is complete; the log phase comes next */
 
 static void
-chat_cleanup(void *data)
+chat_terminate(void *data)
 {
     ngx_http_claude_chat_t  *chat = data;
 
     chat_abort(chat);
+    ngx_http_claude_stream_cancel(&chat->stream);
+    ngx_http_claude_chat_block(chat);
+}
 
-    /* for the log */
 
-    ngx_http_claude_chat_choices_sum(chat);
+/* the memory goes, so nothing may refer to the turns */
+
+static void
+chat_cleanup(void *data)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_chat_t  *chat = data;
+
+    chat->waiting = 0;
+
+    chat_abort(chat);
+
+    for (i = 0; i < chat->nchoices; i++) {
+        ngx_http_claude_turn_forgo(&chat->choices[i].turn);
+    }
 }
 
 
@@ -299,6 +328,8 @@ chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc)
     if (!chat->stream.opened) {
         ngx_http_claude_stream_cancel(&chat->stream);
     }
+
+    ngx_http_claude_chat_release(chat);
 
     ngx_http_set_log_request(c->log, r);
     ngx_http_finalize_request(r, rc);
@@ -456,6 +487,15 @@ chat_failed(ngx_http_claude_turn_t *turn)
     ngx_http_claude_chat_chunks_error(chat);
 
     chat_finalize(chat, ngx_http_claude_stream_close(&chat->stream));
+}
+
+
+static void
+chat_paid(ngx_http_claude_turn_t *turn)
+{
+    ngx_http_claude_chat_choice_t *choice = turn->data;
+
+    ngx_http_claude_chat_paid(choice->chat);
 }
 
 

@@ -61,6 +61,17 @@ ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
 }
 
 
+/* without a look at all transcripts on disk, and not in the way of turns */
+
+ngx_int_t
+ngx_http_claude_cli_get_usage(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    return cli_ask(process, id, "{\"subtype\":\"get_usage\","
+                   "\"skip_behaviors\":true,\"detached\":true}}\n");
+}
+
+
 /* request: a literal, the rest of the line */
 
 static ngx_int_t

@@ -34,7 +34,10 @@ typedef struct {
     ngx_str_t                     session;      /* X-Session-Id */
     ngx_str_t                     model;        /* the CLI's */
     ngx_http_claude_key_t        *key;          /* NULL: everyone */
-    ngx_http_claude_turn_t       *turn;
+    ngx_http_claude_turn_t       *turn;         /* for the log, when total()
+                                                   has made it */
+    void                        (*total)(void *dialect);
+    ngx_int_t                   (*ends)(void *dialect, ngx_str_t *ends);
     ngx_http_claude_error_t       error;
     ngx_str_t                     json;         /* of the error */
     void                         *body;         /* while it is read */

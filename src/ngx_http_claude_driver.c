@@ -111,6 +111,7 @@ ngx_http_claude_driver_give(ngx_http_claude_process_t *process)
         ngx_del_timer(&process->timer);
     }
 
+    driver_paid(process);
     driver_hooks->left(process);
 
     ngx_http_claude_process_gone(process);
@@ -217,14 +218,13 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->calling = 0;
     process->texted = 0;
     process->parted = 0;
-    process->spent = process->cost;
-    ngx_memzero(&process->earlier, sizeof(ngx_http_claude_usage_t));
     process->cut = 0;
     process->restating = 0;
     driver_said_drop(process);
     process->err_total = 0;
     process->err_cut = 0;
-    process->account = NULL;
+
+    driver_payer(process, turn);
 
     ngx_http_claude_process_idle(process, 0);
 
@@ -331,6 +331,8 @@ ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
         driver_interrupt(process);
     }
 
+    driver_unasked(process);
+
     /* before that, what it was sent is what it holds once it has answered */
 
     ngx_http_claude_process_resume(process);
@@ -344,6 +346,8 @@ ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
     if (process->turn) {
         driver_leave(process, driver_detach(process));
     }
+
+    driver_paid(process);
 
     if (process->timer.timer_set) {
         ngx_del_timer(&process->timer);
@@ -412,8 +416,6 @@ driver_started(ngx_http_claude_process_t *process,
         {
             process->doubtful = 1;
         }
-
-        process->spent = process->cost;
 
         if (process->turn) {
             driver_unfold(process, record != NULL);
@@ -515,6 +517,8 @@ driver_line(ngx_http_claude_process_t *process,
     {
         ngx_http_claude_driver_rearm(process);
     }
+
+    driver_bill(process, line);
 
     switch (line->kind) {
 
@@ -662,9 +666,13 @@ driver_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_log_error(NGX_LOG_WARN, process->log, 0,
-                  "claude: process %P does not %s, it is ended", process->pid,
-                  (process->phase == DRIVER_GREETING) ? "start" : "settle");
+    if (!process->doubtful) {
+        ngx_log_error(NGX_LOG_WARN, process->log, 0,
+                      "claude: process %P does not %s, it is ended",
+                      process->pid,
+                      (process->phase == DRIVER_GREETING) ? "start"
+                                                          : "settle");
+    }
 
     if (process->turn) {
         process->cut = 0;

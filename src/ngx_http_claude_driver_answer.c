@@ -29,8 +29,6 @@ static void driver_cut_short(ngx_http_claude_process_t *process,
 static void driver_token(ngx_http_claude_turn_t *turn);
 static void driver_no_memory(ngx_http_claude_process_t *process);
 static ngx_uint_t driver_keeps(ngx_http_claude_process_t *process);
-static void driver_usage(ngx_http_claude_turn_t *turn,
-    ngx_http_claude_cli_line_t *line);
 static void driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
 static ngx_str_t driver_words(ngx_http_claude_turn_t *turn, ngx_str_t *text);
@@ -132,7 +130,6 @@ driver_event(ngx_http_claude_process_t *process,
 
         if (turn->is_started && process->profile->agent) {
             driver_agent_next(process);
-            driver_usage(turn, line);
             return;
         }
 
@@ -166,11 +163,8 @@ driver_event(ngx_http_claude_process_t *process,
 
         driver_calls_drop(process);
 
-        driver_usage(turn, line);
+        turn->usage = process->call;
         turn->is_started = 1;
-        process->account = ngx_http_claude_zone_account(driver_zone,
-                                                        &turn->tenant_name,
-                                                        &turn->model);
         turn->handlers->started(turn);
         return;
 
@@ -202,7 +196,7 @@ driver_event(ngx_http_claude_process_t *process,
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
-            driver_usage(turn, line);
+            turn->usage = process->call;
 
             if (process->profile->agent) {
                 turn->stop = ngx_http_claude_cli_stop(
@@ -394,32 +388,6 @@ driver_cut_short(ngx_http_claude_process_t *process,
 }
 
 
-/* message_start has what went in, message_delta what came out, in the end */
-
-static void
-driver_usage(ngx_http_claude_turn_t *turn, ngx_http_claude_cli_line_t *line)
-{
-    double                   *number;
-    ngx_http_claude_usage_t  *usage;
-
-    number = line->number;
-    usage = &turn->usage;
-
-#define driver_take(field, slot)                                              \
-    if (number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] >= 0                           \
-        && number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] < 1e15)                     \
-    {                                                                         \
-        usage->field = (uint64_t) number[NGX_HTTP_CLAUDE_CLI_N_ ## slot];     \
-    }
-
-    driver_take(input, INPUT);
-    driver_take(cache_read, CACHE_READ);
-    driver_take(cache_creation, CACHE_CREATION);
-    driver_take(output, OUTPUT);
-    driver_take(thinking, THINKING);
-}
-
-
 /* the first stop reason decides the turn */
 
 static void
@@ -460,6 +428,10 @@ driver_stop(ngx_http_claude_process_t *process,
 
         if (driver_hold_answer(process, &link) != NGX_OK) {
             process->doubtful = 1;
+        }
+
+        if (process->calls.nelts) {
+            driver_bill_ask(process);
         }
 
     } else {
@@ -505,23 +477,9 @@ void
 driver_result(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
-    double                   cost, before;
-    ngx_http_claude_fail_e   fail;
+    ngx_http_claude_fail_e  fail;
 
-    before = process->cost;
-    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
-
-    /* less than before: a resumed CLI that was killed has forgotten some */
-
-    if (cost >= 0) {
-        process->cost = cost;
-
-        /* also what is spent when the asker has left */
-
-        if (process->account) {
-            ngx_http_claude_metrics_cost(process->account, cost - before);
-        }
-    }
+    driver_bill_result(process, line);
 
     switch (process->phase) {
 
@@ -598,20 +556,12 @@ driver_result(ngx_http_claude_process_t *process,
             fail = process->error;
         }
 
-        if (cost >= before) {
-            process->turn->cost = cost - before;
-        }
-
         process->resulted = 1;
         driver_fail(process, fail,
                     &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT], NULL);
         return;
 
     case DRIVER_SETTLING:
-
-        if (process->turn && cost >= before) {
-            process->turn->cost = cost - before;
-        }
 
         if (process->calls.nelts && !process->cut) {
 
@@ -715,11 +665,25 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
             break;
         }
 
+        ngx_http_claude_driver_end(process);
+        break;
+
+    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
+
+        if (process->phase == DRIVER_ASKED && process->begun) {
+
+            /* it may be upstream that is silent: what was spent is told */
+
+            process->doubtful = 1;
+            driver_interrupt(process);
+            ngx_http_claude_driver_rearm(process);
+            break;
+        }
+
         /* fall through */
 
     case NGX_HTTP_CLAUDE_FAIL_INTERNAL:
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
-    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
     case NGX_HTTP_CLAUDE_FAIL_SESSION_BUSY:
@@ -748,6 +712,8 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
             ngx_http_claude_driver_rearm(process);
         }
     }
+
+    driver_unasked(process);
 
     turn->over = 1;
 

@@ -373,6 +373,11 @@ driver_answered(ngx_http_claude_process_t *process,
 
     kind = id % DRIVER_KINDS;
 
+    if (kind == DRIVER_COST) {
+        driver_bill_asked(process, line);
+        return;
+    }
+
     if (kind == DRIVER_INTERRUPT || process->expected == 0) {
         return;
     }

@@ -163,7 +163,9 @@ driver_session_resumed(ngx_http_claude_process_t *process,
         return NGX_ERROR;
     }
 
+    process->stated = record->cost;
     process->cost = record->cost;
+    process->charged = record->cost;
     process->bare = (record->bare != 0);
 
     if (record->held == 0) {

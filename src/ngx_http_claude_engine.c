@@ -252,6 +252,15 @@ ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
 
 
 void
+ngx_http_claude_turn_forgo(ngx_http_claude_turn_t *turn)
+{
+    if (turn->payee) {
+        ngx_http_claude_driver_forgo(turn);
+    }
+}
+
+
+void
 ngx_http_claude_turn_stop(ngx_http_claude_turn_t *turn, size_t surplus)
 {
     if (turn->process && !turn->is_finished) {

@@ -35,7 +35,12 @@ typedef struct {
     u_char                        tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
     ngx_http_claude_link_t        root;
     u_char                        nonce[11];
+    ngx_http_claude_account_t    *account;       /* in the zone */
+    ngx_http_claude_usage_t       call;
+    ngx_http_claude_usage_t       counted;
+    double                        stated;
     double                        cost;
+    double                        charged;
     ngx_uint_t                    used;
     ngx_uint_t                    requests;
     ngx_uint_t                    lines;
@@ -476,7 +481,12 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     ngx_memcpy(process->tenant, head->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
     ngx_memcpy(process->nonce, head->nonce, sizeof(process->nonce));
     process->root = head->root;
+    process->account = head->account;
+    process->call = head->call;
+    process->counted = head->counted;
+    process->stated = head->stated;
     process->cost = head->cost;
+    process->charged = head->charged;
     process->used = head->used;
     process->requests = head->requests;
     process->lines = head->lines;
@@ -596,7 +606,12 @@ handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
     ngx_memcpy(head.tenant, process->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
     ngx_memcpy(head.nonce, process->nonce, sizeof(head.nonce));
     head.root = process->root;
+    head.account = process->account;
+    head.call = process->call;
+    head.counted = process->counted;
+    head.stated = process->stated;
     head.cost = process->cost;
+    head.charged = process->charged;
     head.used = process->used;
     head.requests = process->requests;
     head.lines = process->lines;

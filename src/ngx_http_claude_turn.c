@@ -17,7 +17,7 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
     turn->log = log;
     turn->ticket = -1;
     turn->ttft = (ngx_msec_t) -1;
-    turn->cost = -1;
+    turn->spent.cost = -1;
 
     if (ngx_array_init(&turn->messages, pool, 8,
                        sizeof(ngx_http_claude_message_t))
@@ -28,6 +28,22 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
     }
 
     return ngx_array_init(&turn->stops, pool, 4, sizeof(ngx_str_t));
+}
+
+
+void
+ngx_http_claude_spent_add(ngx_http_claude_spent_t *sum,
+    ngx_http_claude_spent_t *spent)
+{
+    sum->usage.input += spent->usage.input;
+    sum->usage.cache_read += spent->usage.cache_read;
+    sum->usage.cache_creation += spent->usage.cache_creation;
+    sum->usage.output += spent->usage.output;
+    sum->usage.thinking += spent->usage.thinking;
+
+    if (spent->cost >= 0) {
+        sum->cost = ngx_max(sum->cost, 0) + spent->cost;
+    }
 }
 
 
