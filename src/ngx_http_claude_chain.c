@@ -20,7 +20,7 @@ static void chain_root(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *root);
 static ngx_int_t chain_messages(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *links);
-static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *scratch,
     ngx_http_claude_message_t *message);
 static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
 static ngx_int_t chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool,
@@ -78,13 +78,23 @@ ngx_http_claude_chain_follow(ngx_http_claude_turn_t *turn,
 static ngx_int_t
 chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
 {
+    ngx_int_t                     rc;
     ngx_uint_t                    i;
     ngx_sha1_t                    sha1;
+    ngx_pool_t                   *scratch;
     ngx_http_claude_message_t    *message;
 
-    message = turn->messages.elts;
+    /* other words for the arguments of calls are not kept, see chain_call() */
 
-    for (i = 0; i < turn->messages.nelts; i++) {
+    scratch = ngx_create_pool(1024, turn->log);
+    if (scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    message = turn->messages.elts;
+    rc = NGX_OK;
+
+    for (i = 0; i < turn->messages.nelts && rc == NGX_OK; i++) {
 
         ngx_sha1_init(&sha1);
         ngx_sha1_update(&sha1, links[i].hash, NGX_HTTP_CLAUDE_LINK_LEN);
@@ -92,14 +102,16 @@ chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
         if (message[i].role == NGX_HTTP_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
 
-        } else if (chain_assistant(&sha1, turn->pool, &message[i]) != NGX_OK) {
-            return NGX_ERROR;
+        } else {
+            rc = chain_assistant(&sha1, scratch, &message[i]);
         }
 
         ngx_sha1_final(links[i + 1].hash, &sha1);
     }
 
-    return NGX_OK;
+    ngx_destroy_pool(scratch);
+
+    return rc;
 }
 
 
@@ -185,7 +197,7 @@ chain_root(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *root)
  */
 
 static ngx_int_t
-chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *scratch,
     ngx_http_claude_message_t *message)
 {
     u_char                   *p;
@@ -221,13 +233,18 @@ chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
 
     for (i = 0; i < message->blocks.nelts; i++) {
 
-        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE
-            && chain_call(sha1, pool, &block[i].id, &block[i].name,
-                          &block[i].text)
-               == NGX_ERROR)
+        if (block[i].type != NGX_HTTP_CLAUDE_TOOL_USE) {
+            continue;
+        }
+
+        if (chain_call(sha1, scratch, &block[i].id, &block[i].name,
+                       &block[i].text)
+            == NGX_ERROR)
         {
             return NGX_ERROR;
         }
+
+        ngx_reset_pool(scratch);
     }
 
     return NGX_OK;

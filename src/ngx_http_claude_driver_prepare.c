@@ -318,7 +318,7 @@ driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
 {
     ngx_http_claude_held_t  *held;
 
-    held = ngx_array_push(&process->held);
+    held = ngx_http_claude_turn_push(&process->held);
     if (held == NULL) {
         return NGX_ERROR;
     }

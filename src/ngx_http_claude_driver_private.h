@@ -220,8 +220,8 @@ void driver_calls_drop(ngx_http_claude_process_t *process);
 /* begins to answer the calls with the results of the turn: NGX_AGAIN */
 ngx_int_t driver_results(ngx_http_claude_process_t *process);
 
-/* puts results that came alone into the order of the calls */
-void driver_results_order(ngx_http_claude_process_t *process);
+/* puts results that came alone into the order of the calls, or NGX_ERROR */
+ngx_int_t driver_results_order(ngx_http_claude_process_t *process);
 
 /* the CLI has taken one: the next */
 void driver_result_next(ngx_http_claude_process_t *process);

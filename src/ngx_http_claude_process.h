@@ -115,6 +115,8 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                server;   /* of tools, number */
     ngx_array_t                               calls;    /* of call_t */
     ngx_pool_t                               *calls_pool; /* NULL: none */
+    ngx_uint_t                                routed;   /* calls that the CLI
+                                                           has asked for */
     ngx_uint_t                                answered; /* calls */
     ngx_uint_t                                keep;     /* messages, when the
                                                            calls are off */
@@ -193,6 +195,8 @@ struct ngx_http_claude_process_s {
     u_char                                   *stage;
     u_char                                   *stage_pos;
     u_char                                   *stage_last;
+    u_char                                   *room;     /* for what is short */
+    u_char                                   *room_end;
 
     u_char                                   *err_line;
     size_t                                    err_len;

@@ -46,7 +46,7 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
         message += turn->messages.nelts - 1;
 
     } else {
-        message = ngx_array_push(&turn->messages);
+        message = ngx_http_claude_turn_push(&turn->messages);
         if (message == NULL) {
             return NULL;
         }
@@ -61,7 +61,7 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
         }
     }
 
-    block = ngx_array_push(&message->blocks);
+    block = ngx_http_claude_turn_push(&message->blocks);
     if (block == NULL) {
         return NULL;
     }
@@ -70,4 +70,41 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
     block->type = type;
 
     return block;
+}
+
+
+/* an allocation of a pool that is a large one is malloc()'s */
+
+void *
+ngx_http_claude_turn_push(ngx_array_t *array)
+{
+    void              *p;
+    size_t             size;
+    ngx_pool_large_t  *large;
+
+    size = array->nalloc * array->size;
+
+    if (array->nelts < array->nalloc || size <= array->pool->max) {
+        return ngx_array_push(array);
+    }
+
+    for (large = array->pool->large; large; large = large->next) {
+
+        if (large->alloc != array->elts) {
+            continue;
+        }
+
+        p = realloc(large->alloc, 2 * size);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        large->alloc = p;
+        array->elts = p;
+        array->nalloc *= 2;
+
+        break;
+    }
+
+    return ngx_array_push(array);
 }

@@ -262,6 +262,8 @@ struct ngx_http_claude_turn_s {
 
     ngx_http_claude_process_t           *process;
     void                                *links;      /* of its chain */
+    ngx_str_t                          **index;      /* of the tools, sorted;
+                                                        NULL: not made yet */
     ngx_uint_t                           before;     /* messages that the
                                                         session had already */
     void                                *handover;   /* while it asks */
@@ -293,6 +295,13 @@ ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
 ngx_http_claude_block_t *ngx_http_claude_turn_add(
     ngx_http_claude_turn_t *turn, ngx_http_claude_role_e role,
     ngx_http_claude_block_e type);
+
+/*
+ * ngx_array_push() for arrays that a client may make long: that leaves in the
+ * pool what the array has outgrown, as much again as it has; here it grows
+ * where it is, or is given back.
+ */
+void *ngx_http_claude_turn_push(ngx_array_t *array);
 
 
 #endif /* _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_ */
