@@ -20,8 +20,10 @@ static void chain_root(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *root);
 static ngx_int_t chain_messages(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *links);
-static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *scratch,
+static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_http_claude_message_t *message);
+static ngx_int_t chain_calls(ngx_sha1_t *sha1, ngx_log_t *log,
+    ngx_http_claude_block_t *block, ngx_uint_t n);
 static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
 static ngx_int_t chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool,
     ngx_str_t *id, ngx_str_t *name, ngx_str_t *input);
@@ -78,23 +80,13 @@ ngx_http_claude_chain_follow(ngx_http_claude_turn_t *turn,
 static ngx_int_t
 chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
 {
-    ngx_int_t                     rc;
     ngx_uint_t                    i;
     ngx_sha1_t                    sha1;
-    ngx_pool_t                   *scratch;
     ngx_http_claude_message_t    *message;
 
-    /* other words for the arguments of calls are not kept, see chain_call() */
-
-    scratch = ngx_create_pool(1024, turn->log);
-    if (scratch == NULL) {
-        return NGX_ERROR;
-    }
-
     message = turn->messages.elts;
-    rc = NGX_OK;
 
-    for (i = 0; i < turn->messages.nelts && rc == NGX_OK; i++) {
+    for (i = 0; i < turn->messages.nelts; i++) {
 
         ngx_sha1_init(&sha1);
         ngx_sha1_update(&sha1, links[i].hash, NGX_HTTP_CLAUDE_LINK_LEN);
@@ -102,16 +94,14 @@ chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
         if (message[i].role == NGX_HTTP_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
 
-        } else {
-            rc = chain_assistant(&sha1, scratch, &message[i]);
+        } else if (chain_assistant(&sha1, turn->log, &message[i]) != NGX_OK) {
+            return NGX_ERROR;
         }
 
         ngx_sha1_final(links[i + 1].hash, &sha1);
     }
 
-    ngx_destroy_pool(scratch);
-
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -197,7 +187,7 @@ chain_root(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *root)
  */
 
 static ngx_int_t
-chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *scratch,
+chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_http_claude_message_t *message)
 {
     u_char                   *p;
@@ -233,21 +223,48 @@ chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *scratch,
 
     for (i = 0; i < message->blocks.nelts; i++) {
 
+        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE) {
+            return chain_calls(sha1, log, &block[i],
+                               message->blocks.nelts - i);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* what their arguments are in other words is not kept */
+
+static ngx_int_t
+chain_calls(ngx_sha1_t *sha1, ngx_log_t *log, ngx_http_claude_block_t *block,
+    ngx_uint_t n)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+    ngx_pool_t  *scratch;
+
+    scratch = ngx_create_pool(1024, log);
+    if (scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    for (i = 0; i < n && rc != NGX_ERROR; i++) {
+
         if (block[i].type != NGX_HTTP_CLAUDE_TOOL_USE) {
             continue;
         }
 
-        if (chain_call(sha1, scratch, &block[i].id, &block[i].name,
-                       &block[i].text)
-            == NGX_ERROR)
-        {
-            return NGX_ERROR;
-        }
+        rc = chain_call(sha1, scratch, &block[i].id, &block[i].name,
+                        &block[i].text);
 
         ngx_reset_pool(scratch);
     }
 
-    return NGX_OK;
+    ngx_destroy_pool(scratch);
+
+    return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }
 
 
