@@ -257,7 +257,13 @@ class Measured {
 
     async end() {
         for (const { socket } of this.held) socket.destroy();
-        await endChild(this.nginx);
+
+        /* Gracefully: told to be fast, a master kills workers that take more than a second. */
+        const gone = once(this.nginx, 'exit');
+        const late = setTimeout(() => endChild(this.nginx), 30000 * SLOW);
+        this.nginx.kill('SIGQUIT');
+        await gone;
+        clearTimeout(late);
         this.node.closeAllConnections();
         this.node.close();
         const log = readFileSync(join(this.dir, 'error.log'), 'utf8').split('\n')
