@@ -12,6 +12,10 @@
 #include <yajl/yajl_parse.h>
 
 
+/* a string that is worth a look before yajl has it */
+#define JSON_SHORT  256
+
+
 struct ngx_http_claude_json_reader_s {
     yajl_handle                   yajl;
     ngx_pool_t                   *pool;
@@ -257,6 +261,16 @@ ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len)
     static yajl_gen                      gen;
     static ngx_http_claude_json_place_t  place;
 
+    /* names and most other short ones are written as they are */
+
+    if (len <= JSON_SHORT && ngx_http_claude_json_escaped(s, len) == len + 2) {
+        *p++ = '"';
+        p = ngx_cpymem(p, s, len);
+        *p++ = '"';
+
+        return p;
+    }
+
     if (gen == NULL) {
         gen = yajl_gen_alloc(NULL);
 
@@ -277,6 +291,41 @@ ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len)
     yajl_gen_reset(gen, NULL);
 
     return place.p;
+}
+
+
+size_t
+ngx_http_claude_json_escaped(const u_char *s, size_t len)
+{
+    size_t         n;
+    const u_char  *last;
+
+    n = len + 2;
+
+    for (last = s + len; s < last; s++) {
+
+        if (*s >= ' ' && *s != '"' && *s != '\\') {
+            continue;
+        }
+
+        switch (*s) {
+
+        case '"':
+        case '\\':
+        case '\b':
+        case '\t':
+        case '\n':
+        case '\f':
+        case '\r':
+            n++;
+            break;
+
+        default:
+            n += sizeof("\\u001f") - 2;
+        }
+    }
+
+    return n;
 }
 
 

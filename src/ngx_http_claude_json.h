@@ -100,6 +100,9 @@ ngx_int_t ngx_http_claude_json_double(ngx_http_claude_json_t *node,
 
 u_char *ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len);
 
+/* what that writes, to the byte: for texts of any length, which are scanned */
+size_t ngx_http_claude_json_escaped(const u_char *s, size_t len);
+
 
 /*
  * Writes a tree as JSON, without white space.  Strings that yajl read are

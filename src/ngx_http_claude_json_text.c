@@ -34,26 +34,35 @@ ngx_http_claude_json_text_max(ngx_http_claude_json_t *node)
     size_t                   len;
     ngx_http_claude_json_t  *child;
 
-    len = sizeof("false,") - 1;
+    len = sizeof(",") - 1;
 
     if (node->name.data) {
-        len += ngx_http_claude_json_escaped_max(node->name.len) + 1;
+        len += ngx_http_claude_json_escaped(node->name.data, node->name.len)
+               + 1;
     }
 
     switch (node->type) {
+
+    case NGX_HTTP_CLAUDE_JSON_NULL:
+    case NGX_HTTP_CLAUDE_JSON_TRUE:
+        return len + 4;
+
+    case NGX_HTTP_CLAUDE_JSON_FALSE:
+        return len + 5;
 
     case NGX_HTTP_CLAUDE_JSON_NUMBER:
         return len + node->value.len;
 
     case NGX_HTTP_CLAUDE_JSON_STRING:
-        return len + ngx_http_claude_json_escaped_max(node->value.len);
+        return len + ngx_http_claude_json_escaped(node->value.data,
+                                                  node->value.len);
 
     default:
         for (child = node->first; child; child = child->next) {
             len += ngx_http_claude_json_text_max(child);
         }
 
-        return len;
+        return len + 2;
     }
 }
 

@@ -94,6 +94,9 @@ json_round(ngx_str_t *s)
     p = ngx_pnalloc(pool, ngx_http_claude_json_escaped_max(s->len));
     last = ngx_http_claude_json_escape(p, s->data, s->len);
 
+    fuzz_check((size_t) (last - p)
+               == ngx_http_claude_json_escaped(s->data, s->len));
+
     node = fuzz_json(pool, p, last - p);
 
     fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_STRING);
