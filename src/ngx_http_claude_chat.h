@@ -18,6 +18,7 @@
 
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_schema.h"
 #include "ngx_http_claude_stream.h"
 #include "ngx_http_claude_turn.h"
 
@@ -115,6 +116,8 @@ struct ngx_http_claude_chat_s {
        arguments, or name and arguments as JSON */
     unsigned                   forced:1;
     ngx_str_t                  forced_name;    /* empty: any tool */
+
+    ngx_http_claude_schema_work_t  schemas;    /* what all of them cost */
 
     /* streamed; of a whole one only the marks of failure and opening */
     ngx_http_claude_stream_t   stream;
