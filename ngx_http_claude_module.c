@@ -49,11 +49,17 @@ static ngx_int_t ngx_http_claude_init_process(ngx_cycle_t *cycle);
 static void ngx_http_claude_exit_process(ngx_cycle_t *cycle);
 
 static ngx_int_t ngx_http_claude_openai_handler(ngx_http_request_t *r);
-static ngx_str_t ngx_http_claude_rest(ngx_http_request_t *r);
-static u_char *ngx_http_claude_known(u_char *p, u_char *last);
+static ngx_http_handler_pt ngx_http_claude_find(ngx_http_request_t *r,
+    ngx_str_t *id);
+static u_char *ngx_http_claude_under(ngx_http_request_t *r);
+static ngx_int_t ngx_http_claude_models(ngx_http_request_t *r);
 
 static char *ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static void ngx_http_claude_inherit(ngx_conf_t *cf,
+    ngx_http_claude_loc_conf_t *prev, ngx_http_claude_loc_conf_t *conf);
+static ngx_http_handler_pt ngx_http_claude_handler(
+    ngx_http_claude_loc_conf_t *lcf);
 
 
 static ngx_conf_num_bounds_t  ngx_http_claude_positive = {
@@ -308,56 +314,39 @@ ngx_module_t  ngx_http_claude_module = {
 };
 
 
+/* the endpoints of claude_openai but models/<id>, the longest first */
+
+static struct {
+    ngx_str_t            name;
+    ngx_http_handler_pt  handler;
+} ngx_http_claude_endpoints[] = {
+    { ngx_string("/chat/completions"), ngx_http_claude_chat_handler },
+    { ngx_string("/completions"), ngx_http_claude_completions_handler },
+    { ngx_string("/models"), ngx_http_claude_models }
+};
+
+
 static ngx_int_t
 ngx_http_claude_openai_handler(ngx_http_request_t *r)
 {
     ngx_int_t               rc;
-    ngx_str_t               rest, id;
+    ngx_str_t               id;
+    ngx_http_handler_pt     handler;
     ngx_http_claude_ctx_t  *ctx;
-
-    /* a subrequest would bring another request's key, body and connection */
-
-    if (r != r->main) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "claude: a subrequest cannot be answered");
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
 
     rc = ngx_http_claude_auth(r);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rest = ngx_http_claude_rest(r);
+    handler = ngx_http_claude_find(r, &id);
 
-    if (rest.len == sizeof("chat/completions") - 1
-        && ngx_memcmp(rest.data, "chat/completions", rest.len) == 0)
-    {
-        return ngx_http_claude_chat_handler(r);
+    if (handler) {
+        return handler(r);
     }
 
-    if (rest.len == sizeof("completions") - 1
-        && ngx_memcmp(rest.data, "completions", rest.len) == 0)
-    {
-        return ngx_http_claude_completions_handler(r);
-    }
-
-    if (rest.len >= sizeof("models") - 1
-        && ngx_memcmp(rest.data, "models", sizeof("models") - 1) == 0)
-    {
-        id.data = rest.data + sizeof("models") - 1;
-        id.len = rest.len - (sizeof("models") - 1);
-
-        if (id.len == 0) {
-            return ngx_http_claude_models_handler(r, &id);
-        }
-
-        if (id.len > 1 && id.data[0] == '/') {
-            id.data++;
-            id.len--;
-
-            return ngx_http_claude_models_handler(r, &id);
-        }
+    if (id.len) {
+        return ngx_http_claude_models_handler(r, &id);
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
@@ -369,73 +358,98 @@ ngx_http_claude_openai_handler(ngx_http_request_t *r)
 
 
 /*
- * What follows the prefix of the location; where the location has none (an
- * exact name, a regular expression), what the endpoints are known by.
+ * The endpoint that an address ends with.  Under a prefix nothing may be
+ * between the two; it may cover some of the endpoint: "location /v1/chat/".
+ * NULL: that of a model, with its id, or none, with an empty one.
  */
 
-static ngx_str_t
-ngx_http_claude_rest(ngx_http_request_t *r)
+static ngx_http_handler_pt
+ngx_http_claude_find(ngx_http_request_t *r, ngx_str_t *id)
 {
-    u_char                    *p, *last;
-    ngx_str_t                  rest;
-    ngx_uint_t                 prefix;
-    ngx_http_core_loc_conf_t  *clcf;
+    u_char      *p, *last, *under;
+    ngx_str_t   *name;
+    ngx_uint_t   i;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    static ngx_str_t  models = ngx_string("/models/");
 
-    p = r->uri.data;
-    last = p + r->uri.len;
-    prefix = !clcf->exact_match;
+    under = ngx_http_claude_under(r);
+    last = r->uri.data + r->uri.len;
+    ngx_str_null(id);
 
-#if (NGX_PCRE)
-    if (clcf->regex) {
-        prefix = 0;
+    for (i = 0; i < sizeof(ngx_http_claude_endpoints)
+                    / sizeof(ngx_http_claude_endpoints[0]); i++)
+    {
+        name = &ngx_http_claude_endpoints[i].name;
+
+        if (r->uri.len < name->len) {
+            continue;
+        }
+
+        p = last - name->len;
+
+        if (p < under && ngx_memcmp(p, name->data, name->len) == 0) {
+            return ngx_http_claude_endpoints[i].handler;
+        }
     }
-#endif
 
-    if (!prefix) {
-        p = ngx_http_claude_known(p, last);
+    /* an id may have slashes; of several names the last is nearest to it */
 
-    } else if (!clcf->noname && clcf->name.len <= r->uri.len) {
-        p += clcf->name.len;
+    for (i = under - r->uri.data; i; i--) {
+        p = r->uri.data + i - 1;
+
+        if ((size_t) (last - p) > models.len
+            && ngx_memcmp(p, models.data, models.len) == 0)
+        {
+            id->data = p + models.len;
+            id->len = last - id->data;
+            break;
+        }
     }
+
+    return NULL;
+}
+
+
+/*
+ * Up to where an address is the location's: the slash before the endpoint is
+ * not beyond.  All of it where the location has no prefix, and where
+ * "rewrite ... break" has put another address in the place of the client's.
+ */
+
+static u_char *
+ngx_http_claude_under(ngx_http_request_t *r)
+{
+    u_char                      *p, *last;
+    ngx_str_t                   *prefix;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+
+    prefix = &lcf->prefix;
+    last = r->uri.data + r->uri.len;
+
+    if (prefix->len == 0 || !r->valid_location || r->uri.len < prefix->len
+        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+    {
+        return last;
+    }
+
+    p = r->uri.data + prefix->len;
 
     while (p < last && *p == '/') {
         p++;
     }
 
-    rest.data = p;
-    rest.len = last - p;
-
-    return rest;
+    return p;
 }
 
 
-/* where the name of an endpoint begins in an address; last: nowhere */
-
-static u_char *
-ngx_http_claude_known(u_char *p, u_char *last)
+static ngx_int_t
+ngx_http_claude_models(ngx_http_request_t *r)
 {
-    u_char      *found;
-    ngx_uint_t   i;
+    ngx_str_t  all = ngx_null_string;
 
-    static ngx_str_t  endpoints[] = {
-        ngx_string("/chat/completions"),
-        ngx_string("/completions"),
-        ngx_string("/models"),
-        ngx_null_string
-    };
-
-    for (i = 0; endpoints[i].len; i++) {
-
-        found = ngx_strlcasestrn(p, last, endpoints[i].data,
-                                 endpoints[i].len - 1);
-        if (found) {
-            return found;
-        }
-    }
-
-    return last;
+    return ngx_http_claude_models_handler(r, &all);
 }
 
 
@@ -655,7 +669,10 @@ ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     lcf->openai = 0;
+     *     lcf->guarded = 0;
      *     lcf->endpoint = 0;
+     *     lcf->prefix = { 0, NULL };
+     *     lcf->around = NULL;
      *     lcf->binary = { 0, NULL };
      *     lcf->directory = { 0, NULL };
      *     lcf->fallback_model = { 0, NULL };
@@ -756,11 +773,13 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    ngx_http_claude_inherit(cf, prev, conf);
+
     if (!conf->endpoint) {
         return NGX_CONF_OK;
     }
 
-    if (conf->endpoint != CLAUDE_HEALTH && conf->auth && conf->keys == NULL) {
+    if (conf->guarded && conf->auth && conf->keys == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "%s has no API key: write \"claude_api_key KEY "
                       "name=NAME;\" or \"claude_api_key_file PATH;\", or, if "
@@ -830,6 +849,11 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
     for (i = 0; i < mcf->locations.nelts; i++) {
 
         if (!lcf[i]->openai) {
+            continue;
+        }
+
+        if (lcf[i]->around) {
+            lcf[i]->profile = lcf[i]->around->profile;
             continue;
         }
 
@@ -1008,23 +1032,68 @@ ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->endpoint = cmd->offset;
     lcf->openai = (cmd->offset == CLAUDE_OPENAI);
+    lcf->guarded = (cmd->offset != CLAUDE_HEALTH);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    switch (lcf->endpoint) {
+    clcf->handler = ngx_http_claude_handler(lcf);
 
-    case CLAUDE_OPENAI:
-        clcf->handler = ngx_http_claude_openai_handler;
-        break;
-
-    case CLAUDE_HEALTH:
-        clcf->handler = ngx_http_claude_health_handler;
-        break;
-
-    case CLAUDE_STATUS:
-        clcf->handler = ngx_http_claude_status_handler;
-        break;
+    if (!clcf->exact_match && !clcf->named
+#if (NGX_PCRE)
+        && clcf->regex == NULL
+#endif
+        )
+    {
+        lcf->prefix = clcf->name;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * The blocks of "if" and limit_except are locations of their own, with a
+ * configuration of their own and without a handler: "if" leaves the one of
+ * the location around it in charge, limit_except does not.  A block that
+ * names another handler is not ours.
+ */
+
+static void
+ngx_http_claude_inherit(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *prev,
+    ngx_http_claude_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname || !prev->endpoint || clcf->handler) {
+        return;
+    }
+
+    conf->openai = prev->openai;
+    conf->guarded = prev->guarded;
+    conf->endpoint = prev->endpoint;
+    conf->prefix = prev->prefix;
+    conf->around = prev;
+
+    if (clcf->lmt_excpt) {
+        clcf->handler = ngx_http_claude_handler(conf);
+    }
+}
+
+
+static ngx_http_handler_pt
+ngx_http_claude_handler(ngx_http_claude_loc_conf_t *lcf)
+{
+    switch (lcf->endpoint) {
+
+    case CLAUDE_OPENAI:
+        return ngx_http_claude_openai_handler;
+
+    case CLAUDE_HEALTH:
+        return ngx_http_claude_health_handler;
+
+    default: /* CLAUDE_STATUS */
+        return ngx_http_claude_status_handler;
+    }
 }

@@ -469,6 +469,15 @@ control(const char *line)
     } else if (strcmp(subtype, "mcp_set_servers") == 0) {
         answer(line, "{\"added\":[],\"removed\":[],\"errors\":{}}");
 
+        /* of what a client offers the list is asked for, and not kept */
+
+        if (!strstr(line, "\"servers\":{}")) {
+            say("{\"type\":\"control_request\",\"request_id\":\"list\","
+                "\"request\":{\"subtype\":\"mcp_message\",\"server_name\":"
+                "\"c1\",\"message\":{\"method\":\"tools/list\",\"jsonrpc\":"
+                "\"2.0\",\"id\":1}}}\n");
+        }
+
     } else {
         member(line, "request_id", id, sizeof(id));
         say("{\"type\":\"control_response\",\"response\":{\"subtype\":"

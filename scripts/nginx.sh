@@ -199,7 +199,9 @@ find_nginx_source() {
 
 # A whole nginx with the module linked in: the leak checker runs at exit, when
 # a loaded module would be gone. UBSan watches our code only; nginx's own has
-# known findings (unaligned reads, null pointers to memcpy).
+# known findings (unaligned reads, null pointers to memcpy). With NGX_DEBUG_
+# PALLOC each allocation from a pool is one of malloc's, so that ASan sees what
+# reads beyond its end.
 build_asan() {
     local sanitize=address,undefined
 
@@ -208,7 +210,8 @@ build_asan() {
     configure_tree "$TREE" "$BUILD/asan" \
         "-Werror -fsanitize=$sanitize -fno-sanitize-recover=undefined" \
         "${BASIC_FLAGS[@]}" --with-debug \
-        --with-cc-opt='-g -O1 -fsanitize=address -fno-omit-frame-pointer' \
+        --with-cc-opt="-g -O1 -fsanitize=address -fno-omit-frame-pointer \
+                       -DNGX_DEBUG_PALLOC=1" \
         --with-ld-opt="-fsanitize=$sanitize" \
         --add-module="../$MODULE_NAME"
     make_target "$BUILD/asan" binary

@@ -139,7 +139,7 @@ ngx_http_claude_auth_access(ngx_http_request_t *r)
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    if (!lcf->openai || !lcf->auth || r != r->main) {
+    if (!lcf->guarded || !lcf->auth) {
         return NGX_DECLINED;
     }
 

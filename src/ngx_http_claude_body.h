@@ -20,15 +20,24 @@
 
 /*
  * The whole body was read: the tree, or NULL when it is refused, with the
- * error set.  Finalizes the request, now or later.
+ * error set.  The tree's strings live as long as the request, the tree itself
+ * and all in ctx->scratch until ngx_http_claude_body_free().  Finalizes the
+ * request, now or later.
  */
 typedef void (*ngx_http_claude_body_pt)(ngx_http_claude_ctx_t *ctx,
     ngx_http_claude_json_t *body);
 
 
-/* what a content handler returns: NGX_DONE, or a status */
+/*
+ * Reads a body, and of that the fields, see json.h.  What a content handler
+ * returns: NGX_DONE, or a status.
+ */
 ngx_int_t ngx_http_claude_body_read(ngx_http_claude_ctx_t *ctx,
+    const ngx_http_claude_json_field_t *fields,
     ngx_http_claude_body_pt handler);
+
+/* once a turn is made of it */
+void ngx_http_claude_body_free(ngx_http_claude_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_CLAUDE_BODY_H_INCLUDED_ */

@@ -20,8 +20,10 @@ static void chain_root(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *root);
 static ngx_int_t chain_messages(ngx_http_claude_turn_t *turn,
     ngx_http_claude_link_t *links);
-static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_http_claude_message_t *message);
+static ngx_int_t chain_calls(ngx_sha1_t *sha1, ngx_log_t *log,
+    ngx_http_claude_block_t *block, ngx_uint_t n);
 static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
 static ngx_int_t chain_call(ngx_sha1_t *sha1, ngx_pool_t *pool,
     ngx_str_t *id, ngx_str_t *name, ngx_str_t *input);
@@ -92,7 +94,7 @@ chain_messages(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *links)
         if (message[i].role == NGX_HTTP_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
 
-        } else if (chain_assistant(&sha1, turn->pool, &message[i]) != NGX_OK) {
+        } else if (chain_assistant(&sha1, turn->log, &message[i]) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -185,7 +187,7 @@ chain_root(ngx_http_claude_turn_t *turn, ngx_http_claude_link_t *root)
  */
 
 static ngx_int_t
-chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
+chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_http_claude_message_t *message)
 {
     u_char                   *p;
@@ -221,16 +223,48 @@ chain_assistant(ngx_sha1_t *sha1, ngx_pool_t *pool,
 
     for (i = 0; i < message->blocks.nelts; i++) {
 
-        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE
-            && chain_call(sha1, pool, &block[i].id, &block[i].name,
-                          &block[i].text)
-               == NGX_ERROR)
-        {
-            return NGX_ERROR;
+        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE) {
+            return chain_calls(sha1, log, &block[i],
+                               message->blocks.nelts - i);
         }
     }
 
     return NGX_OK;
+}
+
+
+/* what their arguments are in other words is not kept */
+
+static ngx_int_t
+chain_calls(ngx_sha1_t *sha1, ngx_log_t *log, ngx_http_claude_block_t *block,
+    ngx_uint_t n)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+    ngx_pool_t  *scratch;
+
+    scratch = ngx_create_pool(1024, log);
+    if (scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    for (i = 0; i < n && rc != NGX_ERROR; i++) {
+
+        if (block[i].type != NGX_HTTP_CLAUDE_TOOL_USE) {
+            continue;
+        }
+
+        rc = chain_call(sha1, scratch, &block[i].id, &block[i].name,
+                        &block[i].text);
+
+        ngx_reset_pool(scratch);
+    }
+
+    ngx_destroy_pool(scratch);
+
+    return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 }
 
 

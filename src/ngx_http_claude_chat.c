@@ -17,6 +17,7 @@
 
 
 static ngx_int_t chat_read(ngx_http_request_t *r,
+    const ngx_http_claude_json_field_t *fields,
     ngx_http_claude_body_pt handler);
 static void chat_body(ngx_http_claude_ctx_t *ctx,
     ngx_http_claude_json_t *body);
@@ -28,7 +29,9 @@ static ngx_int_t chat_init(ngx_http_claude_chat_t *chat);
 static ngx_int_t chat_id(ngx_http_claude_chat_t *chat);
 static ngx_int_t chat_start(ngx_http_claude_chat_t *chat);
 static void chat_abort(ngx_http_claude_chat_t *chat);
+static void chat_terminate(void *data);
 static void chat_cleanup(void *data);
+static ngx_uint_t chat_left(ngx_http_claude_chat_t *chat);
 static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
 static void chat_started(ngx_http_claude_turn_t *turn);
@@ -42,6 +45,7 @@ static void chat_finished(ngx_http_claude_turn_t *turn);
 static void chat_flush(ngx_http_claude_turn_t *turn);
 static void chat_settled(ngx_http_claude_turn_t *turn);
 static void chat_failed(ngx_http_claude_turn_t *turn);
+static void chat_paid(ngx_http_claude_turn_t *turn);
 
 static ngx_int_t chat_open(ngx_http_claude_stream_t *stream);
 static void chat_blocked(ngx_http_claude_stream_t *stream);
@@ -57,33 +61,53 @@ static const ngx_http_claude_turn_handlers_t  chat_handlers = {
     chat_finished,
     chat_flush,
     chat_settled,
-    chat_failed
+    chat_failed,
+    chat_paid
 };
 
 
 ngx_int_t
 ngx_http_claude_chat_handler(ngx_http_request_t *r)
 {
-    return chat_read(r, chat_body);
+    return chat_read(r, ngx_http_claude_chat_fields, chat_body);
 }
 
 
 ngx_int_t
 ngx_http_claude_completions_handler(ngx_http_request_t *r)
 {
-    return chat_read(r, chat_completions_body);
+    return chat_read(r, ngx_http_claude_completions_fields,
+                     chat_completions_body);
 }
 
 
 static ngx_int_t
-chat_read(ngx_http_request_t *r, ngx_http_claude_body_pt handler)
+chat_read(ngx_http_request_t *r, const ngx_http_claude_json_field_t *fields,
+    ngx_http_claude_body_pt handler)
 {
+    ngx_http_claude_ctx_t  *ctx;
+
     if (r->method != NGX_HTTP_POST) {
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    return ngx_http_claude_body_read(
-               ngx_http_get_module_ctx(r, ngx_http_claude_module), handler);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (r->request_body && r->request_body_no_buffering) {
+
+        /* the location before has sent it on as it came */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "claude: the request body was not kept, see "
+                      "proxy_request_buffering, request %V", &ctx->id);
+
+        return ngx_http_claude_error(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                     "internal_error", NULL,
+                                     "The server has not kept the request "
+                                     "body.");
+    }
+
+    return ngx_http_claude_body_read(ctx, fields, handler);
 }
 
 
@@ -107,10 +131,15 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
 {
     ngx_int_t                rc;
     ngx_http_request_t      *r;
+    ngx_http_cleanup_t      *end;
     ngx_pool_cleanup_t      *cln;
     ngx_http_claude_chat_t  *chat;
 
     r = ctx->request;
+
+    if (ngx_http_get_module_ctx(r, ngx_http_claude_module) != ctx) {
+        return;
+    }
 
     if (body == NULL) {
         ngx_http_finalize_request(r, ctx->error.status);
@@ -118,15 +147,17 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
     }
 
     chat = ngx_pcalloc(r->pool, sizeof(ngx_http_claude_chat_t));
+    end = ngx_http_cleanup_add(r, 0);
     cln = ngx_pool_cleanup_add(r->pool, 0);
 
-    if (chat == NULL || cln == NULL) {
+    if (chat == NULL || end == NULL || cln == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
     chat->ctx = ctx;
     chat->completions = completions;
+    chat->earlier = ctx->dialect;
     ctx->dialect = chat;
 
     if (chat_init(chat) != NGX_OK) {
@@ -134,11 +165,17 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
         return;
     }
 
+    end->handler = chat_terminate;
+    end->data = chat;
     cln->handler = chat_cleanup;
     cln->data = chat;
 
     rc = completions ? ngx_http_claude_completions_request(chat, body)
                      : ngx_http_claude_chat_request(chat, body);
+
+    /* a turn may wait for long, and needs the tree no more */
+
+    ngx_http_claude_body_free(ctx);
 
     if (rc == NGX_OK) {
         rc = chat_start(chat);
@@ -242,7 +279,11 @@ chat_start(ngx_http_claude_chat_t *chat)
 
     choice = chat->choices;
 
-    chat->ctx->turn = (chat->nchoices == 1) ? &choice[0].turn : &chat->turn;
+    chat->ctx->turn = &chat->turn;
+    chat->ctx->total = ngx_http_claude_chat_total;
+    chat->ctx->ends = ngx_http_claude_chat_ends;
+
+    ngx_http_claude_chat_hold(chat);
 
     for (i = 0; i < chat->nchoices; i++) {
         turn = &choice[i].turn;
@@ -250,6 +291,7 @@ chat_start(ngx_http_claude_chat_t *chat)
         if (ngx_http_claude_turn_start(turn) != NGX_OK) {
             chat_abort(chat);
             ngx_http_claude_stream_cancel(&chat->stream);
+            ngx_http_claude_chat_release(chat);
 
             return ngx_http_claude_error_turn(chat->ctx, turn);
         }
@@ -270,18 +312,56 @@ chat_abort(ngx_http_claude_chat_t *chat)
 }
 
 
-/* the client left, or the response is complete */
+/* the client left, or the response is complete; the log phase comes next */
 
 static void
-chat_cleanup(void *data)
+chat_terminate(void *data)
 {
     ngx_http_claude_chat_t  *chat = data;
 
     chat_abort(chat);
+    ngx_http_claude_stream_cancel(&chat->stream);
+    ngx_http_claude_chat_block(chat);
+}
 
-    /* for the log */
 
-    ngx_http_claude_chat_choices_sum(chat);
+/* the memory goes, so nothing may refer to the turns */
+
+static void
+chat_cleanup(void *data)
+{
+    ngx_uint_t               i;
+    ngx_http_claude_chat_t  *chat = data;
+
+    chat->waiting = 0;
+
+    chat_abort(chat);
+
+    for (i = 0; i < chat->nchoices; i++) {
+        ngx_http_claude_turn_forgo(&chat->choices[i].turn);
+    }
+}
+
+
+/*
+ * Whether the request is in another location now: its client has left, and a
+ * post_action runs.  What is left of the turn is of no use then.
+ */
+
+static ngx_uint_t
+chat_left(ngx_http_claude_chat_t *chat)
+{
+    if (ngx_http_get_module_ctx(chat->ctx->request, ngx_http_claude_module)
+        == chat->ctx
+        && chat->ctx->dialect == chat)
+    {
+        return 0;
+    }
+
+    chat_abort(chat);
+    ngx_http_claude_stream_cancel(&chat->stream);
+
+    return 1;
 }
 
 
@@ -299,6 +379,8 @@ chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc)
     if (!chat->stream.opened) {
         ngx_http_claude_stream_cancel(&chat->stream);
     }
+
+    ngx_http_claude_chat_release(chat);
 
     ngx_http_set_log_request(c->log, r);
     ngx_http_finalize_request(r, rc);
@@ -389,10 +471,17 @@ chat_finished(ngx_http_claude_turn_t *turn)
 static void
 chat_flush(ngx_http_claude_turn_t *turn)
 {
+    ngx_connection_t              *c;
     ngx_http_claude_chat_t        *chat;
     ngx_http_claude_chat_choice_t *choice = turn->data;
 
     chat = choice->chat;
+
+    if (chat_left(chat)) {
+        return;
+    }
+
+    c = chat->ctx->request->connection;
 
     if (chat->stream.failed
         || ngx_http_claude_stream_flush(&chat->stream) == NGX_ERROR)
@@ -403,7 +492,12 @@ chat_flush(ngx_http_claude_turn_t *turn)
 
         chat_finalize(chat, chat->stream.opened
                             ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
     }
+
+    /* filters may have made subrequests of what was sent */
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -415,6 +509,10 @@ chat_settled(ngx_http_claude_turn_t *turn)
     ngx_http_claude_chat_choice_t *choice = turn->data;
 
     chat = choice->chat;
+
+    if (chat_left(chat)) {
+        return;
+    }
 
     if (chat->stream.failed) {
         chat_abort(chat);
@@ -444,6 +542,10 @@ chat_failed(ngx_http_claude_turn_t *turn)
 
     chat = choice->chat;
 
+    if (chat_left(chat)) {
+        return;
+    }
+
     chat_abort(chat);
 
     status = ngx_http_claude_error_turn(chat->ctx, turn);
@@ -456,6 +558,15 @@ chat_failed(ngx_http_claude_turn_t *turn)
     ngx_http_claude_chat_chunks_error(chat);
 
     chat_finalize(chat, ngx_http_claude_stream_close(&chat->stream));
+}
+
+
+static void
+chat_paid(ngx_http_claude_turn_t *turn)
+{
+    ngx_http_claude_chat_choice_t *choice = turn->data;
+
+    ngx_http_claude_chat_paid(choice->chat);
 }
 
 

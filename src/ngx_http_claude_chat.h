@@ -18,6 +18,7 @@
 
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_schema.h"
 #include "ngx_http_claude_stream.h"
 #include "ngx_http_claude_turn.h"
 
@@ -96,6 +97,13 @@ struct ngx_http_claude_chat_s {
     ngx_uint_t                 nchoices;
     ngx_uint_t                 unfinished;     /* of them */
     ngx_uint_t                 unsettled;
+    ngx_http_claude_chat_t    *earlier;        /* of the same request, before
+                                                  an internal redirect */
+
+    /* the request is kept until it is known what was spent, see chat_bill.c */
+    unsigned                   held:1;
+    unsigned                   waiting:1;      /* for nothing else */
+    unsigned                   blocked:1;      /* it was terminated */
 
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
@@ -116,6 +124,8 @@ struct ngx_http_claude_chat_s {
     unsigned                   forced:1;
     ngx_str_t                  forced_name;    /* empty: any tool */
 
+    ngx_http_claude_schema_work_t  schemas;    /* what all of them cost */
+
     /* streamed; of a whole one only the marks of failure and opening */
     ngx_http_claude_stream_t   stream;
     ngx_str_t                  prefix;         /* of every chunk */
@@ -129,6 +139,11 @@ struct ngx_http_claude_chat_s {
 /* the content handlers of .../chat/completions and of .../completions */
 ngx_int_t ngx_http_claude_chat_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_claude_completions_handler(ngx_http_request_t *r);
+
+/* in chat_request.c: what is read of a body, for its reader */
+extern const ngx_http_claude_json_field_t  ngx_http_claude_chat_fields[];
+extern const ngx_http_claude_json_field_t
+    ngx_http_claude_completions_fields[];
 
 /*
  * In chat_request.c and completions.c: reads a request: sets model, messages
@@ -170,8 +185,28 @@ void ngx_http_claude_chat_choice_end(ngx_http_claude_chat_choice_t *choice);
 const char *ngx_http_claude_chat_choice_finish(
     ngx_http_claude_chat_choice_t *choice);
 
-/* adds up usage and cost of all choices, in chat->turn */
+/* adds up the usage of all choices, in chat->turn */
 void ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat);
+
+/* in chat_bill.c: what was spent, and that the log line waits for it */
+
+/* puts into chat->turn what the log is to say of all turns of the request */
+void ngx_http_claude_chat_total(void *data);
+
+/* and why they ended, one after the other */
+ngx_int_t ngx_http_claude_chat_ends(void *data, ngx_str_t *ends);
+
+/* the request is not freed before the release; the turns are about to begin */
+void ngx_http_claude_chat_hold(ngx_http_claude_chat_t *chat);
+
+/* the request is about to be finalized: it may go, or waits for the bill */
+void ngx_http_claude_chat_release(ngx_http_claude_chat_t *chat);
+
+/* the same of one that nginx is about to terminate */
+void ngx_http_claude_chat_block(ngx_http_claude_chat_t *chat);
+
+/* a turn has its bill: chat may be gone when it returns */
+void ngx_http_claude_chat_paid(ngx_http_claude_chat_t *chat);
 
 /* in chat_forced.c: a call in disguise, see tools_emulate() */
 

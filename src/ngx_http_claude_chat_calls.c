@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_claude_chat_tools.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 
 #include <ngx_sha1.h>
@@ -22,13 +23,33 @@
                        + 2 * NGX_INT_T_LEN)
 
 
+/* the end of a list of calls */
+#define CALLS_NONE    ((ngx_uint_t) -1)
+
+
 /* a call that has or needs a result */
 typedef struct {
     ngx_str_t    client;        /* its id as the client has it, or none */
     ngx_str_t    id;            /* as the model has it */
     ngx_str_t    name;
+    ngx_uint_t   like[2];       /* the next one of its id, of its name */
     ngx_uint_t   answered;
 } calls_call_t;
+
+
+/* the open calls that an id, or a name, could mean */
+typedef struct {
+    ngx_str_node_t  sn;
+    ngx_uint_t      first;      /* that may have no result yet, or NONE */
+    ngx_uint_t      last;
+} calls_key_t;
+
+
+/* an id of a client's that was rewritten */
+typedef struct {
+    ngx_str_node_t  sn;
+    ngx_uint_t      n;          /* how often so far */
+} calls_again_t;
 
 
 static ngx_int_t calls_open(ngx_http_claude_chat_calls_t *calls,
@@ -42,17 +63,28 @@ static ngx_int_t calls_id_add(ngx_http_claude_chat_calls_t *calls,
 static ngx_uint_t calls_id_valid(ngx_str_t *id);
 static ngx_int_t calls_id_new(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *client, ngx_str_t *id);
+static calls_again_t *calls_id_again(ngx_http_claude_chat_calls_t *calls,
+    ngx_str_t *client);
 static ngx_str_node_t *calls_id_seen(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *id);
+static ngx_int_t calls_result_id(ngx_http_claude_chat_calls_t *calls,
+    ngx_str_t *id, ngx_uint_t function, ngx_http_claude_block_t **block);
 static ngx_int_t calls_result_block(ngx_http_claude_chat_calls_t *calls,
     ngx_uint_t n, ngx_http_claude_block_t **block);
 static ngx_int_t calls_orphan(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *id, ngx_http_claude_block_t **block);
 static ngx_int_t calls_find(ngx_http_claude_chat_calls_t *calls,
     ngx_str_t *name, ngx_uint_t function, ngx_uint_t *n);
+static ngx_int_t calls_keys(ngx_http_claude_chat_calls_t *calls,
+    ngx_uint_t function);
+static void calls_close(ngx_http_claude_chat_calls_t *calls);
 
 
 #define calls_field  ngx_http_claude_chat_field
+#define calls_value  ngx_http_claude_json_value
+
+#define calls_print(buf, ...)                                                 \
+    ngx_http_claude_cstr_print(buf, CALLS_PARAM, __VA_ARGS__)
 
 
 ngx_int_t
@@ -65,8 +97,12 @@ ngx_http_claude_chat_calls_init(ngx_http_claude_chat_calls_t *calls,
 
     ngx_rbtree_init(&calls->ids, &calls->sentinel,
                     ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&calls->again, &calls->sentinel,
+                    ngx_str_rbtree_insert_value);
 
-    return ngx_array_init(&calls->open, place->chat->turn.pool, 4,
+    calls->scratch = place->chat->ctx->scratch;
+
+    return ngx_array_init(&calls->open, calls->scratch, 4,
                           sizeof(calls_call_t));
 }
 
@@ -75,9 +111,11 @@ ngx_int_t
 ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
     ngx_http_claude_json_t *message)
 {
-    u_char                         field[CALLS_PARAM];
+    u_char                         buf[CALLS_PARAM];
     ngx_int_t                      rc;
+    ngx_str_t                      client;
     ngx_uint_t                     n;
+    const char                    *field;
     ngx_http_claude_json_t        *list, *call, *id;
     ngx_http_claude_chat_place_t  *place;
 
@@ -85,7 +123,7 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
     place->part = -1;
 
     calls->message = place->message;
-    calls->open.nelts = 0;
+    calls_close(calls);
 
     list = calls_field(message, "tool_calls");
     call = calls_field(message, "function_call");
@@ -95,7 +133,7 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
                                                 "must be an array");
     }
 
-    if (list == NULL || list->first == NULL) {
+    if (list == NULL || ngx_http_claude_json_first(list) == NULL) {
 
         if (call == NULL) {
             return NGX_OK;
@@ -106,30 +144,35 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_calls_t *calls,
 
     n = 0;
 
-    for (call = list->first; call; call = call->next) {
-
-        (void) ngx_sprintf(field, ".tool_calls[%ui]%Z", n);
+    for (call = ngx_http_claude_json_first(list);
+         call;
+         call = ngx_http_claude_json_next(call))
+    {
 
         if (call->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
-            return ngx_http_claude_chat_place_error(place, (char *) field,
+            field = calls_print(buf, ".tool_calls[%ui]", n);
+
+            return ngx_http_claude_chat_place_error(place, field,
                                                     "must be an object");
         }
 
         id = calls_field(call, "id");
 
         if (id == NULL || id->type != NGX_HTTP_CLAUDE_JSON_STRING
-            || id->value.len == 0)
+            || ngx_http_claude_json_is(id, ""))
         {
-            (void) ngx_sprintf(field, ".tool_calls[%ui].id%Z", n);
+            field = calls_print(buf, ".tool_calls[%ui].id", n);
 
-            return ngx_http_claude_chat_place_error(place, (char *) field,
+            return ngx_http_claude_chat_place_error(place, field,
                                                     "must be a string");
         }
 
-        (void) ngx_sprintf(field, ".tool_calls[%ui].function%Z", n);
+        field = calls_print(buf, ".tool_calls[%ui].function", n);
 
-        rc = calls_open(calls, calls_field(call, "function"), &id->value,
-                        (char *) field);
+        client = calls_value(id);
+
+        rc = calls_open(calls, calls_field(call, "function"), &client,
+                        field);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -148,7 +191,7 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
     ngx_http_claude_json_t *function, ngx_str_t *client, const char *field)
 {
     u_char                         where[CALLS_PARAM];
-    ngx_str_t                      empty;
+    ngx_str_t                      value;
     calls_call_t                  *call;
     ngx_http_claude_json_t        *name, *arguments;
     ngx_http_claude_turn_t        *turn;
@@ -166,12 +209,15 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
 
     name = calls_field(function, "name");
 
-    if (name == NULL || name->type != NGX_HTTP_CLAUDE_JSON_STRING
-        || name->value.len > CALLS_ID || !calls_id_valid(&name->value))
-    {
-        (void) ngx_sprintf(where, "%s.name%Z", field);
+    if (name) {
+        value = calls_value(name);
+    }
 
-        return ngx_http_claude_chat_place_error(place, (char *) where,
+    if (name == NULL || name->type != NGX_HTTP_CLAUDE_JSON_STRING
+        || value.len > CALLS_ID || !calls_id_valid(&value))
+    {
+        return ngx_http_claude_chat_place_error(place,
+                                   calls_print(where, "%s.name", field),
                                    "must be a string of letters, digits, "
                                    "underscores and dashes");
     }
@@ -179,9 +225,8 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
     arguments = calls_field(function, "arguments");
 
     if (arguments && arguments->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-        (void) ngx_sprintf(where, "%s.arguments%Z", field);
-
-        return ngx_http_claude_chat_place_error(place, (char *) where,
+        return ngx_http_claude_chat_place_error(place,
+                                   calls_print(where, "%s.arguments", field),
                                    "must be a string, of JSON");
     }
 
@@ -199,19 +244,21 @@ calls_open(ngx_http_claude_chat_calls_t *calls,
         call->client = *client;
     }
 
-    call->name = name->value;
+    call->name = value;
+    block->name = value;
 
-    ngx_str_null(&empty);
+    ngx_str_null(&value);
+
+    if (arguments) {
+        value = calls_value(arguments);
+    }
 
     if (calls_id(calls, client, &call->id) != NGX_OK
-        || calls_input(turn->pool, arguments ? &arguments->value : &empty,
-                       &block->text)
-           != NGX_OK)
+        || calls_input(turn->pool, &value, &block->text) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    block->name = name->value;
     block->id = call->id;
     calls->left++;
 
@@ -252,7 +299,8 @@ calls_input(ngx_pool_t *pool, ngx_str_t *arguments, ngx_str_t *input)
 
     } else {
         p = ngx_pnalloc(pool, sizeof("{\"arguments\":}")
-                        + ngx_http_claude_json_escaped_max(arguments->len));
+                        + ngx_http_claude_json_escaped_len(arguments->data,
+                                                           arguments->len));
         rc = p ? NGX_OK : NGX_ERROR;
 
         if (p) {
@@ -304,7 +352,7 @@ calls_id_add(ngx_http_claude_chat_calls_t *calls, ngx_str_t *id)
 {
     ngx_str_node_t  *node;
 
-    node = ngx_palloc(calls->place->chat->turn.pool, sizeof(ngx_str_node_t));
+    node = ngx_palloc(calls->scratch, sizeof(ngx_str_node_t));
     if (node == NULL) {
         return NGX_ERROR;
     }
@@ -367,24 +415,28 @@ static ngx_int_t
 calls_id_new(ngx_http_claude_chat_calls_t *calls, ngx_str_t *client,
     ngx_str_t *id)
 {
-    u_char      *p, hash[20];
-    ngx_uint_t   n;
-    ngx_sha1_t   sha1;
+    u_char         *p, hash[20];
+    ngx_sha1_t      sha1;
+    calls_again_t  *again;
 
+    again = calls_id_again(calls, client);
     p = ngx_pnalloc(calls->place->chat->turn.pool, CALLS_ID_NEW);
-    if (p == NULL) {
+
+    if (again == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
     id->data = p;
     id->len = CALLS_ID_NEW;
 
-    for (n = 0; /* void */; n++) {
+    for ( ;; ) {
 
         ngx_sha1_init(&sha1);
         ngx_sha1_update(&sha1, client->data, client->len);
-        ngx_sha1_update(&sha1, &n, sizeof(ngx_uint_t));
+        ngx_sha1_update(&sha1, &again->n, sizeof(ngx_uint_t));
         ngx_sha1_final(hash, &sha1);
+
+        again->n++;
 
         p = ngx_cpymem(id->data, "toolu_", sizeof("toolu_") - 1);
         (void) ngx_hex_dump(p, hash, 12);
@@ -393,6 +445,34 @@ calls_id_new(ngx_http_claude_chat_calls_t *calls, ngx_str_t *client,
             return NGX_OK;
         }
     }
+}
+
+
+/* the count of an id; NULL: no memory */
+
+static calls_again_t *
+calls_id_again(ngx_http_claude_chat_calls_t *calls, ngx_str_t *client)
+{
+    uint32_t        hash;
+    calls_again_t  *again;
+
+    hash = ngx_crc32_long(client->data, client->len);
+
+    again = (calls_again_t *) ngx_str_rbtree_lookup(&calls->again, client,
+                                                    hash);
+    if (again) {
+        return again;
+    }
+
+    again = ngx_pcalloc(calls->scratch, sizeof(calls_again_t));
+
+    if (again) {
+        again->sn.str = *client;
+        again->sn.node.key = hash;
+        ngx_rbtree_insert(&calls->again, &again->sn.node);
+    }
+
+    return again;
 }
 
 
@@ -409,9 +489,8 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
     ngx_http_claude_json_t *message, ngx_uint_t function)
 {
     ngx_int_t                      rc;
-    ngx_uint_t                     n;
+    ngx_str_t                      id;
     ngx_array_t                   *content;
-    calls_call_t                  *call;
     ngx_http_claude_json_t        *node;
     ngx_http_claude_block_t       *block;
     ngx_http_claude_chat_place_t  *place;
@@ -419,7 +498,6 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
     place = calls->place;
     place->part = -1;
 
-    block = NULL;
     node = function ? calls_field(message, "name")
                     : calls_field(message, "tool_call_id");
 
@@ -429,27 +507,12 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
                                    "is missing: it must be a string");
     }
 
-    if (!function && place->chat->turn.messages.nelts == calls->orphans) {
+    id = calls_value(node);
+    block = NULL;
 
-        rc = calls_orphan(calls, &node->value, &block);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-    } else {
-
-        rc = calls_find(calls, &node->value, function, &n);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        if (calls_result_block(calls, n, &block) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        call = (calls_call_t *) calls->open.elts + n;
-        call->answered = 1;
-        calls->left--;
+    rc = calls_result_id(calls, &id, function, &block);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     content = ngx_array_create(place->chat->turn.pool, 1,
@@ -463,6 +526,41 @@ ngx_http_claude_chat_call_result(ngx_http_claude_chat_calls_t *calls,
     node = calls_field(message, "content");
 
     return node ? ngx_http_claude_chat_content(place, node, content) : NGX_OK;
+}
+
+
+/* the block of a result; an HTTP status, if there is no such call */
+
+static ngx_int_t
+calls_result_id(ngx_http_claude_chat_calls_t *calls, ngx_str_t *id,
+    ngx_uint_t function, ngx_http_claude_block_t **block)
+{
+    ngx_int_t      rc;
+    ngx_uint_t     n;
+    calls_call_t  *call;
+
+    if (!function
+        && calls->place->chat->turn.messages.nelts == calls->orphans)
+    {
+        return calls_orphan(calls, id, block);
+    }
+
+    n = 0;
+
+    rc = calls_find(calls, id, function, &n);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (calls_result_block(calls, n, block) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    call = (calls_call_t *) calls->open.elts + n;
+    call->answered = 1;
+    calls->left--;
+
+    return NGX_OK;
 }
 
 
@@ -529,36 +627,92 @@ static ngx_int_t
 calls_find(ngx_http_claude_chat_calls_t *calls, ngx_str_t *name,
     ngx_uint_t function, ngx_uint_t *n)
 {
-    ngx_str_t     *s;
-    ngx_uint_t     i, seen;
+    calls_key_t   *key;
     calls_call_t  *call;
 
+    if (!calls->keyed[function] && calls_keys(calls, function) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    key = (calls_key_t *) ngx_str_rbtree_lookup(&calls->keys[function], name,
+                                     ngx_crc32_long(name->data, name->len));
+
     call = calls->open.elts;
-    seen = 0;
-    *n = 0;
 
-    for (i = 0; i < calls->open.nelts; i++) {
+    /* results may name some calls in one way and some in the other */
 
-        s = function ? &call[i].name : &call[i].client;
+    while (key && key->first != CALLS_NONE && call[key->first].answered) {
+        key->first = call[key->first].like[function];
+    }
 
-        if (s->len != name->len
-            || ngx_memcmp(s->data, name->data, name->len) != 0)
-        {
-            continue;
-        }
-
-        if (!call[i].answered) {
-            *n = i;
-            return NGX_OK;
-        }
-
-        seen = 1;
+    if (key && key->first != CALLS_NONE) {
+        *n = key->first;
+        return NGX_OK;
     }
 
     return ngx_http_claude_chat_place_error(calls->place,
                function ? ".name" : ".tool_call_id",
-               seen ? "has a result already"
-                    : "is of no call in the assistant's message before");
+               key ? "has a result already"
+                   : "is of no call in the assistant's message before");
+}
+
+
+/* makes the table of the open calls, by their ids or by their names */
+
+static ngx_int_t
+calls_keys(ngx_http_claude_chat_calls_t *calls, ngx_uint_t function)
+{
+    uint32_t       hash;
+    ngx_str_t     *s;
+    ngx_uint_t     i;
+    calls_key_t   *key;
+    calls_call_t  *call;
+
+    ngx_rbtree_init(&calls->keys[function], &calls->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    calls->keyed[function] = 1;
+    call = calls->open.elts;
+
+    for (i = 0; i < calls->open.nelts; i++) {
+
+        s = function ? &call[i].name : &call[i].client;
+        hash = ngx_crc32_long(s->data, s->len);
+
+        key = (calls_key_t *) ngx_str_rbtree_lookup(&calls->keys[function], s,
+                                                    hash);
+        if (key) {
+            call[key->last].like[function] = i;
+
+        } else {
+            key = ngx_palloc(calls->scratch, sizeof(calls_key_t));
+            if (key == NULL) {
+                return NGX_ERROR;
+            }
+
+            key->sn.str = *s;
+            key->sn.node.key = hash;
+            key->first = i;
+
+            ngx_rbtree_insert(&calls->keys[function], &key->sn.node);
+        }
+
+        key->last = i;
+        call[i].like[function] = CALLS_NONE;
+    }
+
+    return NGX_OK;
+}
+
+
+/* what was called before is over */
+
+static void
+calls_close(ngx_http_claude_chat_calls_t *calls)
+{
+    calls->open.nelts = 0;
+    calls->keyed[0] = 0;
+    calls->keyed[1] = 0;
 }
 
 
@@ -603,12 +757,13 @@ calls_result_block(ngx_http_claude_chat_calls_t *calls, ngx_uint_t n,
 ngx_int_t
 ngx_http_claude_chat_calls_done(ngx_http_claude_chat_calls_t *calls)
 {
-    u_char         param[CALLS_PARAM];
+    u_char         buf[CALLS_PARAM];
     ngx_uint_t     i;
+    const char    *param;
     calls_call_t  *call;
 
     if (calls->left == 0) {
-        calls->open.nelts = 0;
+        calls_close(calls);
         return NGX_OK;
     }
 
@@ -616,11 +771,11 @@ ngx_http_claude_chat_calls_done(ngx_http_claude_chat_calls_t *calls)
 
     for (i = 0; call[i].answered; i++) { /* void */ }
 
-    (void) ngx_sprintf(param, "messages[%ui].tool_calls[%ui]%Z",
-                       calls->message, i);
+    param = calls_print(buf, "messages[%ui].tool_calls[%ui]", calls->message,
+                        i);
 
     return ngx_http_claude_error(calls->place->chat->ctx,
-               NGX_HTTP_BAD_REQUEST, NULL, (char *) param, "'%s' has no "
+               NGX_HTTP_BAD_REQUEST, NULL, param, "'%s' has no "
                "result: a message of role \"tool\" with the tool_call_id '%V' "
                "must follow.", param, &call[i].client);
 }

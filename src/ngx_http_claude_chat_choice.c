@@ -237,14 +237,12 @@ void
 ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat)
 {
     ngx_uint_t                i;
-    ngx_http_claude_turn_t   *sum, *turn;
+    ngx_http_claude_turn_t   *turn;
     ngx_http_claude_usage_t  *usage;
 
-    sum = &chat->turn;
-    usage = &sum->usage;
+    usage = &chat->turn.usage;
 
     ngx_memzero(usage, sizeof(ngx_http_claude_usage_t));
-    sum->cost = -1;
 
     for (i = 0; i < chat->nchoices; i++) {
         turn = &chat->choices[i].turn;
@@ -254,17 +252,6 @@ ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat)
         usage->cache_creation += turn->usage.cache_creation;
         usage->output += turn->usage.output;
         usage->thinking += turn->usage.thinking;
-
-        if (turn->cost >= 0) {
-            sum->cost = ngx_max(sum->cost, 0) + turn->cost;
-        }
-
-        /* the first token of any, and where it came from */
-
-        if (i == 0 || turn->ttft < sum->ttft) {
-            sum->ttft = turn->ttft;
-            sum->rung = turn->rung;
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_utf8.h"
 
@@ -29,6 +30,12 @@ typedef struct {
 } content_data_t;
 
 
+static ngx_int_t content_result_part(ngx_http_claude_chat_place_t *place,
+    ngx_http_claude_json_t *part, ngx_array_t *blocks);
+static ngx_int_t content_result_text(ngx_http_claude_chat_place_t *place,
+    ngx_http_claude_json_t *text, ngx_array_t *blocks);
+static ngx_int_t content_result_add(ngx_array_t *blocks,
+    ngx_http_claude_block_t *one);
 static ngx_int_t content_image(ngx_http_claude_chat_place_t *place,
     ngx_http_claude_json_t *part, ngx_http_claude_block_t *block);
 static ngx_int_t content_image_data(ngx_http_claude_chat_place_t *place,
@@ -48,6 +55,7 @@ static ngx_int_t content_attach(ngx_http_claude_chat_place_t *place,
 
 
 #define content_field   ngx_http_claude_chat_field
+#define content_value   ngx_http_claude_json_value
 
 #define content_is(s, literal)                                                \
     ((s)->len == sizeof(literal) - 1                                          \
@@ -58,15 +66,15 @@ ngx_int_t
 ngx_http_claude_chat_part(ngx_http_claude_chat_place_t *place,
     ngx_http_claude_json_t *part, ngx_http_claude_block_t *block)
 {
-    ngx_str_t  *type;
+    ngx_http_claude_json_t  *type;
 
-    type = &content_field(part, "type")->value;
+    type = content_field(part, "type");
 
-    if (content_is(type, "image_url")) {
+    if (ngx_http_claude_json_is(type, "image_url")) {
         return content_image(place, part, block);
     }
 
-    if (content_is(type, "file")) {
+    if (ngx_http_claude_json_is(type, "file")) {
         return content_file(place, part, block);
     }
 
@@ -78,82 +86,35 @@ ngx_int_t
 ngx_http_claude_chat_content(ngx_http_claude_chat_place_t *place,
     ngx_http_claude_json_t *content, ngx_array_t *blocks)
 {
-    ngx_int_t                 rc;
-    ngx_http_claude_json_t   *part, *type, *text;
-    ngx_http_claude_block_t  *block, one;
+    ngx_int_t                rc;
+    ngx_http_claude_json_t  *part;
 
-    if (content->type != NGX_HTTP_CLAUDE_JSON_STRING
-        && content->type != NGX_HTTP_CLAUDE_JSON_ARRAY)
-    {
+    if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        place->part = 0;
+        rc = content_result_text(place, content, blocks);
+        place->part = -1;
+
+        return rc;
+    }
+
+    if (content->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
         place->part = -1;
         return ngx_http_claude_chat_place_error(place, ".content", "must be a "
                                             "string or an array of parts");
     }
 
-    part = (content->type == NGX_HTTP_CLAUDE_JSON_ARRAY) ? content->first
-                                                         : content;
+    place->part = 0;
 
-    for (place->part = 0; part; part = part->next, place->part++) {
-
-        ngx_memzero(&one, sizeof(ngx_http_claude_block_t));
-
-        if (part == content) {
-            text = content;
-            rc = NGX_DECLINED;
-
-        } else if (part->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
-            return ngx_http_claude_chat_place_error(place, "",
-                                                    "must be an object");
-
-        } else {
-            type = content_field(part, "type");
-
-            if (type == NULL || type->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-                return ngx_http_claude_chat_place_error(place, ".type",
-                                        "is missing: it must be a string");
-            }
-
-            rc = ngx_http_claude_chat_part(place, part, &one);
-
-            if (rc == NGX_DECLINED && !content_is(&type->value, "text")) {
-                return ngx_http_claude_chat_place_error(place, ".type",
-                                        "must be one of "
-                                        NGX_HTTP_CLAUDE_CHAT_PARTS);
-            }
-
-            text = content_field(part, "text");
-        }
-
-        if (rc == NGX_DECLINED) {
-
-            if (text == NULL || text->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-                return ngx_http_claude_chat_place_error(place, ".text",
-                                                        "must be a string");
-            }
-
-            rc = NGX_OK;
-
-            if (!ngx_http_claude_utf8_blank(&text->value)) {
-                one.text = text->value;
-            }
-        }
-
+    for (part = ngx_http_claude_json_first(content);
+         part;
+         part = ngx_http_claude_json_next(part))
+    {
+        rc = content_result_part(place, part, blocks);
         if (rc != NGX_OK) {
             return rc;
         }
 
-        if (one.text.len) {
-            block = ngx_array_push(blocks);
-            if (block == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            *block = one;
-        }
-
-        if (part == content) {
-            break;
-        }
+        place->part++;
     }
 
     place->part = -1;
@@ -163,9 +124,88 @@ ngx_http_claude_chat_content(ngx_http_claude_chat_place_t *place,
 
 
 static ngx_int_t
+content_result_part(ngx_http_claude_chat_place_t *place,
+    ngx_http_claude_json_t *part, ngx_array_t *blocks)
+{
+    ngx_int_t                 rc;
+    ngx_http_claude_json_t   *type;
+    ngx_http_claude_block_t   one;
+
+    if (part->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return ngx_http_claude_chat_place_error(place, "",
+                                                "must be an object");
+    }
+
+    type = content_field(part, "type");
+
+    if (type == NULL || type->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return ngx_http_claude_chat_place_error(place, ".type",
+                                        "is missing: it must be a string");
+    }
+
+    ngx_memzero(&one, sizeof(ngx_http_claude_block_t));
+
+    rc = ngx_http_claude_chat_part(place, part, &one);
+
+    if (rc == NGX_OK) {
+        return content_result_add(blocks, &one);
+    }
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (!ngx_http_claude_json_is(type, "text")) {
+        return ngx_http_claude_chat_place_error(place, ".type",
+                                        "must be one of "
+                                        NGX_HTTP_CLAUDE_CHAT_PARTS);
+    }
+
+    return content_result_text(place, content_field(part, "text"), blocks);
+}
+
+
+static ngx_int_t
+content_result_text(ngx_http_claude_chat_place_t *place,
+    ngx_http_claude_json_t *text, ngx_array_t *blocks)
+{
+    ngx_http_claude_block_t  one;
+
+    if (text == NULL || text->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+        return ngx_http_claude_chat_place_error(place, ".text",
+                                                "must be a string");
+    }
+
+    ngx_memzero(&one, sizeof(ngx_http_claude_block_t));
+
+    one.text = content_value(text);
+
+    return ngx_http_claude_utf8_blank(&one.text)
+           ? NGX_OK : content_result_add(blocks, &one);
+}
+
+
+static ngx_int_t
+content_result_add(ngx_array_t *blocks, ngx_http_claude_block_t *one)
+{
+    ngx_http_claude_block_t  *block;
+
+    block = ngx_array_push(blocks);
+    if (block == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *block = *one;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 content_image(ngx_http_claude_chat_place_t *place,
     ngx_http_claude_json_t *part, ngx_http_claude_block_t *block)
 {
+    ngx_str_t                url;
     ngx_http_claude_json_t  *node;
 
     block->type = NGX_HTTP_CLAUDE_IMAGE;
@@ -185,19 +225,21 @@ content_image(ngx_http_claude_chat_place_t *place,
                                                 "must be a string");
     }
 
-    if (node->value.len >= 5
-        && ngx_strncasecmp(node->value.data, (u_char *) "data:", 5) == 0)
+    url = content_value(node);
+
+    if (url.len >= 5
+        && ngx_strncasecmp(url.data, (u_char *) "data:", 5) == 0)
     {
-        return content_image_data(place, &node->value, block);
+        return content_image_data(place, &url, block);
     }
 
-    if (!content_is_url(&node->value)) {
+    if (!content_is_url(&url)) {
         return ngx_http_claude_chat_place_error(place, ".image_url.url",
                                "must be a data URL, or a URL of https without "
                                "white space and of at most 8192 bytes");
     }
 
-    block->text = node->value;
+    block->text = url;
 
     return NGX_OK;
 }
@@ -273,6 +315,7 @@ content_file(ngx_http_claude_chat_place_t *place,
     ngx_http_claude_json_t *part, ngx_http_claude_block_t *block)
 {
     ngx_int_t                rc;
+    ngx_str_t                value;
     content_data_t           data;
     ngx_http_claude_json_t  *file, *node;
 
@@ -298,8 +341,12 @@ content_file(ngx_http_claude_chat_place_t *place,
                                                 "must be a string");
     }
 
-    if (node && !ngx_http_claude_utf8_blank(&node->value)) {
-        block->name = node->value;
+    if (node) {
+        value = content_value(node);
+
+        if (!ngx_http_claude_utf8_blank(&value)) {
+            block->name = value;
+        }
     }
 
     node = content_field(file, "file_data");
@@ -309,7 +356,9 @@ content_file(ngx_http_claude_chat_place_t *place,
                                                 "must be a string");
     }
 
-    rc = content_data_url(place->chat->turn.pool, &node->value, &data);
+    value = content_value(node);
+
+    rc = content_data_url(place->chat->turn.pool, &value, &data);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -573,20 +622,22 @@ ngx_int_t
 ngx_http_claude_chat_place_error(ngx_http_claude_chat_place_t *place,
     const char *field, const char *message)
 {
-    u_char  param[sizeof("messages[].content[]") + 2 * NGX_INT_T_LEN + 64];
+    u_char       buf[sizeof("messages[].content[]") + 2 * NGX_INT_T_LEN + 64];
+    const char  *param;
 
     if (place->part == -1) {
-        (void) ngx_snprintf(param, sizeof(param), "messages[%ui]%s%Z",
-                            place->message, field);
+        param = ngx_http_claude_cstr_print(buf, sizeof(buf),
+                                           "messages[%ui]%s",
+                                           place->message, field);
 
     } else {
-        (void) ngx_snprintf(param, sizeof(param),
-                            "messages[%ui].content[%i]%s%Z",
-                            place->message, place->part, field);
+        param = ngx_http_claude_cstr_print(buf, sizeof(buf),
+                                           "messages[%ui].content[%i]%s",
+                                           place->message, place->part, field);
     }
 
     return ngx_http_claude_error(place->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                 (char *) param, "'%s' %s.", param, message);
+                                 param, "'%s' %s.", param, message);
 }
 
 

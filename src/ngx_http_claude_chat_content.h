@@ -25,7 +25,8 @@ typedef struct {
     ngx_http_claude_chat_t   *chat;
     ngx_uint_t                message;
     ngx_int_t                 part;         /* -1: the content itself */
-    ngx_str_t                 system;       /* texts of system messages */
+    ngx_array_t               system;       /* of ngx_str_t, the texts of
+                                               system messages */
     size_t                    attached;     /* bytes of images and files */
 } ngx_http_claude_chat_place_t;
 

@@ -68,7 +68,7 @@ ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
 void
 ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice)
 {
-    ngx_str_t                text;
+    ngx_str_t                text, tool;
     ngx_pool_t              *pool;
     ngx_http_claude_json_t  *call, *name, *arguments;
 
@@ -89,7 +89,9 @@ ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice)
         return;
     }
 
-    forced_call(choice, &name->value);
+    tool = ngx_http_claude_json_value(name);
+
+    forced_call(choice, &tool);
     ngx_http_claude_chat_arguments(choice, text.data, text.len);
 }
 

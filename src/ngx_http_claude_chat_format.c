@@ -8,12 +8,13 @@
 #include "ngx_http_claude_chat_content.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_schema.h"
+#include "ngx_http_claude_text.h"
 
 
 static ngx_int_t format_schema(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *format);
-static ngx_int_t format_description(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *format, ngx_http_claude_json_t *schema);
+static ngx_int_t format_rewrite(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *node, ngx_http_claude_json_t *about);
 
 
 #define FORMAT_SCHEMA   "response_format.json_schema"
@@ -23,10 +24,6 @@ static ngx_int_t format_description(ngx_http_claude_chat_t *chat,
 #define format_error(chat, param, ...)                                        \
     ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
                           __VA_ARGS__)
-
-#define format_is(s, literal)                                                 \
-    ((s)->len == sizeof(literal) - 1                                          \
-     && ngx_memcmp((s)->data, literal, sizeof(literal) - 1) == 0)
 
 
 ngx_int_t
@@ -52,15 +49,15 @@ ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
                             "be an object with a \"type\".");
     }
 
-    if (format_is(&type->value, "text")) {
+    if (ngx_http_claude_json_is(type, "text")) {
         return NGX_OK;
     }
 
-    if (format_is(&type->value, "json_schema")) {
+    if (ngx_http_claude_json_is(type, "json_schema")) {
         return format_schema(chat, format);
     }
 
-    if (format_is(&type->value, "json_object")) {
+    if (ngx_http_claude_json_is(type, "json_object")) {
         chat->object = 1;
         return NGX_OK;
     }
@@ -73,9 +70,7 @@ ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
 static ngx_int_t
 format_schema(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *format)
 {
-    ngx_int_t                  rc;
-    ngx_http_claude_json_t    *node, *out;
-    ngx_http_claude_schema_t   schema;
+    ngx_http_claude_json_t  *node, *about;
 
     format = format_field(format, "json_schema");
 
@@ -91,39 +86,6 @@ format_schema(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *format)
                             "'" FORMAT_SCHEMA ".schema' must be an object.");
     }
 
-    if (ngx_http_claude_schema_init(&schema, chat->turn.pool) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    rc = ngx_http_claude_schema_rewrite(&schema, node, &out);
-
-    if (rc == NGX_DECLINED) {
-        return format_error(chat, FORMAT_SCHEMA ".schema",
-                            "'" FORMAT_SCHEMA ".schema' cannot be done: %V.",
-                            &schema.reason);
-    }
-
-    if (rc != NGX_OK
-        || (rc = format_description(chat, format, out)) != NGX_OK
-        || ngx_http_claude_schema_text(&schema, out, &chat->turn.schema)
-           != NGX_OK)
-    {
-        return (rc == NGX_OK || rc == NGX_ERROR)
-               ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
-    }
-
-    return NGX_OK;
-}
-
-
-/* the format's own description has no place but the schema's */
-
-static ngx_int_t
-format_description(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *format, ngx_http_claude_json_t *schema)
-{
-    ngx_http_claude_json_t  *node, *about;
-
     about = format_field(format, "description");
 
     if (about && about->type != NGX_HTTP_CLAUDE_JSON_STRING) {
@@ -132,21 +94,63 @@ format_description(ngx_http_claude_chat_t *chat,
                             "string.");
     }
 
-    if (about == NULL || about->value.len == 0
-        || ngx_http_claude_json_member(schema, "description")
-        || ngx_http_claude_json_member(schema, "$ref"))
+    return format_rewrite(chat, node, about);
+}
+
+
+/* the format's own description has no place but the schema's */
+
+static ngx_int_t
+format_rewrite(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node,
+    ngx_http_claude_json_t *about)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  description;
+    ngx_pool_t                *scratch;
+    ngx_http_claude_text_t     text;
+    ngx_http_claude_schema_t   schema;
+
+    if (ngx_http_claude_schema_init(&schema, &chat->schemas, chat->turn.log)
+        != NGX_OK)
     {
-        return NGX_OK;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    node = ngx_http_claude_schema_node(chat->turn.pool,
-                                       NGX_HTTP_CLAUDE_JSON_STRING, NULL);
-    if (node == NULL) {
-        return NGX_ERROR;
+    scratch = ngx_create_pool(1024, chat->turn.log);
+    if (scratch == NULL) {
+        ngx_http_claude_schema_done(&schema);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    node->value = about->value;
-    ngx_http_claude_schema_add(schema, "description", node);
+    ngx_memzero(&text, sizeof(ngx_http_claude_text_t));
+    text.pool = scratch;
 
-    return NGX_OK;
+    ngx_str_null(&description);
+
+    if (about) {
+        description = ngx_http_claude_json_value(about);
+    }
+
+    rc = ngx_http_claude_schema_rewrite(&schema, node,
+                                  description.len ? &description : NULL,
+                                  &text);
+
+    if (rc == NGX_DECLINED) {
+        rc = format_error(chat, FORMAT_SCHEMA ".schema",
+                          "'" FORMAT_SCHEMA ".schema' cannot be done: %V.",
+                          &schema.reason);
+
+    } else if (rc != NGX_OK
+               || ngx_http_claude_schema_defs(&schema, &text) != NGX_OK
+               || ngx_http_claude_text_copy(&text, chat->turn.pool,
+                                            &chat->turn.schema)
+                  != NGX_OK)
+    {
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_destroy_pool(scratch);
+    ngx_http_claude_schema_done(&schema);
+
+    return rc;
 }

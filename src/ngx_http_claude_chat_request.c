@@ -43,6 +43,8 @@ static ngx_int_t request_text(request_place_t *place, ngx_uint_t system,
 static ngx_int_t request_part(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_http_claude_json_t *part);
 static ngx_int_t request_system(request_place_t *place);
+static ngx_int_t request_system_join(request_place_t *place,
+    ngx_str_t *system);
 static ngx_int_t request_object(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_conversation(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_stream(ngx_http_claude_chat_t *chat,
@@ -51,6 +53,8 @@ static ngx_int_t request_limits(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_stop(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
+static ngx_int_t request_stop_add(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *node);
 static ngx_str_t *request_stop_own(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
@@ -58,16 +62,160 @@ static ngx_int_t request_effort(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_unsupported(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
-static ngx_uint_t request_is(ngx_http_claude_json_t *node, const char *text);
 
 
 #define request_place_error  ngx_http_claude_chat_place_error
 #define request_field        ngx_http_claude_chat_field
 #define request_blank        ngx_http_claude_utf8_blank
+#define request_is           ngx_http_claude_json_is
+#define request_value        ngx_http_claude_json_value
+#define request_first        ngx_http_claude_json_first
+#define request_next         ngx_http_claude_json_next
 
 #define request_error(chat, param, ...)                                       \
     ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
                           __VA_ARGS__)
+
+
+/*
+ * What is read of a body.  A member that is missing here is never seen, so
+ * that whoever reads one more adds it; t/fuzz compares with trees of all.
+ */
+
+static const ngx_http_claude_json_field_t  request_name[] = {
+    { ngx_string("name"), NULL },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_call[] = {
+    { ngx_string("name"), NULL },
+    { ngx_string("arguments"), NULL },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_tool_call[] = {
+    { ngx_string("id"), NULL },
+    { ngx_string("function"), request_call },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_url[] = {
+    { ngx_string("url"), NULL },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_file[] = {
+    { ngx_string("file_data"), NULL },
+    { ngx_string("file_id"), NULL },
+    { ngx_string("filename"), NULL },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_parts[] = {
+    { ngx_string("type"), NULL },
+    { ngx_string("text"), NULL },
+    { ngx_string("refusal"), NULL },
+    { ngx_string("image_url"), request_url },
+    { ngx_string("file"), request_file },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_message_fields[] = {
+    { ngx_string("role"), NULL },
+    { ngx_string("content"), request_parts },
+    { ngx_string("name"), NULL },
+    { ngx_string("tool_calls"), request_tool_call },
+    { ngx_string("tool_call_id"), NULL },
+    { ngx_string("function_call"), request_call },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_function[] = {
+    { ngx_string("name"), NULL },
+    { ngx_string("description"), NULL },
+    { ngx_string("parameters"), ngx_http_claude_json_all },
+    { ngx_string("strict"), NULL },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_tool[] = {
+    { ngx_string("type"), NULL },
+    { ngx_string("function"), request_function },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_choice[] = {
+    { ngx_string("function"), request_name },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_json_schema[] = {
+    { ngx_string("description"), NULL },
+    { ngx_string("schema"), ngx_http_claude_json_all },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_format[] = {
+    { ngx_string("type"), NULL },
+    { ngx_string("json_schema"), request_json_schema },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  request_options[] = {
+    { ngx_string("include_usage"), NULL },
+    { ngx_null_string, NULL }
+};
+
+
+/* of what is a list, the items, and nothing inside of them */
+
+static const ngx_http_claude_json_field_t  request_items[] = {
+    { ngx_null_string, NULL }
+};
+
+
+/* those of ngx_http_claude_chat_request_knobs() */
+
+#define REQUEST_KNOBS                                                         \
+    { ngx_string("model"), NULL },                                            \
+    { ngx_string("stream"), NULL },                                           \
+    { ngx_string("stream_options"), request_options },                        \
+    { ngx_string("max_tokens"), NULL },                                       \
+    { ngx_string("max_completion_tokens"), NULL },                            \
+    { ngx_string("n"), NULL },                                                \
+    { ngx_string("stop"), request_items },                                    \
+    { ngx_string("temperature"), NULL },                                      \
+    { ngx_string("top_p"), NULL },                                            \
+    { ngx_string("logprobs"), NULL },                                         \
+    { ngx_string("logit_bias"), NULL }
+
+
+const ngx_http_claude_json_field_t  ngx_http_claude_chat_fields[] = {
+    { ngx_string("messages"), request_message_fields },
+    { ngx_string("tools"), request_tool },
+    { ngx_string("tool_choice"), request_choice },
+    { ngx_string("parallel_tool_calls"), NULL },
+    { ngx_string("functions"), request_function },
+    { ngx_string("function_call"), request_name },
+    { ngx_string("response_format"), request_format },
+    { ngx_string("reasoning_effort"), NULL },
+    { ngx_string("modalities"), request_items },
+    { ngx_string("top_logprobs"), NULL },
+    { ngx_string("audio"), NULL },
+    { ngx_string("web_search_options"), NULL },
+    REQUEST_KNOBS,
+    { ngx_null_string, NULL }
+};
+
+
+const ngx_http_claude_json_field_t  ngx_http_claude_completions_fields[] = {
+    { ngx_string("prompt"), request_items },
+    { ngx_string("echo"), NULL },
+    { ngx_string("suffix"), NULL },
+    { ngx_string("best_of"), NULL },
+    REQUEST_KNOBS,
+    { ngx_null_string, NULL }
+};
 
 
 ngx_int_t
@@ -151,7 +299,7 @@ request_model(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         return request_error(chat, "model", "'model' must be a string.");
 
     } else {
-        chat->model = node->value;
+        chat->model = request_value(node);
     }
 
     if (ngx_http_claude_models_find(r, &chat->model, &model) != NGX_OK) {
@@ -185,7 +333,7 @@ request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     }
 
     if (messages->type != NGX_HTTP_CLAUDE_JSON_ARRAY
-        || messages->first == NULL)
+        || request_first(messages) == NULL)
     {
         return request_error(chat, "messages",
                              "'messages' must be an array with at least one "
@@ -195,11 +343,17 @@ request_messages(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     ngx_memzero(&place, sizeof(request_place_t));
     place.chat = chat;
 
-    if (ngx_http_claude_chat_calls_init(&calls, &place) != NGX_OK) {
+    if (ngx_array_init(&place.system, chat->ctx->scratch, 2, sizeof(ngx_str_t))
+        != NGX_OK
+        || ngx_http_claude_chat_calls_init(&calls, &place) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for (message = messages->first; message; message = message->next) {
+    for (message = request_first(messages);
+         message;
+         message = request_next(message))
+    {
         place.part = -1;
 
         rc = request_message(&calls, message);
@@ -303,18 +457,26 @@ request_calls(ngx_http_claude_json_t *message)
 
     node = request_field(message, "tool_calls");
 
-    return (node && node->first) || request_field(message, "function_call");
+    return (node && request_first(node))
+           || request_field(message, "function_call");
 }
 
 
 static ngx_uint_t
 request_empty(ngx_http_claude_json_t *content)
 {
-    return content == NULL
-           || (content->type == NGX_HTTP_CLAUDE_JSON_STRING
-               && request_blank(&content->value))
+    ngx_str_t  text;
+
+    if (content == NULL) {
+        return 1;
+    }
+
+    text = request_value(content);
+
+    return (content->type == NGX_HTTP_CLAUDE_JSON_STRING
+            && request_blank(&text))
            || (content->type == NGX_HTTP_CLAUDE_JSON_ARRAY
-               && content->first == NULL);
+               && request_first(content) == NULL);
 }
 
 
@@ -323,6 +485,7 @@ request_content(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_http_claude_json_t *content)
 {
     ngx_int_t                rc;
+    ngx_str_t                text;
     ngx_http_claude_json_t  *part;
 
     if (content == NULL) {
@@ -330,10 +493,12 @@ request_content(request_place_t *place, ngx_uint_t system,
     }
 
     if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
-        return request_text(place, system, role, &content->value);
+        text = request_value(content);
+        return request_text(place, system, role, &text);
     }
 
-    if (content->type != NGX_HTTP_CLAUDE_JSON_ARRAY || content->first == NULL)
+    if (content->type != NGX_HTTP_CLAUDE_JSON_ARRAY
+        || request_first(content) == NULL)
     {
         return request_place_error(place, ".content", "must be a string or "
                                    "an array of parts");
@@ -341,7 +506,7 @@ request_content(request_place_t *place, ngx_uint_t system,
 
     place->part = 0;
 
-    for (part = content->first; part; part = part->next) {
+    for (part = request_first(content); part; part = request_next(part)) {
 
         rc = request_part(place, system, role, part);
         if (rc != NGX_OK) {
@@ -360,6 +525,7 @@ request_part(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_http_claude_json_t *part)
 {
     ngx_int_t                 rc;
+    ngx_str_t                 value;
     ngx_http_claude_json_t   *type, *text;
     ngx_http_claude_block_t  *block, one;
 
@@ -414,7 +580,9 @@ request_part(request_place_t *place, ngx_uint_t system,
         return request_place_error(place, ".text", "must be a string");
     }
 
-    return request_text(place, system, role, &text->value);
+    value = request_value(text);
+
+    return request_text(place, system, role, &value);
 }
 
 
@@ -422,9 +590,7 @@ static ngx_int_t
 request_text(request_place_t *place, ngx_uint_t system,
     ngx_http_claude_role_e role, ngx_str_t *text)
 {
-    u_char                   *p;
-    size_t                    len;
-    ngx_str_t                *all;
+    ngx_str_t                *one;
     ngx_http_claude_block_t  *block;
 
     if (!system) {
@@ -450,26 +616,12 @@ request_text(request_place_t *place, ngx_uint_t system,
         return NGX_OK;
     }
 
-    all = &place->system;
-
-    if (all->len == 0) {
-        *all = *text;
-        return NGX_OK;
-    }
-
-    len = all->len + 2 + text->len;
-
-    p = ngx_pnalloc(place->chat->turn.pool, len);
-    if (p == NULL) {
+    one = ngx_array_push(&place->system);
+    if (one == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_memcpy(p, all->data, all->len);
-    ngx_memcpy(p + all->len, "\n\n", 2);
-    ngx_memcpy(p + all->len + 2, text->data, text->len);
-
-    all->data = p;
-    all->len = len;
+    *one = *text;
 
     return NGX_OK;
 }
@@ -480,8 +632,12 @@ request_system(request_place_t *place)
 {
     ngx_int_t  rc;
 
-    if (place->system.len) {
-        place->chat->turn.system = place->system;
+    if (place->system.nelts) {
+
+        if (request_system_join(place, &place->chat->turn.system) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         place->chat->turn.session.system = 1;
 
     } else {
@@ -492,6 +648,51 @@ request_system(request_place_t *place)
     }
 
     return request_object(place->chat);
+}
+
+
+/* the texts of all system messages, with a blank line between two */
+
+static ngx_int_t
+request_system_join(request_place_t *place, ngx_str_t *system)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t   *text;
+    ngx_uint_t   i;
+
+    text = place->system.elts;
+
+    if (place->system.nelts == 1) {
+        *system = text[0];
+        return NGX_OK;
+    }
+
+    len = 0;
+
+    for (i = 0; i < place->system.nelts; i++) {
+        len += text[i].len + 2;
+    }
+
+    p = ngx_pnalloc(place->chat->turn.pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    system->data = p;
+
+    for (i = 0; i < place->system.nelts; i++) {
+
+        if (i) {
+            p = ngx_cpymem(p, "\n\n", 2);
+        }
+
+        p = ngx_cpymem(p, text[i].data, text[i].len);
+    }
+
+    system->len = p - system->data;
+
+    return NGX_OK;
 }
 
 
@@ -667,8 +868,8 @@ request_limits(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 static ngx_int_t
 request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
 {
-    ngx_str_t               *stop;
-    ngx_http_claude_json_t  *node, one;
+    ngx_int_t                rc;
+    ngx_http_claude_json_t  *node;
 
     node = request_field(body, "stop");
 
@@ -676,45 +877,45 @@ request_stop(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         return NGX_OK;
     }
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
-        one = *node;
-        one.next = NULL;
-        node = &one;
+    if (node->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
+        return request_stop_add(chat, node);
+    }
 
-    } else if (node->type == NGX_HTTP_CLAUDE_JSON_ARRAY) {
-        node = node->first;
+    for (node = request_first(node); node; node = request_next(node)) {
 
-    } else {
+        rc = request_stop_add(chat, node);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+request_stop_add(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
+{
+    ngx_str_t  *stop, value;
+
+    value = request_value(node);
+
+    if (node->type != NGX_HTTP_CLAUDE_JSON_STRING || value.len == 0
+        || chat->turn.stops.nelts + chat->stops.nelts == REQUEST_STOPS)
+    {
         return request_error(chat, "stop", "'stop' must be a string or an "
                              "array of up to 4 strings.");
     }
 
-    for ( /* void */ ; node; node = node->next) {
+    /* the provider takes no blank ones */
 
-        if (node->type != NGX_HTTP_CLAUDE_JSON_STRING
-            || node->value.len == 0
-            || chat->turn.stops.nelts + chat->stops.nelts == REQUEST_STOPS)
-        {
-            return request_error(chat, "stop", "'stop' must be a string or an "
-                                 "array of up to 4 strings.");
-        }
-
-        if (request_blank(&node->value)) {
-
-            /* the provider takes none of these */
-
-            stop = request_stop_own(chat);
-
-        } else {
-            stop = ngx_array_push(&chat->turn.stops);
-        }
-
-        if (stop == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        *stop = node->value;
+    stop = request_blank(&value) ? request_stop_own(chat)
+                                 : ngx_array_push(&chat->turn.stops);
+    if (stop == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    *stop = value;
 
     return NGX_OK;
 }
@@ -761,7 +962,7 @@ request_sampling(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
                                      "0 to 1.");
             }
 
-            chat->turn.temperature = node->value;
+            chat->turn.temperature = request_value(node);
         }
     }
 
@@ -774,7 +975,7 @@ request_sampling(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         }
 
         if (lcf->sampling) {
-            chat->turn.top_p = node->value;
+            chat->turn.top_p = request_value(node);
         }
     }
 
@@ -855,7 +1056,7 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
         node = request_field(body, names[i]);
 
         if (node && node->type != NGX_HTTP_CLAUDE_JSON_FALSE
-            && (node->first
+            && (ngx_http_claude_json_holds(node)
                 || (node->type != NGX_HTTP_CLAUDE_JSON_ARRAY
                     && node->type != NGX_HTTP_CLAUDE_JSON_OBJECT))
             && ngx_http_claude_json_integer(node, 0, 0, &n) != NGX_OK)
@@ -874,7 +1075,7 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
                                  "'modalities' must be an array.");
         }
 
-        for (node = node->first; node; node = node->next) {
+        for (node = request_first(node); node; node = request_next(node)) {
             if (!request_is(node, "text")) {
                 return request_error(chat, "modalities", "The only modality "
                                      "that is supported is \"text\".");
@@ -883,13 +1084,4 @@ request_unsupported(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-request_is(ngx_http_claude_json_t *node, const char *text)
-{
-    return node->type == NGX_HTTP_CLAUDE_JSON_STRING
-           && node->value.len == ngx_strlen(text)
-           && ngx_memcmp(node->value.data, text, node->value.len) == 0;
 }

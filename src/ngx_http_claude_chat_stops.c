@@ -12,7 +12,7 @@
 
 
 static ngx_uint_t stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch);
-static ngx_uint_t stops_border(ngx_str_t *text, ngx_uint_t n);
+static ngx_uint_t stops_border(u_char *text, ngx_uint_t n);
 static ngx_http_claude_chat_stop_t *stops_longest(
     ngx_http_claude_chat_choice_t *choice);
 
@@ -118,7 +118,7 @@ static ngx_uint_t
 stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch)
 {
     while (stop->matched && stop->text.data[stop->matched] != ch) {
-        stop->matched = stops_border(&stop->text, stop->matched);
+        stop->matched = stops_border(stop->text.data, stop->matched);
     }
 
     if (stop->text.data[stop->matched] == ch) {
@@ -132,12 +132,12 @@ stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch)
 /* the longest beginning that the first n bytes end with, n not among them */
 
 static ngx_uint_t
-stops_border(ngx_str_t *text, ngx_uint_t n)
+stops_border(u_char *text, ngx_uint_t n)
 {
     ngx_uint_t  border;
 
     for (border = n - 1; border; border--) {
-        if (ngx_memcmp(text->data, text->data + n - border, border) == 0) {
+        if (ngx_memcmp(text, text + n - border, border) == 0) {
             break;
         }
     }

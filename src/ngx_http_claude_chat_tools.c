@@ -6,10 +6,12 @@
 
 
 #include "ngx_http_claude_chat_tools.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_models.h"
 #include "ngx_http_claude_profile.h"
 #include "ngx_http_claude_schema.h"
+#include "ngx_http_claude_text.h"
 
 
 /* what the Messages API takes: ^[a-zA-Z0-9_-]{1,128}$ */
@@ -18,8 +20,22 @@
 #define TOOLS_PARAM  (sizeof("functions[].parameters") + NGX_INT_T_LEN + 32)
 
 
+/* all of them while they are read */
+typedef struct {
+    ngx_http_claude_chat_t  *chat;
+    ngx_http_claude_json_t  *list;
+    const char              *name;          /* "tools" or "functions" */
+    ngx_pool_t              *scratch;       /* until the turn has them */
+    ngx_http_claude_text_t   json;          /* as the Messages API has them */
+    ngx_http_claude_text_t   about;         /* a description with our words */
+    ngx_rbtree_t             names;
+    ngx_rbtree_node_t        sentinel;
+} tools_t;
+
+
 /* one tool while it is read */
 typedef struct {
+    tools_t                 *all;
     ngx_http_claude_chat_t  *chat;
     const char              *list;          /* "tools" or "functions" */
     const char              *inside;        /* ".function", or nothing */
@@ -27,42 +43,53 @@ typedef struct {
     ngx_http_claude_json_t  *function;
     ngx_str_t                name;
     ngx_str_t                description;
-    ngx_str_t                schema;        /* as JSON */
+    ngx_http_claude_json_t  *parameters;    /* NULL: none, or {} */
     unsigned                 strict:1;
 } tools_tool_t;
 
 
-static ngx_int_t tools_list(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *list, const char *name, ngx_array_t *tools);
+static ngx_int_t tools_read(tools_t *tools, ngx_http_claude_json_t *body);
+static ngx_int_t tools_list(tools_t *tools);
 static ngx_int_t tools_tool(tools_tool_t *tool, ngx_http_claude_json_t *node);
 static ngx_int_t tools_name(tools_tool_t *tool);
+static ngx_int_t tools_name_is_new(tools_tool_t *tool);
 static ngx_int_t tools_schema(tools_tool_t *tool);
-static ngx_int_t tools_schema_strict(tools_tool_t *tool,
-    ngx_http_claude_json_t *schema);
-static ngx_int_t tools_schema_copy(tools_tool_t *tool,
-    ngx_http_claude_json_t *schema);
-static ngx_int_t tools_describe(tools_tool_t *tool,
+static ngx_int_t tools_json(tools_tool_t *tool);
+static ngx_int_t tools_schema_strict(tools_tool_t *tool);
+static ngx_int_t tools_schema_copy(tools_tool_t *tool);
+static ngx_int_t tools_describe(tools_tool_t *tool);
+static ngx_int_t tools_describe_word(ngx_http_claude_text_t *about,
     ngx_http_claude_json_t *word);
 static ngx_uint_t tools_combines(ngx_http_claude_json_t *word);
 static ngx_int_t tools_error(tools_tool_t *tool, const char *field,
-    const char *message);
-static ngx_int_t tools_json(ngx_http_claude_chat_t *chat, ngx_array_t *tools);
-static ngx_int_t tools_choice(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *body, ngx_array_t *tools);
-static ngx_int_t tools_choice_word(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *choice, const char *param, ngx_array_t *tools);
-static ngx_int_t tools_choice_named(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *name, const char *param, ngx_array_t *tools);
-static ngx_int_t tools_force(ngx_http_claude_chat_t *chat,
-    tools_tool_t *tool, const char *param, ngx_array_t *tools);
-static ngx_int_t tools_emulate(ngx_http_claude_chat_t *chat,
-    tools_tool_t *tool, const char *param, ngx_array_t *tools);
-static ngx_http_claude_json_t *tools_call_schema(ngx_pool_t *pool,
-    ngx_str_t *name, ngx_http_claude_json_t *arguments);
-static ngx_uint_t tools_is(ngx_http_claude_json_t *node, const char *text);
+    const char *literal);
+static ngx_int_t tools_refuse(tools_tool_t *tool, const char *field,
+    ngx_str_t *message);
+static ngx_int_t tools_choice(tools_t *tools, ngx_http_claude_json_t *body);
+static ngx_int_t tools_choice_word(tools_t *tools,
+    ngx_http_claude_json_t *choice, const char *param);
+static ngx_int_t tools_choice_named(tools_t *tools,
+    ngx_http_claude_json_t *name, const char *param);
+static ngx_int_t tools_force(tools_t *tools, ngx_str_t *name,
+    const char *param);
+static ngx_int_t tools_emulate(tools_t *tools, ngx_str_t *name,
+    const char *param);
+static ngx_int_t tools_emulate_any(tools_t *tools, const char *param,
+    ngx_http_claude_schema_t *schema, ngx_http_claude_text_t *text);
+static ngx_int_t tools_emulate_one(tools_t *tools, ngx_str_t *only,
+    const char *param, ngx_http_claude_schema_t *schema,
+    ngx_http_claude_text_t *text);
+static ngx_int_t tools_arguments(tools_t *tools, ngx_http_claude_json_t *node,
+    ngx_str_t *name, const char *param, ngx_http_claude_schema_t *schema,
+    ngx_http_claude_text_t *text);
 
 
 #define tools_field  ngx_http_claude_chat_field
+#define tools_first  ngx_http_claude_json_first
+#define tools_next   ngx_http_claude_json_next
+#define tools_value  ngx_http_claude_json_value
+
+#define tools_put    ngx_http_claude_text_literal
 
 #define tools_set_choice(chat, json)                                          \
     ngx_str_set(&(chat)->turn.tool_choice, json)
@@ -72,83 +99,129 @@ ngx_int_t
 ngx_http_claude_chat_tools(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body)
 {
-    ngx_int_t                rc;
-    const char              *name;
-    ngx_array_t              tools;
-    ngx_http_claude_json_t  *list;
+    tools_t     tools;
+    ngx_int_t   rc;
 
-    if (ngx_array_init(&tools, chat->turn.pool, 8, sizeof(tools_tool_t))
-        != NGX_OK)
+    ngx_memzero(&tools, sizeof(tools_t));
+
+    tools.chat = chat;
+    tools.name = "tools";
+    tools.list = tools_field(body, "tools");
+
+    if (tools.list == NULL || (tools.list->type == NGX_HTTP_CLAUDE_JSON_ARRAY
+                               && tools_first(tools.list) == NULL))
     {
+        tools.name = "functions";
+        tools.list = tools_field(body, "functions");
+
+        chat->functions = (tools.list && tools_first(tools.list));
+    }
+
+    if (tools.list && tools_first(tools.list)
+        && chat->turn.profile->agent) {
+        return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                     tools.name, "'%s' cannot be offered "
+                                     "here: the model has the tools of the "
+                                     "server.", tools.name);
+    }
+
+    tools.scratch = ngx_create_pool(4096, chat->turn.log);
+    if (tools.scratch == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    name = "tools";
-    list = tools_field(body, "tools");
+    rc = tools_read(&tools, body);
 
-    if (list == NULL || (list->type == NGX_HTTP_CLAUDE_JSON_ARRAY
-                         && list->first == NULL))
-    {
-        name = "functions";
-        list = tools_field(body, "functions");
+    ngx_destroy_pool(tools.scratch);
 
-        chat->functions = (list && list->first);
-    }
+    return rc;
+}
 
-    if (list && list->first && chat->turn.profile->agent) {
-        return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                     name, "'%s' cannot be offered here: the "
-                                     "model has the tools of the server.",
-                                     name);
-    }
 
-    if (list) {
-        rc = tools_list(chat, list, name, &tools);
+static ngx_int_t
+tools_read(tools_t *tools, ngx_http_claude_json_t *body)
+{
+    ngx_int_t                rc;
+    ngx_http_claude_turn_t  *turn;
+
+    turn = &tools->chat->turn;
+
+    tools->json.pool = tools->scratch;
+    tools->about.pool = tools->scratch;
+    ngx_rbtree_init(&tools->names, &tools->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    if (tools->list) {
+        rc = tools_list(tools);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
-    rc = tools_choice(chat, body, &tools);
+    rc = tools_choice(tools, body);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return tools.nelts ? tools_json(chat, &tools) : NGX_OK;
+    if (turn->tools.nelts
+        && ngx_http_claude_text_copy(&tools->json, turn->pool,
+                                     &turn->tools_json)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-tools_list(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *list,
-    const char *name, ngx_array_t *tools)
+tools_list(tools_t *tools)
 {
     ngx_int_t                rc;
     ngx_str_t               *s;
     ngx_uint_t               n;
-    tools_tool_t            *tool;
+    tools_tool_t             tool;
+    ngx_http_claude_chat_t  *chat;
     ngx_http_claude_json_t  *node;
 
-    if (list->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
+    chat = tools->chat;
+
+    if (tools->list->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
         return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                     name, "'%s' must be an array.", name);
+                                     tools->name, "'%s' must be an array.",
+                                     tools->name);
     }
 
     n = 0;
 
-    for (node = list->first; node; node = node->next) {
+    for (node = tools_first(tools->list); node; node = tools_next(node)) {
+        n++;
+    }
 
-        tool = ngx_array_push(tools);
-        if (tool == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (n == 0) {
+        return NGX_OK;
+    }
 
-        ngx_memzero(tool, sizeof(tools_tool_t));
-        tool->chat = chat;
-        tool->list = name;
-        tool->inside = chat->functions ? "" : ".function";
-        tool->n = n++;
+    if (ngx_array_init(&chat->turn.tools, chat->turn.pool, n,
+                       sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-        rc = tools_tool(tool, node);
+    n = 0;
+
+    for (node = tools_first(tools->list); node; node = tools_next(node)) {
+
+        ngx_memzero(&tool, sizeof(tools_tool_t));
+        tool.all = tools;
+        tool.chat = chat;
+        tool.list = tools->name;
+        tool.inside = chat->functions ? "" : ".function";
+        tool.n = n++;
+
+        rc = tools_tool(&tool, node);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -158,10 +231,11 @@ tools_list(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *list,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        *s = tool->name;
+        *s = tool.name;
     }
 
-    return NGX_OK;
+    return (tools_put(&tools->json, "]") == NGX_OK)
+           ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -182,7 +256,7 @@ tools_tool(tools_tool_t *tool, ngx_http_claude_json_t *node)
 
         type = tools_field(node, "type");
 
-        if (type == NULL || !tools_is(type, "function")) {
+        if (type == NULL || !ngx_http_claude_json_is(type, "function")) {
             tool->inside = "";
             return tools_error(tool, ".type", "must be \"function\": no other "
                                "kind of tool is supported");
@@ -209,7 +283,7 @@ tools_tool(tools_tool_t *tool, ngx_http_claude_json_t *node)
             return tools_error(tool, ".description", "must be a string");
         }
 
-        tool->description = node->value;
+        tool->description = tools_value(node);
     }
 
     node = tools_field(tool->function, "strict");
@@ -222,7 +296,9 @@ tools_tool(tools_tool_t *tool, ngx_http_claude_json_t *node)
 
     tool->strict = (node && node->type == NGX_HTTP_CLAUDE_JSON_TRUE);
 
-    return tools_schema(tool);
+    rc = tools_schema(tool);
+
+    return (rc == NGX_OK) ? tools_json(tool) : rc;
 }
 
 
@@ -231,21 +307,24 @@ tools_name(tools_tool_t *tool)
 {
     u_char                   ch;
     size_t                   i;
-    ngx_str_t               *name;
-    ngx_uint_t               n;
+    ngx_str_t                name;
     ngx_http_claude_json_t  *node;
 
     node = tools_field(tool->function, "name");
 
-    if (node == NULL || node->type != NGX_HTTP_CLAUDE_JSON_STRING
-        || node->value.len == 0 || node->value.len > TOOLS_NAME)
-    {
+    ngx_str_null(&name);
+
+    if (node && node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        name = tools_value(node);
+    }
+
+    if (name.len == 0 || name.len > TOOLS_NAME) {
         return tools_error(tool, ".name", "must be a string of 1 to 128 "
                            "characters");
     }
 
-    for (i = 0; i < node->value.len; i++) {
-        ch = node->value.data[i];
+    for (i = 0; i < name.len; i++) {
+        ch = name.data[i];
 
         if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
               || (ch >= '0' && ch <= '9') || ch == '_' || ch == '-'))
@@ -255,17 +334,32 @@ tools_name(tools_tool_t *tool)
         }
     }
 
-    tool->name = node->value;
-    name = tool->chat->turn.tools.elts;
+    tool->name = name;
 
-    for (n = 0; n < tool->chat->turn.tools.nelts; n++) {
-        if (name[n].len == tool->name.len
-            && ngx_memcmp(name[n].data, tool->name.data, tool->name.len) == 0)
-        {
-            return tools_error(tool, ".name", "is the name of another tool, "
-                               "too");
-        }
+    return tools_name_is_new(tool);
+}
+
+
+static ngx_int_t
+tools_name_is_new(tools_tool_t *tool)
+{
+    uint32_t         hash;
+    ngx_str_node_t  *node;
+
+    hash = ngx_crc32_long(tool->name.data, tool->name.len);
+
+    if (ngx_str_rbtree_lookup(&tool->all->names, &tool->name, hash)) {
+        return tools_error(tool, ".name", "is the name of another tool, too");
     }
+
+    node = ngx_palloc(tool->all->scratch, sizeof(ngx_str_node_t));
+    if (node == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    node->node.key = hash;
+    node->str = tool->name;
+    ngx_rbtree_insert(&tool->all->names, &node->node);
 
     return NGX_OK;
 }
@@ -280,11 +374,8 @@ tools_schema(tools_tool_t *tool)
 
     if (schema == NULL
         || (schema->type == NGX_HTTP_CLAUDE_JSON_OBJECT
-            && schema->first == NULL))
+            && tools_first(schema) == NULL))
     {
-        ngx_str_set(&tool->schema,
-                    "{\"type\":\"object\",\"properties\":{}}");
-
         tool->strict = 0;
         return NGX_OK;
     }
@@ -296,43 +387,108 @@ tools_schema(tools_tool_t *tool)
 
     type = tools_field(schema, "type");
 
-    if (type && !tools_is(type, "object")) {
+    if (type && !ngx_http_claude_json_is(type, "object")) {
         return tools_error(tool, ".parameters", "must have the type "
                            "\"object\"");
     }
 
-    return tool->strict ? tools_schema_strict(tool, schema)
-                        : tools_schema_copy(tool, schema);
+    tool->parameters = schema;
+
+    return NGX_OK;
+}
+
+
+/* adds the tool as the Messages API has it */
+
+static ngx_int_t
+tools_json(tools_tool_t *tool)
+{
+    u_char                  *p;
+    size_t                   len;
+    ngx_int_t                rc;
+    ngx_http_claude_text_t  *json;
+
+    if (tool->parameters && !tool->strict && tools_describe(tool) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    json = &tool->all->json;
+    len = sizeof(",{\"name\":\"\",\"description\":,\"input_schema\":")
+          + tool->name.len;
+
+    if (tool->description.len) {
+        len += ngx_http_claude_json_escaped_len(tool->description.data,
+                                            tool->description.len);
+    }
+
+    p = ngx_http_claude_text_room(json, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = ngx_sprintf(p, "%s{\"name\":\"%V\"", tool->n ? "," : "[",
+                    &tool->name);
+
+    if (tool->description.len) {
+        p = ngx_cpymem(p, ",\"description\":",
+                       sizeof(",\"description\":") - 1);
+        p = ngx_http_claude_json_escape(p, tool->description.data,
+                                        tool->description.len);
+    }
+
+    p = ngx_cpymem(p, ",\"input_schema\":", sizeof(",\"input_schema\":") - 1);
+    json->len = p - json->data;
+
+    if (tool->parameters == NULL) {
+        rc = tools_put(json, "{\"type\":\"object\",\"properties\":{}}");
+
+    } else if (tool->strict) {
+        rc = tools_schema_strict(tool);
+
+    } else {
+        rc = tools_schema_copy(tool);
+    }
+
+    if (rc == NGX_OK && tool->strict) {
+        rc = tools_put(json, ",\"strict\":true");
+    }
+
+    if (rc == NGX_OK) {
+        rc = tools_put(json, "}");
+    }
+
+    return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
 }
 
 
 /* the provider constrains the model to it, and takes fewer words for that */
 
 static ngx_int_t
-tools_schema_strict(tools_tool_t *tool, ngx_http_claude_json_t *parameters)
+tools_schema_strict(tools_tool_t *tool)
 {
     ngx_int_t                  rc;
-    ngx_http_claude_json_t    *out;
     ngx_http_claude_schema_t   schema;
 
-    if (ngx_http_claude_schema_init(&schema, tool->chat->turn.pool) != NGX_OK)
+    if (ngx_http_claude_schema_init(&schema, &tool->chat->schemas,
+                                    tool->chat->turn.log)
+        != NGX_OK)
     {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
 
-    rc = ngx_http_claude_schema_rewrite(&schema, parameters, &out);
+    rc = ngx_http_claude_schema_rewrite(&schema, tool->parameters, NULL,
+                                        &tool->all->json);
 
-    if (rc == NGX_DECLINED) {
-        return tools_error(tool, ".parameters", (char *) schema.reason.data);
+    if (rc == NGX_OK) {
+        rc = ngx_http_claude_schema_defs(&schema, &tool->all->json);
+
+    } else if (rc == NGX_DECLINED) {
+        rc = tools_refuse(tool, ".parameters", &schema.reason);
     }
 
-    if (rc != NGX_OK
-        || ngx_http_claude_schema_text(&schema, out, &tool->schema) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ngx_http_claude_schema_done(&schema);
 
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -342,19 +498,22 @@ tools_schema_strict(tools_tool_t *tool, ngx_http_claude_json_t *parameters)
  */
 
 static ngx_int_t
-tools_schema_copy(tools_tool_t *tool, ngx_http_claude_json_t *schema)
+tools_schema_copy(tools_tool_t *tool)
 {
     u_char                  *p;
-    ngx_http_claude_json_t  *word;
+    ngx_str_t                name;
+    ngx_http_claude_text_t  *json;
+    ngx_http_claude_json_t  *schema, *word;
 
-    p = ngx_pnalloc(tool->chat->turn.pool,
-                    ngx_http_claude_json_text_max(schema)
-                    + sizeof("\"type\":\"object\","));
+    schema = tool->parameters;
+    json = &tool->all->json;
+
+    p = ngx_http_claude_text_room(json, ngx_http_claude_json_text_len(schema)
+                                        + sizeof("\"type\":\"object\","));
     if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
 
-    tool->schema.data = p;
     *p++ = '{';
 
     if (tools_field(schema, "type") == NULL) {
@@ -362,18 +521,15 @@ tools_schema_copy(tools_tool_t *tool, ngx_http_claude_json_t *schema)
                        sizeof("\"type\":\"object\",") - 1);
     }
 
-    for (word = schema->first; word; word = word->next) {
+    for (word = tools_first(schema); word; word = tools_next(word)) {
 
         if (tools_combines(word)) {
-
-            if (tools_describe(tool, word) != NGX_OK) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
             continue;
         }
 
-        p = ngx_http_claude_json_escape(p, word->name.data, word->name.len);
+        name = ngx_http_claude_json_name(word);
+
+        p = ngx_http_claude_json_escape(p, name.data, name.len);
         *p++ = ':';
         p = ngx_http_claude_json_write(p, word);
         *p++ = ',';
@@ -384,7 +540,80 @@ tools_schema_copy(tools_tool_t *tool, ngx_http_claude_json_t *schema)
     }
 
     *p++ = '}';
-    tool->schema.len = p - tool->schema.data;
+    json->len = p - json->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The words on top that the model is told are said behind the description,
+ * the last of each.
+ */
+
+static ngx_int_t
+tools_describe(tools_tool_t *tool)
+{
+    ngx_http_claude_json_t  *word, *any, *one, *all;
+    ngx_http_claude_text_t  *about;
+
+    about = &tool->all->about;
+    about->len = 0;
+
+    any = ngx_http_claude_json_member(tool->parameters, "anyOf");
+    one = ngx_http_claude_json_member(tool->parameters, "oneOf");
+    all = ngx_http_claude_json_member(tool->parameters, "allOf");
+
+    if (any == NULL && one == NULL && all == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_claude_text_add(about, tool->description.data,
+                                 tool->description.len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (word = tools_first(tool->parameters); word; word = tools_next(word)) {
+
+        if ((word == any || word == one || word == all)
+            && tools_describe_word(about, word) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    tool->description.data = about->data;
+    tool->description.len = about->len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+tools_describe_word(ngx_http_claude_text_t *about,
+    ngx_http_claude_json_t *word)
+{
+    u_char     *p;
+    ngx_str_t   name;
+
+    static ngx_str_t  lead = ngx_string("The arguments also match, as JSON "
+                                        "Schema's ");
+
+    name = ngx_http_claude_json_name(word);
+
+    p = ngx_http_claude_text_room(about,
+            sizeof("\n\n: ") + lead.len + name.len
+            + ngx_http_claude_json_text_len(word));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(p, "%s%V%V: ", about->len ? "\n\n" : "", &lead,
+                    &name);
+
+    about->len = ngx_http_claude_json_write(p, word) - about->data;
 
     return NGX_OK;
 }
@@ -393,6 +622,7 @@ tools_schema_copy(tools_tool_t *tool, ngx_http_claude_json_t *schema)
 static ngx_uint_t
 tools_combines(ngx_http_claude_json_t *word)
 {
+    ngx_str_t   name;
     ngx_uint_t  i;
 
     static ngx_str_t  words[] = {
@@ -402,9 +632,11 @@ tools_combines(ngx_http_claude_json_t *word)
         ngx_null_string
     };
 
+    name = ngx_http_claude_json_name(word);
+
     for (i = 0; words[i].len; i++) {
-        if (word->name.len == words[i].len
-            && ngx_memcmp(word->name.data, words[i].data, words[i].len) == 0)
+        if (name.len == words[i].len
+            && ngx_memcmp(name.data, words[i].data, words[i].len) == 0)
         {
             return 1;
         }
@@ -415,99 +647,31 @@ tools_combines(ngx_http_claude_json_t *word)
 
 
 static ngx_int_t
-tools_describe(tools_tool_t *tool, ngx_http_claude_json_t *word)
+tools_error(tools_tool_t *tool, const char *field, const char *literal)
 {
-    u_char     *p;
-    ngx_str_t   text, *all;
+    ngx_str_t  message;
 
-    static ngx_str_t  lead = ngx_string("The arguments also match, as JSON "
-                                        "Schema's ");
+    message.data = (u_char *) literal;
+    message.len = ngx_strlen(literal);
 
-    if (ngx_http_claude_json_text(tool->chat->turn.pool, word, &text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    all = &tool->description;
-
-    p = ngx_pnalloc(tool->chat->turn.pool, all->len + lead.len
-                    + word->name.len + text.len + sizeof("\n\n: "));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text.len = ngx_sprintf(p, "%V%s%V%V: %V", all, all->len ? "\n\n" : "",
-                           &lead, &word->name, &text)
-               - p;
-    text.data = p;
-
-    *all = text;
-
-    return NGX_OK;
+    return tools_refuse(tool, field, &message);
 }
 
 
-static ngx_int_t
-tools_error(tools_tool_t *tool, const char *field, const char *message)
-{
-    u_char  param[TOOLS_PARAM];
+/* message: made of what the client sent, and so without a NUL at its end */
 
-    (void) ngx_snprintf(param, sizeof(param), "%s[%ui]%s%s%Z", tool->list,
-                        tool->n, tool->inside, field);
+static ngx_int_t
+tools_refuse(tools_tool_t *tool, const char *field, ngx_str_t *message)
+{
+    u_char       buf[TOOLS_PARAM];
+    const char  *param;
+
+    param = ngx_http_claude_cstr_print(buf, sizeof(buf), "%s[%ui]%s%s",
+                                       tool->list, tool->n, tool->inside,
+                                       field);
 
     return ngx_http_claude_error(tool->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                 (char *) param, "'%s' %s.", param, message);
-}
-
-
-/* the array as the Messages API has it */
-
-static ngx_int_t
-tools_json(ngx_http_claude_chat_t *chat, ngx_array_t *tools)
-{
-    u_char        *p;
-    size_t         len;
-    ngx_uint_t     i;
-    tools_tool_t  *tool;
-
-    tool = tools->elts;
-    len = sizeof("[]");
-
-    for (i = 0; i < tools->nelts; i++) {
-        len += sizeof(",{\"name\":,\"description\":,\"input_schema\":,"
-                      "\"strict\":true}")
-               + ngx_http_claude_json_escaped_max(tool[i].name.len)
-               + ngx_http_claude_json_escaped_max(tool[i].description.len)
-               + tool[i].schema.len;
-    }
-
-    p = ngx_pnalloc(chat->turn.pool, len);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    chat->turn.tools_json.data = p;
-
-    for (i = 0; i < tools->nelts; i++) {
-        p = ngx_sprintf(p, "%s{\"name\":\"%V\"", i ? "," : "[",
-                        &tool[i].name);
-
-        if (tool[i].description.len) {
-            p = ngx_cpymem(p, ",\"description\":",
-                           sizeof(",\"description\":") - 1);
-            p = ngx_http_claude_json_escape(p, tool[i].description.data,
-                                            tool[i].description.len);
-        }
-
-        p = ngx_sprintf(p, ",\"input_schema\":%V%s}", &tool[i].schema,
-                        tool[i].strict ? ",\"strict\":true" : "");
-    }
-
-    *p++ = ']';
-    chat->turn.tools_json.len = p - chat->turn.tools_json.data;
-
-    return NGX_OK;
+                                 param, "'%s' %V.", param, message);
 }
 
 
@@ -517,12 +681,14 @@ tools_json(ngx_http_claude_chat_t *chat, ngx_array_t *tools)
  */
 
 static ngx_int_t
-tools_choice(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body,
-    ngx_array_t *tools)
+tools_choice(tools_t *tools, ngx_http_claude_json_t *body)
 {
     ngx_int_t                rc;
     const char              *param;
+    ngx_http_claude_chat_t  *chat;
     ngx_http_claude_json_t  *choice, *parallel;
+
+    chat = tools->chat;
 
     if (chat->functions) {
         param = "function_call";
@@ -549,13 +715,15 @@ tools_choice(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body,
                        && parallel->type == NGX_HTTP_CLAUDE_JSON_FALSE);
 
     if (choice) {
-        rc = tools_choice_word(chat, choice, param, tools);
+        rc = tools_choice_word(tools, choice, param);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
-    if (tools->nelts && chat->single && chat->turn.tool_choice.len == 0) {
+    if (chat->turn.tools.nelts && chat->single
+        && chat->turn.tool_choice.len == 0)
+    {
         tools_set_choice(chat, "{\"type\":\"auto\","
                                "\"disable_parallel_tool_use\":true}");
     }
@@ -565,32 +733,35 @@ tools_choice(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *body,
 
 
 static ngx_int_t
-tools_choice_word(ngx_http_claude_chat_t *chat,
-    ngx_http_claude_json_t *choice, const char *param, ngx_array_t *tools)
+tools_choice_word(tools_t *tools, ngx_http_claude_json_t *choice,
+    const char *param)
 {
+    ngx_http_claude_chat_t  *chat;
     ngx_http_claude_json_t  *node;
 
-    if (tools_is(choice, "auto")) {
+    chat = tools->chat;
+
+    if (ngx_http_claude_json_is(choice, "auto")) {
         return NGX_OK;
     }
 
-    if (tools_is(choice, "none")) {
+    if (ngx_http_claude_json_is(choice, "none")) {
 
-        if (tools->nelts) {
+        if (chat->turn.tools.nelts) {
             tools_set_choice(chat, "{\"type\":\"none\"}");
         }
 
         return NGX_OK;
     }
 
-    if (tools->nelts == 0) {
+    if (chat->turn.tools.nelts == 0) {
         return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
                                      param, "'%s' needs tools to choose "
                                      "from.", param);
     }
 
-    if (tools_is(choice, "required") && !chat->functions) {
-        return tools_force(chat, NULL, param, tools);
+    if (ngx_http_claude_json_is(choice, "required") && !chat->functions) {
+        return tools_force(tools, NULL, param);
     }
 
     if (choice->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
@@ -598,8 +769,8 @@ tools_choice_word(ngx_http_claude_chat_t *chat,
         node = chat->functions ? choice : tools_field(choice, "function");
 
         if (node && node->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
-            return tools_choice_named(chat, tools_field(node, "name"), param,
-                                      tools);
+            return tools_choice_named(tools, tools_field(node, "name"),
+                                      param);
         }
     }
 
@@ -611,50 +782,53 @@ tools_choice_word(ngx_http_claude_chat_t *chat,
 
 
 static ngx_int_t
-tools_choice_named(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *name,
-    const char *param, ngx_array_t *tools)
+tools_choice_named(tools_t *tools, ngx_http_claude_json_t *name,
+    const char *param)
 {
-    ngx_uint_t     i;
-    tools_tool_t  *tool;
+    uint32_t         hash;
+    ngx_str_t        value;
+    ngx_str_node_t  *node;
 
-    tool = tools->elts;
+    ngx_str_null(&value);
 
     if (name && name->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        value = tools_value(name);
+    }
 
-        for (i = 0; i < tools->nelts; i++) {
-            if (tool[i].name.len == name->value.len
-                && ngx_memcmp(tool[i].name.data, name->value.data,
-                              name->value.len)
-                   == 0)
-            {
-                return tools_force(chat, &tool[i], param, tools);
-            }
+    if (value.len && value.len <= TOOLS_NAME) {
+        hash = ngx_crc32_long(value.data, value.len);
+        node = ngx_str_rbtree_lookup(&tools->names, &value, hash);
+
+        if (node) {
+            return tools_force(tools, &node->str, param);
         }
     }
 
-    return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,
-                                 "'%s' names no function that is offered.",
-                                 param);
+    return ngx_http_claude_error(tools->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                 param, "'%s' names no function that is "
+                                 "offered.", param);
 }
 
 
-/* tool: the one to be called, or NULL for any */
+/* name: of the one to be called, or NULL for any */
 
 static ngx_int_t
-tools_force(ngx_http_claude_chat_t *chat, tools_tool_t *tool,
-    const char *param, ngx_array_t *tools)
+tools_force(tools_t *tools, ngx_str_t *name, const char *param)
 {
-    u_char      *p;
-    ngx_str_t   *choice;
-    const char  *single;
+    u_char                  *p;
+    ngx_str_t               *choice;
+    const char              *single;
+    ngx_http_claude_chat_t  *chat;
+
+    chat = tools->chat;
 
     if (!ngx_http_claude_models_force(&chat->turn.model)) {
 
-        if (tool == NULL && tools->nelts == 1) {
-            tool = tools->elts;
+        if (name == NULL && chat->turn.tools.nelts == 1) {
+            name = chat->turn.tools.elts;
         }
 
-        return tools_emulate(chat, tool, param, tools);
+        return tools_emulate(tools, name, param);
     }
 
     /* the models that take it do so only when they do not think */
@@ -674,9 +848,9 @@ tools_force(ngx_http_claude_chat_t *chat, tools_tool_t *tool,
 
     choice->data = p;
 
-    if (tool) {
-        p = ngx_sprintf(p, "{\"type\":\"tool\",\"name\":\"%V\"%s}",
-                        &tool->name, single);
+    if (name) {
+        p = ngx_sprintf(p, "{\"type\":\"tool\",\"name\":\"%V\"%s}", name,
+                        single);
     } else {
         p = ngx_sprintf(p, "{\"type\":\"any\"%s}", single);
     }
@@ -693,131 +867,148 @@ tools_force(ngx_http_claude_chat_t *chat, tools_tool_t *tool,
  */
 
 static ngx_int_t
-tools_emulate(ngx_http_claude_chat_t *chat, tools_tool_t *tool,
-    const char *param, ngx_array_t *tools)
+tools_emulate(tools_t *tools, ngx_str_t *name, const char *param)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    tools_tool_t              *all;
-    ngx_http_claude_json_t    *whole, *any, *one, *parameters, none;
+    ngx_http_claude_chat_t    *chat;
+    ngx_http_claude_text_t     text;
     ngx_http_claude_schema_t   schema;
 
-    if (ngx_http_claude_schema_init(&schema, chat->turn.pool) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    chat = tools->chat;
 
-    ngx_memzero(&none, sizeof(ngx_http_claude_json_t));
-    none.type = NGX_HTTP_CLAUDE_JSON_OBJECT;
-
-    whole = NULL;
-    any = NULL;
-
-    if (tool == NULL) {
-        whole = ngx_http_claude_schema_node(chat->turn.pool,
-                                            NGX_HTTP_CLAUDE_JSON_OBJECT, NULL);
-        any = ngx_http_claude_schema_node(chat->turn.pool,
-                                          NGX_HTTP_CLAUDE_JSON_ARRAY, NULL);
-
-        if (whole == NULL || any == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        ngx_http_claude_schema_add(whole, "anyOf", any);
-    }
-
-    all = tools->elts;
-
-    for (i = 0; i < tools->nelts; i++) {
-
-        if (tool && tool != &all[i]) {
-            continue;
-        }
-
-        parameters = tools_field(all[i].function, "parameters");
-
-        rc = ngx_http_claude_schema_rewrite(&schema,
-                                            parameters ? parameters : &none,
-                                            &one);
-        if (rc == NGX_DECLINED) {
-            return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST,
-                       NULL, param, "'%s' cannot be had of this model: the "
-                       "parameters of '%V' cannot be enforced, %V.", param,
-                       &all[i].name, &schema.reason);
-        }
-
-        if (rc != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (any == NULL) {
-            whole = one;
-            chat->forced_name = tool->name;
-            continue;
-        }
-
-        one = tools_call_schema(chat->turn.pool, &all[i].name, one);
-        if (one == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        ngx_http_claude_schema_add(any, NULL, one);
-    }
-
-    if (ngx_http_claude_schema_text(&schema, whole, &chat->turn.schema)
+    if (ngx_http_claude_schema_init(&schema, &chat->schemas, chat->turn.log)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_memzero(&text, sizeof(ngx_http_claude_text_t));
+    text.pool = tools->scratch;
+
+    rc = name ? tools_emulate_one(tools, name, param, &schema, &text)
+              : tools_emulate_any(tools, param, &schema, &text);
+
+    if (rc == NGX_OK
+        && (ngx_http_claude_schema_defs(&schema, &text) != NGX_OK
+            || ngx_http_claude_text_copy(&text, chat->turn.pool,
+                                         &chat->turn.schema)
+               != NGX_OK))
+    {
+        rc = NGX_ERROR;
+    }
+
+    ngx_http_claude_schema_done(&schema);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
+    }
+
     chat->forced = 1;
     tools_set_choice(chat, "{\"type\":\"none\"}");
+
+    if (name) {
+        chat->forced_name = *name;
+    }
 
     return NGX_OK;
 }
 
 
-/* {"name":<the name>,"arguments":<the schema>}, both required */
+/* {"name":<its name>,"arguments":<its schema>}, both required, of any tool */
 
-static ngx_http_claude_json_t *
-tools_call_schema(ngx_pool_t *pool, ngx_str_t *name,
-    ngx_http_claude_json_t *arguments)
+static ngx_int_t
+tools_emulate_any(tools_t *tools, const char *param,
+    ngx_http_claude_schema_t *schema, ngx_http_claude_text_t *text)
 {
-    ngx_str_t                head;
-    ngx_http_claude_json_t  *call, *properties;
+    ngx_int_t                rc;
+    ngx_str_t               *name;
+    ngx_http_claude_json_t  *node;
 
-    head.data = ngx_pnalloc(pool,
-                            sizeof("{\"type\":\"object\",\"properties\":{"
-                                   "\"name\":{\"type\":\"string\",\"const\":"
-                                   "\"\"}},\"required\":[\"name\","
-                                   "\"arguments\"],"
-                                   "\"additionalProperties\":false}")
-                            + name->len);
-    if (head.data == NULL) {
-        return NULL;
+    name = tools->chat->turn.tools.elts;
+
+    if (tools_put(text, "{\"anyOf\":[") != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    head.len = ngx_sprintf(head.data, "{\"type\":\"object\",\"properties\":{"
-                           "\"name\":{\"type\":\"string\",\"const\":\"%V\"}},"
-                           "\"required\":[\"name\",\"arguments\"],"
-                           "\"additionalProperties\":false}", name)
-               - head.data;
+    for (node = tools_first(tools->list); node; node = tools_next(node)) {
 
-    call = ngx_http_claude_json_parse(pool, &head);
-    if (call == NULL) {
-        return NULL;
+        if (tools_put(text, "{\"type\":\"object\",\"properties\":{\"name\":{"
+                      "\"type\":\"string\",\"const\":\"")
+               != NGX_OK
+            || ngx_http_claude_text_add(text, name->data, name->len) != NGX_OK
+            || tools_put(text, "\"},\"arguments\":") != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = tools_arguments(tools, node, name, param, schema, text);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (tools_put(text, "},\"required\":[\"name\",\"arguments\"],"
+                      "\"additionalProperties\":false},")
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        name++;
     }
 
-    properties = ngx_http_claude_json_member(call, "properties");
-    ngx_http_claude_schema_add(properties, "arguments", arguments);
+    text->len--;
 
-    return call;
+    return tools_put(text, "]}");
 }
 
 
-static ngx_uint_t
-tools_is(ngx_http_claude_json_t *node, const char *text)
+/* the arguments alone */
+
+static ngx_int_t
+tools_emulate_one(tools_t *tools, ngx_str_t *only, const char *param,
+    ngx_http_claude_schema_t *schema, ngx_http_claude_text_t *text)
 {
-    return node->type == NGX_HTTP_CLAUDE_JSON_STRING
-           && node->value.len == ngx_strlen(text)
-           && ngx_memcmp(node->value.data, text, node->value.len) == 0;
+    ngx_str_t               *name;
+    ngx_http_claude_json_t  *node;
+
+    name = tools->chat->turn.tools.elts;
+
+    /* it is one of them, and its name is that of no other */
+
+    for (node = tools_first(tools->list); node; node = tools_next(node)) {
+
+        if (name->len == only->len
+            && ngx_memcmp(name->data, only->data, only->len) == 0)
+        {
+            break;
+        }
+
+        name++;
+    }
+
+    return tools_arguments(tools, node, only, param, schema, text);
+}
+
+
+static ngx_int_t
+tools_arguments(tools_t *tools, ngx_http_claude_json_t *node, ngx_str_t *name,
+    const char *param, ngx_http_claude_schema_t *schema,
+    ngx_http_claude_text_t *text)
+{
+    ngx_int_t  rc;
+
+    if (!tools->chat->functions) {
+        node = tools_field(node, "function");
+    }
+
+    rc = ngx_http_claude_schema_rewrite(schema,
+                                        tools_field(node, "parameters"), NULL,
+                                        text);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    return ngx_http_claude_error(tools->chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+               param, "'%s' cannot be had of this model: the parameters of "
+               "'%V' cannot be enforced, %V.", param, name, &schema->reason);
 }

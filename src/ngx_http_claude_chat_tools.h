@@ -28,12 +28,16 @@
 typedef struct {
     ngx_http_claude_chat_place_t  *place;
 
-    ngx_rbtree_t                   ids;       /* all that were seen */
+    ngx_pool_t                    *scratch;   /* of all tables here */
+    ngx_rbtree_t                   ids;       /* all that the model knows */
+    ngx_rbtree_t                   again;     /* those that were rewritten */
     ngx_rbtree_node_t              sentinel;
     ngx_uint_t                     functions; /* calls without an id */
 
     /* those of the last message of the assistant */
     ngx_array_t                    open;
+    ngx_rbtree_t                   keys[2];   /* by their ids, by names */
+    ngx_uint_t                     keyed[2];  /* whether it is made */
     ngx_uint_t                     left;      /* without a result */
     ngx_uint_t                     message;   /* where in the body */
 

@@ -370,7 +370,7 @@ whole_send(whole_t *whole)
     last = (ngx_chain_t *) ((u_char *) whole->last
                             - offsetof(ngx_chain_t, next));
 
-    last->buf->last_buf = 1;
+    last->buf->last_buf = (r == r->main);
     last->buf->last_in_chain = 1;
 
     r->headers_out.status = NGX_HTTP_OK;

@@ -36,6 +36,7 @@
 #define CLI_VALUE_ERROR    3                   /* is_error */
 #define CLI_VALUE_REWOUND  4                   /* rewound */
 #define CLI_VALUE_MODEL    5                   /* one of the names */
+#define CLI_VALUE_SUM      6                   /* a number, of several */
 
 
 typedef struct {
@@ -59,7 +60,8 @@ struct ngx_http_claude_cli_reader_s {
 enum {
     N_ROOT = 0, N_EVENT, N_DELTA, N_BLOCK, N_EMESSAGE, N_EMUSAGE, N_EUSAGE,
     N_EMDETAILS, N_EDETAILS, N_MESSAGE, N_REQUEST, N_RPC, N_PARAMS, N_META,
-    N_RESPONSE, N_RESPONSE2, N_MODELS, N_MODEL, N_DETAILS, N_LEAVES
+    N_RESPONSE, N_RESPONSE2, N_MODELS, N_MODEL, N_DETAILS, N_SESSION, N_SINCE,
+    N_USED, N_LEAVES
 };
 
 #define branch(parent, name)                                                  \
@@ -71,6 +73,10 @@ enum {
 
 #define number(parent, name, slot)                                            \
     { parent, CLI_VALUE_NUMBER, NGX_HTTP_CLAUDE_CLI_N_ ## slot,               \
+      ngx_string(name) }
+
+#define sum(parent, name, slot)                                               \
+    { parent, CLI_VALUE_SUM, NGX_HTTP_CLAUDE_CLI_N_ ## slot,                  \
       ngx_string(name) }
 
 
@@ -96,6 +102,9 @@ static const cli_node_t  cli_nodes[] = {
     branch(N_RESPONSE2, "models"),
     branch(CLI_NODE_NONE, ""),                 /* one of the array */
     branch(N_DELTA, "stop_details"),
+    branch(N_RESPONSE2, "session"),
+    branch(N_ROOT, "model_usage_since_last_result"),
+    branch(CLI_NODE_NONE, ""),                 /* of a model, any name */
 
     string(N_ROOT, "type", TYPE),
     string(N_ROOT, "subtype", SUBTYPE),
@@ -137,6 +146,13 @@ static const cli_node_t  cli_nodes[] = {
     number(N_EUSAGE, "output_tokens", OUTPUT),
     number(N_EDETAILS, "thinking_tokens", THINKING),
 
+    sum(N_USED, "inputTokens", SINCE_INPUT),
+    sum(N_USED, "cacheReadInputTokens", SINCE_CACHE_READ),
+    sum(N_USED, "cacheCreationInputTokens", SINCE_CACHE_CREATION),
+    sum(N_USED, "outputTokens", SINCE_OUTPUT),
+    sum(N_USED, "thinkingTokens", SINCE_THINKING),
+    sum(N_USED, "costUSD", SINCE_COST),
+
     string(N_MESSAGE, "model", MODEL),
 
     string(N_REQUEST, "subtype", REQUEST_SUBTYPE),
@@ -149,6 +165,7 @@ static const cli_node_t  cli_nodes[] = {
     string(N_RESPONSE, "error", RESPONSE_ERROR),
     string(N_RESPONSE, "error_code", RESPONSE_CODE),
     string(N_RESPONSE2, "version", BINARY_VERSION),
+    number(N_SESSION, "total_cost_usd", COST_ASKED),
     string(N_RESPONSE2, "targetMessageUuid", TARGET),
     { N_RESPONSE2, CLI_VALUE_REWOUND, 0, ngx_string("rewound") },
     { N_MODEL, CLI_VALUE_MODEL, 0, ngx_string("value") },
@@ -665,6 +682,7 @@ cli_on_number(void *ctx, const char *s, size_t len)
     cli_parser_t *parser = ctx;
 
     char               buf[64];
+    double             number, *value;
     const cli_node_t  *node;
 
     if (parser->depth == 0) {
@@ -677,9 +695,18 @@ cli_on_number(void *ctx, const char *s, size_t len)
 
     node = &cli_nodes[parser->member];
 
-    if (node->value == CLI_VALUE_NUMBER && len < sizeof(buf)) {
+    if ((node->value == CLI_VALUE_NUMBER || node->value == CLI_VALUE_SUM)
+        && len < sizeof(buf))
+    {
         ngx_cpystrn((u_char *) buf, (u_char *) s, len + 1);
-        parser->line.number[node->slot] = strtod(buf, NULL);
+        number = strtod(buf, NULL);
+        value = &parser->line.number[node->slot];
+
+        if (node->value == CLI_VALUE_SUM && *value > 0) {
+            number += *value;
+        }
+
+        *value = number;
     }
 
     return 1;
@@ -815,6 +842,11 @@ cli_on_map_key(void *ctx, const unsigned char *s, size_t len)
     parser->member = CLI_NODE_NONE;
 
     if (parent == CLI_NODE_NONE) {
+        return 1;
+    }
+
+    if (parent == N_SINCE) {
+        parser->member = N_USED;
         return 1;
     }
 

@@ -90,6 +90,17 @@ typedef enum {
     NGX_HTTP_CLAUDE_CLI_N_STATUS,           /* api_error_status */
     NGX_HTTP_CLAUDE_CLI_N_TURNS,            /* num_turns */
     NGX_HTTP_CLAUDE_CLI_N_COST,             /* total_cost_usd */
+    NGX_HTTP_CLAUDE_CLI_N_COST_ASKED,       /* response.response.session.
+                                               total_cost_usd */
+
+    /* sums over the models of model_usage_since_last_result */
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_INPUT,
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_CACHE_READ,
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_CACHE_CREATION,
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_OUTPUT,
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_THINKING,
+    NGX_HTTP_CLAUDE_CLI_N_SINCE_COST,
+
     NGX_HTTP_CLAUDE_CLI_N_RETRY_STATUS,     /* error_status */
     NGX_HTTP_CLAUDE_CLI_N_RETRY_DELAY,      /* retry_delay_ms */
     NGX_HTTP_CLAUDE_CLI_N_RPC_ID,           /* request.message.id */
@@ -158,6 +169,12 @@ ngx_http_claude_fail_e ngx_http_claude_cli_model_error(ngx_str_t *error,
     ngx_str_t *code);
 ngx_http_claude_stop_e ngx_http_claude_cli_stop(ngx_str_t *reason);
 
+/*
+ * Whether a failure (the line of a result, or of a refused set_model) is one
+ * of the login itself, so that any other question would fail as well.
+ */
+ngx_uint_t ngx_http_claude_cli_no_login(ngx_http_claude_cli_line_t *line);
+
 
 /*
  * Lines that the CLI takes, put into the queue of the process.  They refer to
@@ -172,6 +189,8 @@ ngx_int_t ngx_http_claude_cli_initialize(ngx_http_claude_process_t *process,
 ngx_int_t ngx_http_claude_cli_get_version(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
+    ngx_uint_t id);
+ngx_int_t ngx_http_claude_cli_get_usage(ngx_http_claude_process_t *process,
     ngx_uint_t id);
 ngx_int_t ngx_http_claude_cli_set_model(ngx_http_claude_process_t *process,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);

@@ -61,6 +61,17 @@ ngx_http_claude_cli_list_models(ngx_http_claude_process_t *process,
 }
 
 
+/* without a look at all transcripts on disk, and not in the way of turns */
+
+ngx_int_t
+ngx_http_claude_cli_get_usage(ngx_http_claude_process_t *process,
+    ngx_uint_t id)
+{
+    return cli_ask(process, id, "{\"subtype\":\"get_usage\","
+                   "\"skip_behaviors\":true,\"detached\":true}}\n");
+}
+
+
 /* request: a literal, the rest of the line */
 
 static ngx_int_t
@@ -354,7 +365,7 @@ cli_extra_body(ngx_http_claude_process_t *process,
           + sizeof(CLI_THINKING);
 
     for (i = 0; i < turn->stops.nelts; i++) {
-        len += ngx_http_claude_json_escaped_max(stop[i].len) + 1;
+        len += ngx_http_claude_cli_escaped(&stop[i]) + 1;
     }
 
     json = ngx_palloc(turn->pool, len);
@@ -416,4 +427,26 @@ static u_char *
 cli_copy(u_char *p, const char *text)
 {
     return ngx_cpymem(p, text, ngx_strlen(text));
+}
+
+
+size_t
+ngx_http_claude_cli_escaped(ngx_str_t *s)
+{
+    size_t   len;
+    u_char  *p, *last;
+
+    len = s->len + 2;
+    last = s->data + s->len;
+
+    for (p = s->data; p < last; p++) {
+
+        /* the only ones that yajl may write otherwise, six bytes at most */
+
+        if (*p < 0x20 || *p == '"' || *p == '\\' || *p == '/' || *p == 0x7f) {
+            len += 5;
+        }
+    }
+
+    return len;
 }

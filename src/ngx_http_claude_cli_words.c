@@ -79,6 +79,12 @@ ngx_http_claude_cli_model_error(ngx_str_t *error, ngx_str_t *code)
         return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
     }
 
+    /* code "check_rejected"; a 401 has one of its own */
+
+    if (cli_has(error, "API error: 403")) {
+        return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
+    }
+
     return cli_word(cli_model_codes, code);
 }
 
@@ -125,6 +131,28 @@ ngx_http_claude_cli_result_error(ngx_http_claude_cli_line_t *line)
     }
 
     return NGX_HTTP_CLAUDE_FAIL_CLI;
+}
+
+
+/*
+ * A 403 is about what was asked for as often as about who asks: the model, the
+ * organization, an address, a proxy on the way.
+ */
+
+ngx_uint_t
+ngx_http_claude_cli_no_login(ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t  *result, *error, *code;
+
+    result = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT];
+    error = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR];
+    code = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE];
+
+    return line->number[NGX_HTTP_CLAUDE_CLI_N_STATUS] == 401
+           || cli_has(result, "Not logged in")
+           || cli_has(error, "Not logged in")
+           || cli_has(error, "resolve authentication method")
+           || cli_has(code, "auth_failed");
 }
 
 

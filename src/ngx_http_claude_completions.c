@@ -18,6 +18,8 @@
 
 static ngx_int_t completions_prompts(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *node);
+static ngx_int_t completions_prompt(ngx_http_claude_chat_t *chat,
+    ngx_http_claude_json_t *node);
 static ngx_int_t completions_echo(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t completions_unsupported(ngx_http_claude_chat_t *chat,
@@ -61,26 +63,11 @@ ngx_http_claude_completions_request(ngx_http_claude_chat_t *chat,
 static ngx_int_t
 completions_prompts(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
 {
-    ngx_str_t               *prompt;
-    ngx_http_claude_json_t   one;
+    ngx_int_t  rc;
 
     if (node == NULL) {
         return completions_error(chat, "prompt", "'prompt' is missing: it "
                                  "must be a string or an array of strings.");
-    }
-
-    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
-        one = *node;
-        one.next = NULL;
-        node = &one;
-
-    } else {
-        node = (node->type == NGX_HTTP_CLAUDE_JSON_ARRAY) ? node->first : NULL;
-    }
-
-    if (node == NULL) {
-        return completions_error(chat, "prompt", "'prompt' must be a string "
-                                 "or an array of strings.");
     }
 
     if (ngx_array_init(&chat->prompts, chat->turn.pool, 1, sizeof(ngx_str_t))
@@ -89,36 +76,63 @@ completions_prompts(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for ( /* void */ ; node; node = node->next) {
-
-        if (node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-
-            /* numbers are tokens, of a tokenizer that is not the model's */
-
-            return completions_error(chat, "prompt", "'prompt' must be a "
-                                     "string or an array of strings; tokens "
-                                     "are not supported.");
-        }
-
-        if (ngx_http_claude_utf8_blank(&node->value)) {
-            return completions_error(chat, "prompt", "'prompt' is blank: it "
-                                     "must have some text.");
-        }
-
-        if ((chat->prompts.nelts + 1) * chat->n > NGX_HTTP_CLAUDE_CHAT_CHOICES)
-        {
-            return completions_error(chat, "prompt", "'prompt' and 'n' ask "
-                                     "for more than %d answers.",
-                                     NGX_HTTP_CLAUDE_CHAT_CHOICES);
-        }
-
-        prompt = ngx_array_push(&chat->prompts);
-        if (prompt == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        *prompt = node->value;
+    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        return completions_prompt(chat, node);
     }
+
+    node = (node->type == NGX_HTTP_CLAUDE_JSON_ARRAY)
+           ? ngx_http_claude_json_first(node) : NULL;
+
+    if (node == NULL) {
+        return completions_error(chat, "prompt", "'prompt' must be a string "
+                                 "or an array of strings.");
+    }
+
+    for ( /* void */ ; node; node = ngx_http_claude_json_next(node)) {
+
+        rc = completions_prompt(chat, node);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+completions_prompt(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
+{
+    ngx_str_t  *prompt, text;
+
+    if (node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+
+        /* numbers are tokens, of a tokenizer that is not the model's */
+
+        return completions_error(chat, "prompt", "'prompt' must be a string "
+                                 "or an array of strings; tokens are not "
+                                 "supported.");
+    }
+
+    text = ngx_http_claude_json_value(node);
+
+    if (ngx_http_claude_utf8_blank(&text)) {
+        return completions_error(chat, "prompt", "'prompt' is blank: it must "
+                                 "have some text.");
+    }
+
+    if ((chat->prompts.nelts + 1) * chat->n > NGX_HTTP_CLAUDE_CHAT_CHOICES) {
+        return completions_error(chat, "prompt", "'prompt' and 'n' ask for "
+                                 "more than %d answers.",
+                                 NGX_HTTP_CLAUDE_CHAT_CHOICES);
+    }
+
+    prompt = ngx_array_push(&chat->prompts);
+    if (prompt == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *prompt = text;
 
     return NGX_OK;
 }
@@ -154,7 +168,7 @@ completions_unsupported(ngx_http_claude_chat_t *chat,
 
     node = ngx_http_claude_chat_field(body, "suffix");
 
-    if (node && (node->type != NGX_HTTP_CLAUDE_JSON_STRING || node->value.len))
+    if (node && !ngx_http_claude_json_is(node, ""))
     {
         return completions_error(chat, "suffix", "'suffix' is not supported: "
                                  "the models write at the end of a text.");
@@ -171,7 +185,9 @@ completions_unsupported(ngx_http_claude_chat_t *chat,
 
     node = ngx_http_claude_chat_field(body, "logit_bias");
 
-    if (node && (node->type != NGX_HTTP_CLAUDE_JSON_OBJECT || node->first)) {
+    if (node && (node->type != NGX_HTTP_CLAUDE_JSON_OBJECT
+                 || ngx_http_claude_json_holds(node)))
+    {
         return completions_error(chat, "logit_bias",
                                  "'logit_bias' is not supported.");
     }

@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_cstr.h"
 
 
 /* keys and environments are a few lines, not a file of something else */
@@ -17,6 +18,7 @@ static ngx_int_t conf_env_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
     ngx_uint_t n, ngx_str_t *line);
 static char *conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf,
     char *empty);
+static ngx_uint_t conf_is(ngx_str_t *value, const char *word);
 static ngx_uint_t conf_env_name(u_char *p, size_t len);
 static ngx_int_t conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     u_char *p, size_t len);
@@ -92,7 +94,10 @@ conf_file(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text)
     file.name = *name;
     file.log = cf->log;
 
-    file.fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    /* ngx_conf_full_name() ends it with a NUL */
+
+    file.fd = ngx_open_file(ngx_http_claude_cstr(name->data), NGX_FILE_RDONLY,
+                            NGX_FILE_OPEN, 0);
 
     if (file.fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
@@ -267,10 +272,11 @@ static ngx_int_t
 conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     u_char *p, size_t len)
 {
-    char       *inherited;
-    u_char     *eq, *s;
-    size_t      name, size;
-    ngx_str_t  *entry;
+    char        *inherited;
+    u_char      *eq, *s;
+    size_t       name, size;
+    ngx_str_t   *entry;
+    const char  *known;
 
     eq = ngx_strlchr(p, p + len, '=');
     name = eq ? (size_t) (eq - p) : len;
@@ -286,7 +292,6 @@ conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
         }
     }
 
-    inherited = NULL;
     size = len + 1;
 
     s = ngx_pnalloc(cf->pool, size);
@@ -297,16 +302,17 @@ conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     ngx_cpystrn(s, p, size);
 
     if (eq == NULL) {
-        inherited = getenv((char *) s);
+        known = ngx_http_claude_cstr(s);
+        inherited = getenv(known);
 
         if (inherited == NULL) {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "nginx has no \"%s\" in its environment for "
-                               "the CLI", s);
+                               "the CLI", known);
             return NGX_OK;
         }
 
-        size = len + sizeof("=") + ngx_strlen(inherited);
+        size = len + 1 + ngx_strlen(inherited) + 1;
 
         s = ngx_pnalloc(cf->pool, size);
         if (s == NULL) {
@@ -322,7 +328,7 @@ conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     }
 
     entry->data = s;
-    entry->len = ngx_strlen(s);
+    entry->len = ngx_strlen(ngx_http_claude_cstr(s));
 
     return NGX_OK;
 }
@@ -440,7 +446,7 @@ ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
-    budget = strtod((char *) value[1].data, &end);
+    budget = strtod(ngx_http_claude_cstr(value[1].data), &end);
 
     if (value[1].len == 0 || *end != '\0' || !(budget > 0 && budget < 1e9)) {
         return "must be a number of US dollars, such as 0.50";
@@ -481,8 +487,7 @@ ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         if (cf->args->nelts > 2
-            && (ngx_strcmp(value[i].data, "none") == 0
-                || ngx_strcmp(value[i].data, "default") == 0))
+            && (conf_is(&value[i], "none") || conf_is(&value[i], "default")))
         {
             return "takes no names beside \"none\" or \"default\"";
         }
@@ -490,7 +495,7 @@ ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         len += value[i].len + 1;
     }
 
-    if (ngx_strcmp(value[1].data, "none") == 0) {
+    if (conf_is(&value[1], "none")) {
         ngx_str_set(&lcf->tools, "");
         return NGX_CONF_OK;
     }
@@ -537,7 +542,7 @@ ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     value = cf->args->elts;
 
     for (i = 0; modes[i]; i++) {
-        if (ngx_strcmp(value[1].data, modes[i]) == 0) {
+        if (conf_is(&value[1], modes[i])) {
             lcf->permission_mode = value[1];
             return NGX_CONF_OK;
         }
@@ -583,4 +588,12 @@ conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+conf_is(ngx_str_t *value, const char *word)
+{
+    return value->len == ngx_strlen(word)
+           && ngx_memcmp(value->data, word, value->len) == 0;
 }

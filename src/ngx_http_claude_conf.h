@@ -49,9 +49,17 @@ typedef struct {
 } ngx_http_claude_model_t;
 
 
-typedef struct {
+typedef struct ngx_http_claude_loc_conf_s  ngx_http_claude_loc_conf_t;
+
+struct ngx_http_claude_loc_conf_s {
     ngx_flag_t                     openai;
+    ngx_flag_t                     guarded;       /* asks for a key */
     ngx_uint_t                     endpoint;      /* of ours, of any kind */
+    ngx_str_t                      prefix;        /* of its addresses; empty:
+                                                     they are known by their
+                                                     ends */
+    ngx_http_claude_loc_conf_t    *around;        /* of an "if" or a
+                                                     limit_except, or NULL */
 
     ngx_flag_t                     auth;
     ngx_array_t                   *keys;          /* of key_t */
@@ -74,7 +82,7 @@ typedef struct {
     ngx_msec_t                     timeout;
     ngx_msec_t                     heartbeat;
     ngx_flag_t                     sampling;
-} ngx_http_claude_loc_conf_t;
+};
 
 
 extern ngx_module_t  ngx_http_claude_module;

@@ -16,14 +16,25 @@
 #define CONVERSATION_LEN  40
 
 
+static const ngx_http_claude_json_field_t  conversation_message[] = {
+    { ngx_string("role"), NULL },
+    { ngx_string("content"), ngx_http_claude_json_all },
+    { ngx_null_string, NULL }
+};
+
+static const ngx_http_claude_json_field_t  conversation_fields[] = {
+    { ngx_string("messages"), conversation_message },
+    { ngx_string("prompt"), ngx_http_claude_json_all },
+    { ngx_null_string, NULL }
+};
+
+
 static ngx_http_claude_json_t *conversation_body(ngx_http_request_t *r,
     ngx_pool_t *pool);
 static ngx_int_t conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
     ngx_http_claude_json_t *body, u_char *hash);
 static ngx_int_t conversation_add(ngx_sha1_t *sha1, ngx_pool_t *pool,
     ngx_http_claude_json_t *node);
-static ngx_uint_t conversation_is(ngx_http_claude_json_t *node,
-    const char *text);
 
 
 ngx_int_t
@@ -86,7 +97,7 @@ conversation_body(ngx_http_request_t *r, ngx_pool_t *pool)
         return NULL;
     }
 
-    reader = ngx_http_claude_json_reader(pool);
+    reader = ngx_http_claude_json_reader(pool, pool, conversation_fields);
     if (reader == NULL) {
         return NULL;
     }
@@ -153,7 +164,10 @@ conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
 
     /* later system messages come and go, those before the user stay */
 
-    for (message = list->first; message && !user; message = message->next) {
+    for (message = ngx_http_claude_json_first(list);
+         message && !user;
+         message = ngx_http_claude_json_next(message))
+    {
 
         role = ngx_http_claude_json_member(message, "role");
         content = ngx_http_claude_json_member(message, "content");
@@ -162,10 +176,10 @@ conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
             return NGX_DECLINED;
         }
 
-        user = conversation_is(role, "user");
+        user = ngx_http_claude_json_is(role, "user");
 
-        if (!user && !conversation_is(role, "system")
-            && !conversation_is(role, "developer"))
+        if (!user && !ngx_http_claude_json_is(role, "system")
+            && !ngx_http_claude_json_is(role, "developer"))
         {
             continue;
         }
@@ -196,13 +210,4 @@ conversation_add(ngx_sha1_t *sha1, ngx_pool_t *pool,
     ngx_sha1_update(sha1, text.data, text.len);
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-conversation_is(ngx_http_claude_json_t *node, const char *text)
-{
-    return node->type == NGX_HTTP_CLAUDE_JSON_STRING
-           && node->value.len == ngx_strlen(text)
-           && ngx_memcmp(node->value.data, text, node->value.len) == 0;
 }

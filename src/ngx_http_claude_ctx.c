@@ -8,6 +8,7 @@
 #include "ngx_http_claude_ctx.h"
 
 
+static void ctx_again(ngx_http_claude_ctx_t *ctx);
 static void ctx_cleanup(void *data);
 static ngx_int_t ctx_id(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx);
 
@@ -25,9 +26,12 @@ ngx_http_claude_ctx(ngx_http_request_t *r)
     }
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ctx_cleanup) {
-            ctx = cln->data;
-            return (ctx->request == r) ? ctx : NULL;
+        ctx = cln->data;
+
+        /* a subrequest and its parent share the pool */
+
+        if (cln->handler == ctx_cleanup && ctx->request == r) {
+            return ctx;
         }
     }
 
@@ -41,9 +45,16 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
     ngx_pool_cleanup_t     *cln;
     ngx_http_claude_ctx_t  *ctx;
 
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (ctx) {
+        return ctx;
+    }
+
     ctx = ngx_http_claude_ctx(r);
 
     if (ctx) {
+        ctx_again(ctx);
         ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
         return ctx;
     }
@@ -70,6 +81,26 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
     ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
 
     return ctx;
+}
+
+
+/*
+ * What the location before has come to is not this one's answer.  The turn it
+ * has had stays until there is another, and the key until it is looked for
+ * again: the log asks for both.
+ */
+
+static void
+ctx_again(ngx_http_claude_ctx_t *ctx)
+{
+    ngx_memzero(&ctx->error, sizeof(ngx_http_claude_error_t));
+
+    ngx_str_null(&ctx->session);
+    ngx_str_null(&ctx->model);
+    ngx_str_null(&ctx->json);
+
+    ctx->answered = 0;
+    ctx->replaced = 0;
 }
 
 

@@ -34,13 +34,19 @@ typedef struct {
     ngx_str_t                     session;      /* X-Session-Id */
     ngx_str_t                     model;        /* the CLI's */
     ngx_http_claude_key_t        *key;          /* NULL: everyone */
-    ngx_http_claude_turn_t       *turn;
+    ngx_http_claude_turn_t       *turn;         /* for the log, when total()
+                                                   has made it */
+    void                        (*total)(void *dialect);
+    ngx_int_t                   (*ends)(void *dialect, ngx_str_t *ends);
     ngx_http_claude_error_t       error;
     ngx_str_t                     json;         /* of the error */
     void                         *body;         /* while it is read */
+    ngx_pool_t                   *scratch;      /* until its turn is made */
     void                         *dialect;      /* its own state */
     void                         *stream;       /* of server-sent events */
     unsigned                      keepalive:1;  /* before the error */
+    unsigned                      answered:1;   /* by a handler of ours,
+                                                   whatever the status */
     unsigned                      replaced:1;   /* body of the response */
 } ngx_http_claude_ctx_t;
 
@@ -52,7 +58,10 @@ typedef struct {
  */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx(ngx_http_request_t *r);
 
-/* the same, made and given an id if there is none; NULL: no memory */
+/*
+ * The same, made and given an id if there is none, and without the answer of
+ * another location if the request was there before; NULL: no memory.
+ */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx_make(ngx_http_request_t *r);
 
 

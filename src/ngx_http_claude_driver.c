@@ -13,6 +13,9 @@
 #define DRIVER_START       30000
 #define DRIVER_SETTLE      2000
 
+/* after which one that is to end counts as gone: SIGKILL was 1500 */
+#define DRIVER_END         10000
+
 
 static void driver_free(ngx_http_claude_process_t *process);
 static void driver_count(ngx_http_claude_process_t *process);
@@ -27,6 +30,7 @@ static void driver_line(ngx_http_claude_process_t *process,
 static void driver_quiet(ngx_http_claude_process_t *process);
 static void driver_broken(ngx_http_claude_process_t *process);
 static void driver_gone(ngx_http_claude_process_t *process);
+static void driver_let_go(ngx_http_claude_process_t *process);
 static void driver_timeout(ngx_event_t *ev);
 
 
@@ -111,6 +115,7 @@ ngx_http_claude_driver_give(ngx_http_claude_process_t *process)
         ngx_del_timer(&process->timer);
     }
 
+    driver_paid(process);
     driver_hooks->left(process);
 
     ngx_http_claude_process_gone(process);
@@ -217,14 +222,13 @@ ngx_http_claude_driver_begin(ngx_http_claude_process_t *process,
     process->calling = 0;
     process->texted = 0;
     process->parted = 0;
-    process->spent = process->cost;
-    ngx_memzero(&process->earlier, sizeof(ngx_http_claude_usage_t));
     process->cut = 0;
     process->restating = 0;
     driver_said_drop(process);
     process->err_total = 0;
     process->err_cut = 0;
-    process->account = NULL;
+
+    driver_payer(process, turn);
 
     ngx_http_claude_process_idle(process, 0);
 
@@ -331,6 +335,8 @@ ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process)
         driver_interrupt(process);
     }
 
+    driver_unasked(process);
+
     /* before that, what it was sent is what it holds once it has answered */
 
     ngx_http_claude_process_resume(process);
@@ -345,6 +351,8 @@ ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
         driver_leave(process, driver_detach(process));
     }
 
+    driver_paid(process);
+
     if (process->timer.timer_set) {
         ngx_del_timer(&process->timer);
     }
@@ -354,6 +362,9 @@ ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
     ngx_http_claude_zone_process_set(driver_zone, process->row,
                                      NGX_HTTP_CLAUDE_PROCESS_ENDING, 0, 0);
     ngx_http_claude_process_end(process);
+
+    process->timer.cancelable = 1;
+    ngx_add_timer(&process->timer, DRIVER_END);
 }
 
 
@@ -412,8 +423,6 @@ driver_started(ngx_http_claude_process_t *process,
         {
             process->doubtful = 1;
         }
-
-        process->spent = process->cost;
 
         if (process->turn) {
             driver_unfold(process, record != NULL);
@@ -515,6 +524,8 @@ driver_line(ngx_http_claude_process_t *process,
     {
         ngx_http_claude_driver_rearm(process);
     }
+
+    driver_bill(process, line);
 
     switch (line->kind) {
 
@@ -638,10 +649,35 @@ driver_gone(ngx_http_claude_process_t *process)
 }
 
 
+/*
+ * It cannot be killed, as it hangs in the kernel or is another user's by now.
+ * What is left of it is its keeper's, for as long as it takes; its row and the
+ * place of its session are not.
+ */
+
+static void
+driver_let_go(ngx_http_claude_process_t *process)
+{
+    if (process->running) {
+        ngx_log_error(NGX_LOG_ERR, process->log, 0,
+                      "claude: process %P does not end, also not by SIGKILL; "
+                      "it counts no more", process->pid);
+    }
+
+    ngx_http_claude_process_gone(process);
+    driver_gone(process);
+}
+
+
 static void
 driver_timeout(ngx_event_t *ev)
 {
     ngx_http_claude_process_t  *process = ev->data;
+
+    if (process->ending) {
+        driver_let_go(process);
+        return;
+    }
 
     if (process->phase == DRIVER_IDLE || process->phase == DRIVER_WAITING) {
 
@@ -662,9 +698,13 @@ driver_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_log_error(NGX_LOG_WARN, process->log, 0,
-                  "claude: process %P does not %s, it is ended", process->pid,
-                  (process->phase == DRIVER_GREETING) ? "start" : "settle");
+    if (!process->doubtful) {
+        ngx_log_error(NGX_LOG_WARN, process->log, 0,
+                      "claude: process %P does not %s, it is ended",
+                      process->pid,
+                      (process->phase == DRIVER_GREETING) ? "start"
+                                                          : "settle");
+    }
 
     if (process->turn) {
         process->cut = 0;

@@ -129,6 +129,9 @@ void ngx_http_claude_driver_stop(ngx_http_claude_process_t *process,
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_http_claude_driver_abandon(ngx_http_claude_process_t *process);
 
+/* a turn that is owing will not hear of it */
+void ngx_http_claude_driver_forgo(ngx_http_claude_turn_t *turn);
+
 /* ends a process, in any state; a turn in it loses it without a word */
 void ngx_http_claude_driver_end(ngx_http_claude_process_t *process);
 

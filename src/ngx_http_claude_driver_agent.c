@@ -21,19 +21,6 @@
 void
 driver_agent_next(ngx_http_claude_process_t *process)
 {
-    ngx_http_claude_usage_t  *sum, *usage;
-
-    sum = &process->earlier;
-    usage = &process->turn->usage;
-
-    sum->input += usage->input;
-    sum->cache_read += usage->cache_read;
-    sum->cache_creation += usage->cache_creation;
-    sum->output += usage->output;
-    sum->thinking += usage->thinking;
-
-    ngx_memzero(usage, sizeof(ngx_http_claude_usage_t));
-
     process->parted = process->texted;
 }
 
@@ -57,7 +44,6 @@ ngx_uint_t
 driver_agent_result(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
-    double                    cost;
     ngx_str_t                *subtype;
     ngx_http_claude_link_t    link;
     ngx_http_claude_turn_t   *turn;
@@ -83,14 +69,7 @@ driver_agent_result(ngx_http_claude_process_t *process,
         turn->stop = NGX_HTTP_CLAUDE_STOP_END;
     }
 
-    driver_agent_next(process);
-    turn->usage = process->earlier;
-
-    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
-
-    if (cost >= process->spent) {
-        turn->cost = cost - process->spent;
-    }
+    turn->usage = turn->spent.usage;
 
     ngx_http_claude_link_end(&process->answer, &link);
 

@@ -29,10 +29,10 @@ static void driver_cut_short(ngx_http_claude_process_t *process,
 static void driver_token(ngx_http_claude_turn_t *turn);
 static void driver_no_memory(ngx_http_claude_process_t *process);
 static ngx_uint_t driver_keeps(ngx_http_claude_process_t *process);
-static void driver_usage(ngx_http_claude_turn_t *turn,
-    ngx_http_claude_cli_line_t *line);
 static void driver_stop(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
+static void driver_remember(ngx_http_claude_profile_t *profile,
+    ngx_http_claude_fail_e fail);
 static ngx_str_t driver_words(ngx_http_claude_turn_t *turn, ngx_str_t *text);
 static void driver_fail_reason(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
@@ -132,7 +132,6 @@ driver_event(ngx_http_claude_process_t *process,
 
         if (turn->is_started && process->profile->agent) {
             driver_agent_next(process);
-            driver_usage(turn, line);
             return;
         }
 
@@ -166,11 +165,9 @@ driver_event(ngx_http_claude_process_t *process,
 
         driver_calls_drop(process);
 
-        driver_usage(turn, line);
+        turn->usage = process->call;
         turn->is_started = 1;
-        process->account = ngx_http_claude_zone_account(driver_zone,
-                                                        &turn->tenant_name,
-                                                        &turn->model);
+        process->profile->failed = NGX_HTTP_CLAUDE_FAIL_INTERNAL;
         turn->handlers->started(turn);
         return;
 
@@ -202,7 +199,7 @@ driver_event(ngx_http_claude_process_t *process,
 
     case NGX_HTTP_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
-            driver_usage(turn, line);
+            turn->usage = process->call;
 
             if (process->profile->agent) {
                 turn->stop = ngx_http_claude_cli_stop(
@@ -394,32 +391,6 @@ driver_cut_short(ngx_http_claude_process_t *process,
 }
 
 
-/* message_start has what went in, message_delta what came out, in the end */
-
-static void
-driver_usage(ngx_http_claude_turn_t *turn, ngx_http_claude_cli_line_t *line)
-{
-    double                   *number;
-    ngx_http_claude_usage_t  *usage;
-
-    number = line->number;
-    usage = &turn->usage;
-
-#define driver_take(field, slot)                                              \
-    if (number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] >= 0                           \
-        && number[NGX_HTTP_CLAUDE_CLI_N_ ## slot] < 1e15)                     \
-    {                                                                         \
-        usage->field = (uint64_t) number[NGX_HTTP_CLAUDE_CLI_N_ ## slot];     \
-    }
-
-    driver_take(input, INPUT);
-    driver_take(cache_read, CACHE_READ);
-    driver_take(cache_creation, CACHE_CREATION);
-    driver_take(output, OUTPUT);
-    driver_take(thinking, THINKING);
-}
-
-
 /* the first stop reason decides the turn */
 
 static void
@@ -460,6 +431,10 @@ driver_stop(ngx_http_claude_process_t *process,
 
         if (driver_hold_answer(process, &link) != NGX_OK) {
             process->doubtful = 1;
+        }
+
+        if (process->calls.nelts) {
+            driver_bill_ask(process);
         }
 
     } else {
@@ -505,23 +480,9 @@ void
 driver_result(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
-    double                   cost, before;
-    ngx_http_claude_fail_e   fail;
+    ngx_http_claude_fail_e  fail;
 
-    before = process->cost;
-    cost = line->number[NGX_HTTP_CLAUDE_CLI_N_COST];
-
-    /* less than before: a resumed CLI that was killed has forgotten some */
-
-    if (cost >= 0) {
-        process->cost = cost;
-
-        /* also what is spent when the asker has left */
-
-        if (process->account) {
-            ngx_http_claude_metrics_cost(process->account, cost - before);
-        }
-    }
+    driver_bill_result(process, line);
 
     switch (process->phase) {
 
@@ -598,20 +559,14 @@ driver_result(ngx_http_claude_process_t *process,
             fail = process->error;
         }
 
-        if (cost >= before) {
-            process->turn->cost = cost - before;
-        }
-
         process->resulted = 1;
+        process->loginless = ngx_http_claude_cli_no_login(line);
+
         driver_fail(process, fail,
                     &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT], NULL);
         return;
 
     case DRIVER_SETTLING:
-
-        if (process->turn && cost >= before) {
-            process->turn->cost = cost - before;
-        }
 
         if (process->calls.nelts && !process->cut) {
 
@@ -715,11 +670,25 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
             break;
         }
 
+        ngx_http_claude_driver_end(process);
+        break;
+
+    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
+
+        if (process->phase == DRIVER_ASKED && process->begun) {
+
+            /* it may be upstream that is silent: what was spent is told */
+
+            process->doubtful = 1;
+            driver_interrupt(process);
+            ngx_http_claude_driver_rearm(process);
+            break;
+        }
+
         /* fall through */
 
     case NGX_HTTP_CLAUDE_FAIL_INTERNAL:
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:
-    case NGX_HTTP_CLAUDE_FAIL_TIMEOUT:
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
     case NGX_HTTP_CLAUDE_FAIL_SESSION_BUSY:
@@ -749,12 +718,25 @@ driver_fail(ngx_http_claude_process_t *process, ngx_http_claude_fail_e fail,
         }
     }
 
+    driver_unasked(process);
+
     turn->over = 1;
 
     ngx_http_claude_metrics_failed(driver_zone->counters, fail);
     ngx_http_claude_driver_log(turn, pid);
 
     turn->handlers->failed(turn);
+}
+
+
+/* of the profile, which is what has a login; that of another may be well */
+
+static void
+driver_remember(ngx_http_claude_profile_t *profile,
+    ngx_http_claude_fail_e fail)
+{
+    profile->failed = fail;
+    profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
 }
 
 
@@ -787,9 +769,16 @@ driver_fail_reason(ngx_http_claude_process_t *process,
         return;
 
     case NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN:
+        if (process->loginless) {
+            driver_remember(profile, turn->fail);
+            return;
+        }
+
+        turn->words = driver_words(turn, reason);
+        return;
+
     case NGX_HTTP_CLAUDE_FAIL_TOO_OLD:
-        profile->failed = turn->fail;
-        profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
+        driver_remember(profile, turn->fail);
         return;
 
     case NGX_HTTP_CLAUDE_FAIL_UNAVAILABLE:

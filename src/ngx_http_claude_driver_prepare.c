@@ -318,7 +318,7 @@ driver_hold(ngx_http_claude_process_t *process, ngx_http_claude_link_t *link,
 {
     ngx_http_claude_held_t  *held;
 
-    held = ngx_array_push(&process->held);
+    held = ngx_http_claude_turn_push(&process->held);
     if (held == NULL) {
         return NGX_ERROR;
     }
@@ -372,6 +372,11 @@ driver_answered(ngx_http_claude_process_t *process,
     }
 
     kind = id % DRIVER_KINDS;
+
+    if (kind == DRIVER_COST) {
+        driver_bill_asked(process, line);
+        return;
+    }
 
     if (kind == DRIVER_INTERRUPT || process->expected == 0) {
         return;
@@ -514,6 +519,8 @@ driver_refused(ngx_http_claude_process_t *process, ngx_uint_t kind,
     error = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR];
     fail = ngx_http_claude_cli_model_error(
                error, &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE]);
+
+    process->loginless = ngx_http_claude_cli_no_login(line);
 
     driver_fail(process, fail, error, NULL);
 }

@@ -60,6 +60,14 @@
 #define driver_session_record   ngx_http_claude_driver_session_record
 #define driver_session_unrecord ngx_http_claude_driver_session_unrecord
 #define driver_session_leave    ngx_http_claude_driver_session_leave
+#define driver_payer         ngx_http_claude_driver_payer
+#define driver_paid          ngx_http_claude_driver_paid
+#define driver_unasked       ngx_http_claude_driver_unasked
+#define driver_bill          ngx_http_claude_driver_bill
+#define driver_bill_result   ngx_http_claude_driver_bill_result
+#define driver_bill_ask      ngx_http_claude_driver_bill_ask
+#define driver_bill_asked    ngx_http_claude_driver_bill_asked
+#define driver_bill_wait     ngx_http_claude_driver_bill_wait
 #define driver_agent_next       ngx_http_claude_driver_agent_next
 #define driver_agent_part       ngx_http_claude_driver_agent_part
 #define driver_agent_result     ngx_http_claude_driver_agent_result
@@ -76,6 +84,7 @@
 #define DRIVER_SERVERS     6
 #define DRIVER_PENDING     7
 #define DRIVER_MODELS      8
+#define DRIVER_COST        9
 #define DRIVER_KINDS       10
 
 
@@ -177,6 +186,32 @@ void driver_session_record(ngx_http_claude_process_t *process,
 void driver_session_unrecord(ngx_http_claude_process_t *process);
 void driver_session_leave(ngx_http_claude_process_t *process);
 
+/* in driver_bill.c: what was spent, and who pays */
+
+/* what the process says from now on is the turn's */
+void driver_payer(ngx_http_claude_process_t *process,
+    ngx_http_claude_turn_t *turn);
+
+/* the payer has all that there is */
+void driver_paid(ngx_http_claude_process_t *process);
+
+/* the same, unless the model was asked and the end of that is due */
+void driver_unasked(ngx_http_claude_process_t *process);
+
+/* the line has tokens of a call of the model */
+void driver_bill(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+
+/* the line is a result: it has the costs */
+void driver_bill_result(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+
+/* asks for them, where no result comes; the answer; and waits for it */
+void driver_bill_ask(ngx_http_claude_process_t *process);
+void driver_bill_asked(ngx_http_claude_process_t *process,
+    ngx_http_claude_cli_line_t *line);
+void driver_bill_wait(ngx_http_claude_turn_t *turn);
+
 /* in driver_agent.c: an answer of several messages, with tools between */
 
 void driver_agent_next(ngx_http_claude_process_t *process);
@@ -220,8 +255,8 @@ void driver_calls_drop(ngx_http_claude_process_t *process);
 /* begins to answer the calls with the results of the turn: NGX_AGAIN */
 ngx_int_t driver_results(ngx_http_claude_process_t *process);
 
-/* puts results that came alone into the order of the calls */
-void driver_results_order(ngx_http_claude_process_t *process);
+/* puts results that came alone into the order of the calls, or NGX_ERROR */
+ngx_int_t driver_results_order(ngx_http_claude_process_t *process);
 
 /* the CLI has taken one: the next */
 void driver_result_next(ngx_http_claude_process_t *process);

@@ -118,8 +118,8 @@ driver_session_follow(ngx_http_claude_process_t *process, ngx_uint_t keep)
 
     turn->before = before;
 
-    if (turn->session.results) {
-        driver_results_order(process);
+    if (turn->session.results && driver_results_order(process) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_claude_chain_follow(turn,
@@ -163,7 +163,9 @@ driver_session_resumed(ngx_http_claude_process_t *process,
         return NGX_ERROR;
     }
 
+    process->stated = record->cost;
     process->cost = record->cost;
+    process->charged = record->cost;
     process->bare = (record->bare != 0);
 
     if (record->held == 0) {

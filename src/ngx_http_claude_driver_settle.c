@@ -142,6 +142,8 @@ driver_wait(ngx_http_claude_process_t *process)
         ticket = process->ticket;
         process->ticket = -1;
 
+        driver_unasked(process);
+
         driver_hooks->idle(process);
 
         if (ticket != -1) {
@@ -150,6 +152,7 @@ driver_wait(ngx_http_claude_process_t *process)
     }
 
     if (turn) {
+        driver_bill_wait(turn);
         driver_finish(turn);
     }
 }
@@ -166,6 +169,8 @@ driver_idle(ngx_http_claude_process_t *process)
 
     process->phase = DRIVER_IDLE;
     process->resulted = 0;
+
+    driver_paid(process);
 
     if (process->timer.timer_set) {
         ngx_del_timer(&process->timer);
@@ -201,7 +206,7 @@ driver_detach(ngx_http_claude_process_t *process)
     turn = process->turn;
 
     ngx_http_claude_metrics_parted(driver_zone->counters, turn,
-                                   process->account);
+                                   process->billed ? process->account : NULL);
 
     turn->process = NULL;
     process->turn = NULL;

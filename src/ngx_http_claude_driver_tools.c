@@ -40,8 +40,15 @@ static ngx_http_claude_call_t *driver_call_add(
 static ngx_int_t driver_copy(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
 static ngx_uint_t driver_is_object(ngx_str_t *json);
-static ngx_http_claude_block_t *driver_result_of(
-    ngx_http_claude_message_t *message, ngx_str_t *id);
+static ngx_int_t driver_is_tool(ngx_http_claude_turn_t *turn,
+    ngx_str_t *name);
+static ngx_str_t **driver_index(ngx_pool_t *pool, ngx_str_t *first,
+    ngx_uint_t n, size_t stride);
+static ngx_str_t *driver_index_find(ngx_str_t **index, ngx_uint_t n,
+    ngx_str_t *s);
+static int ngx_libc_cdecl driver_index_compare(const void *one,
+    const void *two);
+static ngx_str_t **driver_index_results(ngx_http_claude_turn_t *turn);
 static ngx_uint_t driver_result_fits(ngx_http_claude_block_t *block);
 
 
@@ -228,13 +235,17 @@ driver_route(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
     ngx_str_t               *id;
-    ngx_uint_t               i;
+    ngx_uint_t               i, n;
     ngx_http_claude_call_t  *call;
 
     id = &line->string[NGX_HTTP_CLAUDE_CLI_S_RPC_TOOL];
     call = process->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
+    /* the CLI mostly asks in their order: the next one is looked at first */
+
+    for (n = 0; n < process->calls.nelts; n++) {
+        i = (process->routed + n) % process->calls.nelts;
+
         if (call[i].id.len == id->len
             && ngx_memcmp(call[i].id.data, id->data, id->len) == 0)
         {
@@ -244,9 +255,11 @@ driver_route(ngx_http_claude_process_t *process,
 
     /* what nobody knows of stays without an answer, and ends with the turn */
 
-    if (i == process->calls.nelts) {
+    if (n == process->calls.nelts) {
         return;
     }
+
+    process->routed += (call[i].request.len == 0);
 
     if (line->string[NGX_HTTP_CLAUDE_CLI_S_REQUEST_ID].len > DRIVER_CALL_ID
         || driver_copy(process->calls_pool, &call[i].request,
@@ -326,6 +339,7 @@ ngx_http_claude_driver_waits(ngx_http_claude_process_t *process,
     }
 
     call->rpc = rpc;
+    process->routed++;
     process->pending = 1;
     process->phase = DRIVER_WAITING;
 
@@ -337,26 +351,22 @@ ngx_int_t
 driver_call(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line)
 {
-    ngx_str_t               *id, *name, *tool;
-    ngx_uint_t               i;
+    ngx_int_t                rc;
+    ngx_str_t               *id, *name;
     ngx_http_claude_call_t  *call;
     ngx_http_claude_turn_t  *turn;
 
     turn = process->turn;
     id = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_ID];
     name = &line->string[NGX_HTTP_CLAUDE_CLI_S_BLOCK_NAME];
-    tool = turn->tools.elts;
 
-    for (i = 0; i < turn->tools.nelts; i++) {
-        if (tool[i].len == name->len
-            && ngx_memcmp(tool[i].data, name->data, name->len) == 0)
-        {
-            break;
-        }
+    if (id->len == 0 || id->len > DRIVER_CALL_ID) {
+        return NGX_DECLINED;
     }
 
-    if (i == turn->tools.nelts || id->len == 0 || id->len > DRIVER_CALL_ID) {
-        return NGX_DECLINED;
+    rc = driver_is_tool(turn, name);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     call = driver_call_add(process, id);
@@ -485,18 +495,7 @@ driver_is_object(ngx_str_t *json)
 ngx_uint_t
 driver_calls_routed(ngx_http_claude_process_t *process)
 {
-    ngx_uint_t               i;
-    ngx_http_claude_call_t  *call;
-
-    call = process->calls.elts;
-
-    for (i = 0; i < process->calls.nelts; i++) {
-        if (call[i].request.len == 0) {
-            return 0;
-        }
-    }
-
-    return process->calls.nelts;
+    return process->calls.nelts && process->routed == process->calls.nelts;
 }
 
 
@@ -506,6 +505,7 @@ driver_calls_drop(ngx_http_claude_process_t *process)
     process->pending = 0;
     process->calling = 0;
     process->calls.nelts = 0;
+    process->routed = 0;
 
     if (process->calls_pool) {
         ngx_destroy_pool(process->calls_pool);
@@ -557,9 +557,9 @@ ngx_uint_t
 ngx_http_claude_driver_fits_calls(ngx_http_claude_process_t *process,
     ngx_http_claude_turn_t *turn)
 {
-    ngx_uint_t                  i;
-    ngx_http_claude_call_t     *call;
-    ngx_http_claude_message_t  *message;
+    ngx_uint_t                i;
+    ngx_str_t               **index;
+    ngx_http_claude_call_t   *call;
 
     if (!process->pending || turn->messages.nelts != 1
         || !ngx_http_claude_driver_fits(process, turn))
@@ -567,11 +567,17 @@ ngx_http_claude_driver_fits_calls(ngx_http_claude_process_t *process,
         return 0;
     }
 
-    message = turn->messages.elts;
+    index = driver_index_results(turn);
+    if (index == NULL) {
+        return 0;
+    }
+
     call = process->calls.elts;
 
     for (i = 0; i < process->calls.nelts; i++) {
-        if (driver_result_of(message, &call[i].id) == NULL) {
+        if (driver_index_find(index, process->calls.nelts, &call[i].id)
+            == NULL)
+        {
             return 0;
         }
     }
@@ -580,45 +586,126 @@ ngx_http_claude_driver_fits_calls(ngx_http_claude_process_t *process,
 }
 
 
-static ngx_http_claude_block_t *
-driver_result_of(ngx_http_claude_message_t *message, ngx_str_t *id)
+ngx_int_t
+driver_results_order(ngx_http_claude_process_t *process)
 {
-    ngx_uint_t                i;
-    ngx_http_claude_block_t  *block;
+    ngx_str_t                 **index, *id;
+    ngx_uint_t                  i, n;
+    ngx_http_claude_call_t     *call;
+    ngx_http_claude_block_t    *block;
+    ngx_http_claude_message_t  *message;
 
-    block = message->blocks.elts;
+    n = process->calls.nelts;
+    call = process->calls.elts;
 
-    for (i = 0; i < message->blocks.nelts; i++) {
-        if (block[i].id.len == id->len
-            && ngx_memcmp(block[i].id.data, id->data, id->len) == 0)
-        {
-            return &block[i];
-        }
+    index = driver_index_results(process->turn);
+    block = ngx_palloc(process->turn->pool,
+                       n * sizeof(ngx_http_claude_block_t));
+
+    if (index == NULL || block == NULL) {
+        return NGX_ERROR;
     }
 
-    return NULL;
+    for (i = 0; i < n; i++) {
+        id = driver_index_find(index, n, &call[i].id);
+
+        if (id == NULL) {
+            return NGX_ERROR;
+        }
+
+        block[i] = *(ngx_http_claude_block_t *)
+                       ((u_char *) id - offsetof(ngx_http_claude_block_t, id));
+    }
+
+    message = process->turn->messages.elts;
+    ngx_memcpy(message->blocks.elts, block,
+               n * sizeof(ngx_http_claude_block_t));
+
+    return NGX_OK;
 }
 
 
-void
-driver_results_order(ngx_http_claude_process_t *process)
+/* the ids of the results that are the turn's only message; NULL: no memory */
+
+static ngx_str_t **
+driver_index_results(ngx_http_claude_turn_t *turn)
 {
-    ngx_uint_t                  i;
-    ngx_http_claude_call_t     *call;
-    ngx_http_claude_block_t    *block, *other, one;
+    ngx_http_claude_block_t    *block;
     ngx_http_claude_message_t  *message;
 
-    message = process->turn->messages.elts;
+    message = turn->messages.elts;
     block = message->blocks.elts;
-    call = process->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
-        other = driver_result_of(message, &call[i].id);
+    return driver_index(turn->pool, &block->id, message->blocks.nelts,
+                        sizeof(ngx_http_claude_block_t));
+}
 
-        one = block[i];
-        block[i] = *other;
-        *other = one;
+
+static ngx_int_t
+driver_is_tool(ngx_http_claude_turn_t *turn, ngx_str_t *name)
+{
+    if (turn->tools.nelts == 0) {
+        return NGX_DECLINED;
     }
+
+    if (turn->index == NULL) {
+        turn->index = driver_index(turn->pool, turn->tools.elts,
+                                   turn->tools.nelts, sizeof(ngx_str_t));
+        if (turn->index == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return driver_index_find(turn->index, turn->tools.nelts, name)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* pointers to strings that are so many bytes apart, sorted */
+
+static ngx_str_t **
+driver_index(ngx_pool_t *pool, ngx_str_t *first, ngx_uint_t n, size_t stride)
+{
+    ngx_uint_t    i;
+    ngx_str_t   **index;
+
+    index = ngx_palloc(pool, n * sizeof(ngx_str_t *));
+    if (index == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < n; i++) {
+        index[i] = (ngx_str_t *) ((u_char *) first + i * stride);
+    }
+
+    ngx_qsort(index, (size_t) n, sizeof(ngx_str_t *), driver_index_compare);
+
+    return index;
+}
+
+
+static ngx_str_t *
+driver_index_find(ngx_str_t **index, ngx_uint_t n, ngx_str_t *s)
+{
+    ngx_str_t  **found;
+
+    found = bsearch(&s, index, (size_t) n, sizeof(ngx_str_t *),
+                    driver_index_compare);
+
+    return found ? *found : NULL;
+}
+
+
+static int ngx_libc_cdecl
+driver_index_compare(const void *one, const void *two)
+{
+    ngx_str_t  *a = *(ngx_str_t **) one, *b = *(ngx_str_t **) two;
+
+    if (a->len != b->len) {
+        return (a->len < b->len) ? -1 : 1;
+    }
+
+    return ngx_memcmp(a->data, b->data, a->len);
 }
 
 

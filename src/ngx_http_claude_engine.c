@@ -14,6 +14,7 @@
 #include "ngx_http_claude_driver.h"
 #include "ngx_http_claude_handover.h"
 #include "ngx_http_claude_mailbox.h"
+#include "ngx_http_claude_peers.h"
 
 
 /* what other workers are asked for, in this order */
@@ -73,7 +74,8 @@ static const ngx_http_claude_driver_hooks_t  engine_hooks = {
 
 static const ngx_http_claude_mailbox_handlers_t  engine_mail = {
     engine_woken,
-    ngx_http_claude_handover_give
+    ngx_http_claude_handover_give,
+    ngx_http_claude_peers_watched
 };
 
 
@@ -111,15 +113,9 @@ ngx_http_claude_engine_init(ngx_http_claude_engine_conf_t *conf)
 static ngx_int_t
 engine_enter(void)
 {
-    ngx_cycle_t                  *cycle;
-    ngx_http_claude_zone_wake_t   wake;
+    ngx_cycle_t  *cycle;
 
     cycle = (ngx_cycle_t *) ngx_cycle;
-
-    /* a worker that was killed may be the reason why this one starts */
-
-    wake.n = 0;
-    ngx_http_claude_zone_sweep(engine->zone, 0, &wake);
 
     if (ngx_http_claude_mailbox_open(cycle, engine->zone, &engine_mail)
         != NGX_OK)
@@ -143,7 +139,9 @@ engine_enter(void)
     ngx_http_claude_handover_init(&engine_handover);
     engine_sweep_init();
 
-    ngx_http_claude_mailbox_wake(engine->zone, &wake);
+    /* a worker that was killed may be the reason why this one starts */
+
+    ngx_http_claude_peers_init(engine->zone);
 
     return NGX_OK;
 }
@@ -152,8 +150,6 @@ engine_enter(void)
 void
 ngx_http_claude_engine_exit(ngx_cycle_t *cycle)
 {
-    ngx_http_claude_zone_wake_t  wake;
-
     if (!engine_entered) {
         return;
     }
@@ -167,10 +163,8 @@ ngx_http_claude_engine_exit(ngx_cycle_t *cycle)
     ngx_http_claude_driver_exit();
     ngx_http_claude_spawner_exit(cycle);
 
-    wake.n = 0;
-    ngx_http_claude_zone_sweep(engine->zone, 1, &wake);
-    ngx_http_claude_mailbox_wake(engine->zone, &wake);
     ngx_http_claude_mailbox_close();
+    ngx_http_claude_peers_exit();
 
     engine_entered = 0;
 }
@@ -248,6 +242,15 @@ ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
     engine_unwait(turn);
     engine_leave(turn->ticket);
     turn->ticket = -1;
+}
+
+
+void
+ngx_http_claude_turn_forgo(ngx_http_claude_turn_t *turn)
+{
+    if (turn->payee) {
+        ngx_http_claude_driver_forgo(turn);
+    }
 }
 
 

@@ -39,11 +39,14 @@ void ngx_http_claude_engine_exit(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn);
 
 /*
- * The asker leaves: no handler is called any more, nothing refers to the turn
- * after the call, and the model is made to stop.  Harmless on a turn that is
- * over or never began.
+ * The asker leaves: no handler is called any more but paid(), if the turn is
+ * owing; else nothing refers to the turn after the call.  The model is made
+ * to stop.  Harmless on a turn that is over or never began.
  */
 void ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn);
+
+/* nothing refers to a turn that is over any more, nor is it told the costs */
+void ngx_http_claude_turn_forgo(ngx_http_claude_turn_t *turn);
 
 /*
  * The asker has enough, by a stop sequence of its own; only from inside

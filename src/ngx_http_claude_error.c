@@ -82,6 +82,7 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
 {
     u_char                    buf[1024], *p;
     va_list                   args;
+    const char               *type;
     ngx_http_claude_error_t  *error;
 
     error = &ctx->error;
@@ -95,8 +96,9 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     ngx_http_claude_utf8_clean(buf, p - buf);
 
     error->status = status;
-    error->type.data = (u_char *) error_type(status);
-    error->type.len = ngx_strlen(error->type.data);
+    type = error_type(status);
+    error->type.data = (u_char *) type;
+    error->type.len = ngx_strlen(type);
 
     ngx_str_null(&error->code);
     ngx_str_null(&error->param);
@@ -357,14 +359,15 @@ error_header_filter(ngx_http_request_t *r)
 
     /* a user's error_page leads out of the location, and so past this */
 
-    if (!lcf->endpoint || r != r->main
-        || r->err_status < NGX_HTTP_BAD_REQUEST)
-    {
+    if (!lcf->endpoint || r->err_status < NGX_HTTP_BAD_REQUEST) {
         return ngx_http_next_header_filter(r);
     }
 
     ctx = ngx_http_claude_ctx_make(r);
-    if (ctx == NULL) {
+
+    /* or to another of ours, whose answer has the error's status then */
+
+    if (ctx == NULL || ctx->answered) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -472,7 +475,7 @@ error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     b->pos = ctx->json.data;
     b->last = ctx->json.data + ctx->json.len;
     b->memory = 1;
-    b->last_buf = 1;
+    b->last_buf = (r == r->main);
     b->last_in_chain = 1;
 
     out.buf = b;

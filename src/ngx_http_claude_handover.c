@@ -8,6 +8,7 @@
 #include "ngx_http_claude_driver.h"
 #include "ngx_http_claude_mailbox.h"
 #include "ngx_http_claude_pool.h"
+#include "ngx_http_claude_rights.h"
 #include "ngx_http_claude_version.h"
 
 
@@ -35,7 +36,12 @@ typedef struct {
     u_char                        tenant[NGX_HTTP_CLAUDE_TENANT_LEN];
     ngx_http_claude_link_t        root;
     u_char                        nonce[11];
+    ngx_http_claude_account_t    *account;       /* in the zone */
+    ngx_http_claude_usage_t       call;
+    ngx_http_claude_usage_t       counted;
+    double                        stated;
     double                        cost;
+    double                        charged;
     ngx_uint_t                    used;
     ngx_uint_t                    requests;
     ngx_uint_t                    lines;
@@ -66,6 +72,7 @@ typedef struct {
     ngx_http_claude_turn_t       *turn;
     ngx_connection_t             *connection;
     ngx_int_t                     row;
+    ngx_pid_t                     giver;
     ngx_uint_t                    more;
 } handover_t;
 
@@ -77,6 +84,7 @@ static void handover_done(handover_t *handover,
     ngx_http_claude_process_t *process);
 static ngx_http_claude_process_t *handover_last(handover_t *handover);
 static ngx_int_t handover_unask(handover_t *handover);
+static void handover_missed(handover_t *handover);
 static ngx_int_t handover_receive(handover_t *handover,
     ngx_http_claude_process_t **process);
 static ngx_http_claude_process_t *handover_adopt(handover_t *handover,
@@ -102,7 +110,8 @@ ngx_int_t
 ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
     ngx_http_claude_zone_idle_t *what)
 {
-    ngx_int_t                       row;
+    int                             on;
+    ngx_int_t                       rc, row;
     ngx_socket_t                    s[2];
     handover_t                     *handover, asked;
     ngx_connection_t               *c;
@@ -115,8 +124,7 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
         return NGX_DECLINED;
     }
 
-    s[0] = (ngx_socket_t) -1;
-
+    on = 1;
     handover = ngx_pcalloc(turn->pool, sizeof(handover_t));
 
     if (handover == NULL
@@ -126,7 +134,11 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
         goto failed;
     }
 
-    c = ngx_get_connection(s[0], ngx_cycle->log);
+    c = NULL;
+
+    if (setsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(int)) == 0) {
+        c = ngx_get_connection(s[0], ngx_cycle->log);
+    }
 
     if (c == NULL) {
         (void) close(s[0]);
@@ -137,6 +149,7 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
     handover->turn = turn;
     handover->connection = c;
     handover->row = row;
+    handover->giver = worker.pid;
 
     c->data = handover;
     c->read->handler = handover_read_handler;
@@ -144,15 +157,18 @@ ngx_http_claude_handover_ask(ngx_http_claude_turn_t *turn,
     c->read->log = c->log;
     c->write->log = c->log;
 
-    if (ngx_handle_read_event(c->read, 0) != NGX_OK
-        || ngx_http_claude_mailbox_ask(&worker, row, s[1]) != NGX_OK)
-    {
-        (void) close(s[1]);
-        ngx_close_connection(c);
-        goto failed;
+    rc = NGX_ERROR;
+
+    if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
+        rc = ngx_http_claude_mailbox_ask(&worker, row, s[1]);
     }
 
     (void) close(s[1]);
+
+    if (rc != NGX_OK) {
+        ngx_close_connection(c);
+        goto failed;
+    }
 
     ngx_add_timer(c->read, HANDOVER_WAIT);
 
@@ -224,7 +240,12 @@ ngx_http_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
         ngx_http_claude_driver_give(process);
 
     } else {
-        ngx_http_claude_zone_process_keep(handover_conf->zone, row);
+        if (ngx_http_claude_zone_process_keep(handover_conf->zone, row, taker)
+            != NGX_OK)
+        {
+            process->row = -1;
+        }
+
         ngx_http_claude_driver_end(process);
     }
 
@@ -257,10 +278,13 @@ handover_read_handler(ngx_event_t *rev)
         return;
     }
 
-    /* the owner said no: the row is as it was, if it is still there */
+    /*
+     * The owner said no: the row is as it was, if it is still there.  Or it
+     * died when it had given the row, and not yet the process.
+     */
 
-    if (process == NULL) {
-        (void) handover_unask(handover);
+    if (process == NULL && handover_unask(handover) == NGX_DECLINED) {
+        handover_missed(handover);
     }
 
     handover_done(handover, process);
@@ -335,6 +359,21 @@ handover_unask(handover_t *handover)
 }
 
 
+/* the row was given, and nothing will come that could be in it */
+
+static void
+handover_missed(handover_t *handover)
+{
+    ngx_http_claude_zone_wake_t  wake;
+
+    wake.n = 0;
+
+    ngx_http_claude_zone_process_missed(handover_conf->zone, handover->row,
+                                        handover->giver, &wake);
+    ngx_http_claude_mailbox_wake(handover_conf->zone, &wake);
+}
+
+
 static void
 handover_done(handover_t *handover, ngx_http_claude_process_t *process)
 {
@@ -358,15 +397,15 @@ handover_receive(handover_t *handover, ngx_http_claude_process_t **process)
                        + HANDOVER_HELD * sizeof(ngx_http_claude_held_t)
                        + HANDOVER_CALLS * sizeof(handover_call_t)];
 
-    ssize_t          n;
-    ngx_fd_t         fds[HANDOVER_FDS];
-    ngx_uint_t       i, nfds;
-    struct iovec     iov;
-    struct msghdr    msg;
-    struct cmsghdr  *cmsg;
+    ssize_t        n;
+    ngx_fd_t       fds[HANDOVER_FDS];
+    ngx_int_t      rc;
+    struct ucred   cred;
+    struct iovec   iov;
+    struct msghdr  msg;
     union {
         struct cmsghdr  cm;
-        char            space[CMSG_SPACE(sizeof(fds))];
+        char            space[ngx_http_claude_rights_space(HANDOVER_FDS)];
     } control;
 
     *process = NULL;
@@ -394,22 +433,22 @@ handover_receive(handover_t *handover, ngx_http_claude_process_t **process)
         return NGX_OK;
     }
 
-    nfds = 0;
-    cmsg = CMSG_FIRSTHDR(&msg);
+    rc = ngx_http_claude_rights_take(&msg, fds, HANDOVER_FDS, &cred);
 
-    if (cmsg && cmsg->cmsg_level == SOL_SOCKET
-        && cmsg->cmsg_type == SCM_RIGHTS)
+    /*
+     * A stranger cannot have the other end of the socket, unless it had the
+     * name of the owner's mailbox; it would be a process of its own making
+     * that it sends.
+     */
+
+    if (rc != NGX_OK || (msg.msg_flags & MSG_TRUNC)
+        || cred.uid != geteuid() || cred.pid != handover->giver
+        || ngx_http_claude_zone_process_took(handover_conf->zone,
+                                             handover->row, handover->giver)
+           != NGX_OK)
     {
-        nfds = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(ngx_fd_t);
-        ngx_memcpy(fds, CMSG_DATA(cmsg), nfds * sizeof(ngx_fd_t));
-    }
-
-    if (nfds != HANDOVER_FDS || (msg.msg_flags & (MSG_TRUNC|MSG_CTRUNC))) {
-
-        for (i = 0; i < nfds; i++) {
-            (void) close(fds[i]);
-        }
-
+        ngx_http_claude_rights_close(fds, HANDOVER_FDS);
+        handover_missed(handover);
         return NGX_OK;
     }
 
@@ -476,7 +515,12 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     ngx_memcpy(process->tenant, head->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
     ngx_memcpy(process->nonce, head->nonce, sizeof(process->nonce));
     process->root = head->root;
+    process->account = head->account;
+    process->call = head->call;
+    process->counted = head->counted;
+    process->stated = head->stated;
     process->cost = head->cost;
+    process->charged = head->charged;
     process->used = head->used;
     process->requests = head->requests;
     process->lines = head->lines;
@@ -596,7 +640,12 @@ handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
     ngx_memcpy(head.tenant, process->tenant, NGX_HTTP_CLAUDE_TENANT_LEN);
     ngx_memcpy(head.nonce, process->nonce, sizeof(head.nonce));
     head.root = process->root;
+    head.account = process->account;
+    head.call = process->call;
+    head.counted = process->counted;
+    head.stated = process->stated;
     head.cost = process->cost;
+    head.charged = process->charged;
     head.used = process->used;
     head.requests = process->requests;
     head.lines = process->lines;

@@ -6,32 +6,68 @@
 
 
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_utf8.h"
 
 #include <yajl/yajl_gen.h>
 #include <yajl/yajl_parse.h>
 
 
+/* cells that are no values: a member's name, and where the next chunk is */
+#define JSON_NAME       (NGX_HTTP_CLAUDE_JSON_OBJECT + 1)
+#define JSON_JUMP       (NGX_HTTP_CLAUDE_JSON_OBJECT + 2)
+
+/* cells of the first chunk; each is twice as large as the one before */
+#define JSON_CHUNK      32
+#define JSON_CHUNK_MAX  4096
+
+/* a string that is worth a look before yajl has it */
+#define JSON_SHORT      256
+
+
+/* a container that is being read */
+typedef struct {
+    ngx_http_claude_json_t              *node;   /* NULL: it is not kept */
+    ngx_http_claude_json_t              *last;   /* that was kept in it */
+    const ngx_http_claude_json_field_t  *fields;
+    ngx_http_claude_json_type_e          type;
+} json_frame_t;
+
+
 struct ngx_http_claude_json_reader_s {
-    yajl_handle                   yajl;
-    ngx_pool_t                   *pool;
-    ngx_http_claude_json_t       *root;
-    ngx_http_claude_json_t      **stack;     /* only while it is read */
-    ngx_uint_t                    depth;
-    ngx_uint_t                    values;
-    ngx_str_t                     name;      /* of the member to come */
-    ngx_str_t                     reason;
-    off_t                         read;      /* bytes of earlier calls */
-    off_t                         token;     /* where the last token ended */
+    yajl_handle                          yajl;
+    ngx_pool_t                          *pool;      /* of strings */
+    ngx_pool_t                          *cells;
+    ngx_http_claude_json_t              *root;
+    ngx_http_claude_json_t              *free;      /* the next cell */
+    ngx_http_claude_json_t              *limit;     /* behind its chunk */
+    size_t                               chunk;     /* cells in it */
+    json_frame_t                        *stack;     /* only while it is read */
+    ngx_uint_t                           depth;
+    ngx_str_t                            name;      /* of the member to come */
+    const ngx_http_claude_json_field_t  *fields;    /* of the value to come */
+    ngx_uint_t                           keep;      /* whether it is read */
+    ngx_str_t                            reason;
+    off_t                                read;      /* bytes, before */
+    off_t                                token;     /* where the last token
+                                                       ended */
 };
 
 
+static ngx_uint_t json_keeps(ngx_http_claude_json_reader_t *reader);
 static ngx_http_claude_json_t *json_add(ngx_http_claude_json_reader_t *reader,
     ngx_http_claude_json_type_e type);
+static ngx_http_claude_json_t *json_cells(
+    ngx_http_claude_json_reader_t *reader, ngx_uint_t n);
+static int json_scalar(ngx_http_claude_json_reader_t *reader,
+    ngx_http_claude_json_type_e type, const u_char *s, size_t len);
 static int json_open(ngx_http_claude_json_reader_t *reader,
     ngx_http_claude_json_type_e type);
+static ngx_http_claude_json_t *json_at(ngx_http_claude_json_t *cell);
 static int json_refuse(ngx_http_claude_json_reader_t *reader,
     const char *reason);
+static ngx_int_t json_check(ngx_http_claude_json_reader_t *reader,
+    const u_char *s, size_t len);
 static ngx_int_t json_text(ngx_http_claude_json_reader_t *reader,
     ngx_str_t *text, const u_char *s, size_t len);
 static void json_yajl_reason(ngx_http_claude_json_reader_t *reader);
@@ -62,8 +98,14 @@ static yajl_callbacks  json_callbacks = {
 };
 
 
+const ngx_http_claude_json_field_t  ngx_http_claude_json_all[] = {
+    { ngx_null_string, NULL }
+};
+
+
 ngx_http_claude_json_reader_t *
-ngx_http_claude_json_reader(ngx_pool_t *pool)
+ngx_http_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
+    const ngx_http_claude_json_field_t *fields)
 {
     ngx_pool_cleanup_t             *cln;
     ngx_http_claude_json_reader_t  *reader;
@@ -82,8 +124,11 @@ ngx_http_claude_json_reader(ngx_pool_t *pool)
     cln->data = reader;
 
     reader->pool = pool;
+    reader->cells = cells;
+    reader->fields = fields;
+    reader->chunk = JSON_CHUNK / 2;
     reader->stack = ngx_alloc(NGX_HTTP_CLAUDE_JSON_DEPTH
-                              * sizeof(ngx_http_claude_json_t *), pool->log);
+                              * sizeof(json_frame_t), pool->log);
     reader->yajl = yajl_alloc(&json_callbacks, NULL, reader);
 
     if (reader->stack == NULL || reader->yajl == NULL) {
@@ -158,9 +203,93 @@ ngx_http_claude_json_slice(ngx_http_claude_json_reader_t *reader)
 
 
 ngx_http_claude_json_t *
+ngx_http_claude_json_first(ngx_http_claude_json_t *node)
+{
+    if (node->type < NGX_HTTP_CLAUDE_JSON_ARRAY || node->bare) {
+        return NULL;
+    }
+
+    return json_at(node + 1);
+}
+
+
+ngx_http_claude_json_t *
+ngx_http_claude_json_next(ngx_http_claude_json_t *node)
+{
+    if (node->last) {
+        return NULL;
+    }
+
+    return json_at(node->type < NGX_HTTP_CLAUDE_JSON_ARRAY ? node + 1
+                                                           : node->u.end);
+}
+
+
+/* the value at a cell, or at the one that it names or leads to */
+
+static ngx_http_claude_json_t *
+json_at(ngx_http_claude_json_t *cell)
+{
+    if (cell->type == JSON_JUMP) {
+        cell = cell->u.end;
+    }
+
+    return (cell->type == JSON_NAME) ? cell + 1 : cell;
+}
+
+
+ngx_str_t
+ngx_http_claude_json_name(ngx_http_claude_json_t *node)
+{
+    ngx_str_t  name;
+
+    ngx_str_null(&name);
+
+    if (node->named) {
+        name.len = node[-1].len;
+        name.data = node[-1].u.data;
+    }
+
+    return name;
+}
+
+
+ngx_str_t
+ngx_http_claude_json_value(ngx_http_claude_json_t *node)
+{
+    ngx_str_t  value;
+
+    ngx_str_null(&value);
+
+    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING
+        || node->type == NGX_HTTP_CLAUDE_JSON_NUMBER)
+    {
+        value.len = node->len;
+        value.data = node->u.data;
+    }
+
+    return value;
+}
+
+
+ngx_uint_t
+ngx_http_claude_json_is(ngx_http_claude_json_t *node, const char *text)
+{
+    ngx_str_t  s;
+
+    s = ngx_http_claude_json_value(node);
+
+    return node->type == NGX_HTTP_CLAUDE_JSON_STRING
+           && s.len == ngx_strlen(text)
+           && ngx_memcmp(s.data, text, s.len) == 0;
+}
+
+
+ngx_http_claude_json_t *
 ngx_http_claude_json_member(ngx_http_claude_json_t *object, const char *name)
 {
     size_t                   len;
+    ngx_str_t                s;
     ngx_http_claude_json_t  *node, *found;
 
     if (object->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
@@ -170,10 +299,13 @@ ngx_http_claude_json_member(ngx_http_claude_json_t *object, const char *name)
     len = ngx_strlen(name);
     found = NULL;
 
-    for (node = object->first; node; node = node->next) {
-        if (node->name.len == len
-            && ngx_strncmp(node->name.data, name, len) == 0)
-        {
+    for (node = ngx_http_claude_json_first(object);
+         node;
+         node = ngx_http_claude_json_next(node))
+    {
+        s = ngx_http_claude_json_name(node);
+
+        if (s.len == len && ngx_memcmp(s.data, name, len) == 0) {
             found = node;
         }
     }
@@ -211,13 +343,12 @@ ngx_http_claude_json_double(ngx_http_claude_json_t *node, double min,
 
     /* a number that needs more than 63 characters is not one of ours */
 
-    if (node->type != NGX_HTTP_CLAUDE_JSON_NUMBER
-        || node->value.len >= sizeof(buf))
+    if (node->type != NGX_HTTP_CLAUDE_JSON_NUMBER || node->len >= sizeof(buf))
     {
         return NGX_DECLINED;
     }
 
-    ngx_cpystrn((u_char *) buf, node->value.data, node->value.len + 1);
+    ngx_cpystrn((u_char *) buf, node->u.data, node->len + 1);
 
     number = strtod(buf, NULL);
 
@@ -247,6 +378,32 @@ json_print(void *ctx, const char *s, size_t len)
 }
 
 
+/* as yajl's generator escapes: control characters, quote and backslash */
+
+size_t
+ngx_http_claude_json_escaped_len(const u_char *s, size_t len)
+{
+    size_t         n;
+    const u_char  *last;
+
+    n = len + 2;
+
+    for (last = s + len; s < last; s++) {
+
+        if (*s == '"' || *s == '\\') {
+            n++;
+
+        } else if (*s < 0x20) {
+            n += (*s == '\b' || *s == '\f' || *s == '\n' || *s == '\r'
+                  || *s == '\t')
+                 ? 1 : sizeof("u0000") - 1;
+        }
+    }
+
+    return n;
+}
+
+
 u_char *
 ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len)
 {
@@ -271,6 +428,18 @@ ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len)
         }
     }
 
+    /* names and most other short ones are written as they are */
+
+    if (len <= JSON_SHORT
+        && ngx_http_claude_json_escaped_len(s, len) == len + 2)
+    {
+        *p++ = '"';
+        p = ngx_cpymem(p, s, len);
+        *p++ = '"';
+
+        return p;
+    }
+
     place.p = p;
 
     (void) yajl_gen_string(gen, s, len);
@@ -280,59 +449,125 @@ ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len)
 }
 
 
+/* whether the value that begins here is read by anybody */
+
+static ngx_uint_t
+json_keeps(ngx_http_claude_json_reader_t *reader)
+{
+    json_frame_t  *frame;
+
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    if (reader->depth == 0) {
+        return 1;
+    }
+
+    frame = &reader->stack[reader->depth - 1];
+
+    if (frame->node == NULL) {
+        return 0;
+    }
+
+    frame->node->holds = 1;
+
+    if (frame->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return reader->keep;
+    }
+
+    reader->fields = frame->fields;
+
+    return frame->fields != NULL;
+}
+
+
 static ngx_http_claude_json_t *
 json_add(ngx_http_claude_json_reader_t *reader,
     ngx_http_claude_json_type_e type)
 {
-    ngx_http_claude_json_t  *node, *parent;
+    ngx_uint_t               named;
+    json_frame_t            *frame;
+    ngx_http_claude_json_t  *node;
 
-    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+    frame = reader->depth ? &reader->stack[reader->depth - 1] : NULL;
+    named = (frame && frame->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
 
-    if (reader->values++ == NGX_HTTP_CLAUDE_JSON_VALUES) {
-        json_refuse(reader, "too many values");
+    node = json_cells(reader, 1 + named);
+    if (node == NULL) {
         return NULL;
     }
 
-    node = ngx_pcalloc(reader->pool, sizeof(ngx_http_claude_json_t));
-    if (node == NULL) {
-        json_refuse(reader, "out of memory");
-        return NULL;
+    if (named) {
+        node->type = JSON_NAME;
+        node->u.data = reader->name.data;
+        node->len = reader->name.len;
+        node++;
     }
 
     node->type = type;
+    node->named = named;
 
-    if (reader->depth == 0) {
-        reader->root = node;
-        return node;
-    }
-
-    parent = reader->stack[reader->depth - 1];
-
-    if (parent->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
-        node->name = reader->name;
-    }
-
-    if (parent->last) {
-        parent->last->next = node;
+    if (frame) {
+        frame->last = node;
 
     } else {
-        parent->first = node;
+        node->last = 1;
+        reader->root = node;
     }
-
-    parent->last = node;
 
     return node;
 }
 
 
-static int
-json_open(ngx_http_claude_json_reader_t *reader,
-    ngx_http_claude_json_type_e type)
+/* zeroed, side by side, and with room for a jump behind them */
+
+static ngx_http_claude_json_t *
+json_cells(ngx_http_claude_json_reader_t *reader, ngx_uint_t n)
 {
+    ngx_http_claude_json_t  *cell;
+
+    if ((size_t) (reader->limit - reader->free) <= n) {
+
+        reader->chunk = ngx_min(reader->chunk * 2, JSON_CHUNK_MAX);
+
+        cell = ngx_palloc(reader->cells,
+                          reader->chunk * sizeof(ngx_http_claude_json_t));
+        if (cell == NULL) {
+            json_refuse(reader, "out of memory");
+            return NULL;
+        }
+
+        if (reader->free) {
+            ngx_memzero(reader->free, sizeof(ngx_http_claude_json_t));
+            reader->free->type = JSON_JUMP;
+            reader->free->u.end = cell;
+        }
+
+        reader->free = cell;
+        reader->limit = cell + reader->chunk;
+    }
+
+    cell = reader->free;
+    reader->free += n;
+
+    ngx_memzero(cell, n * sizeof(ngx_http_claude_json_t));
+
+    return cell;
+}
+
+
+static int
+json_scalar(ngx_http_claude_json_reader_t *reader,
+    ngx_http_claude_json_type_e type, const u_char *s, size_t len)
+{
+    ngx_str_t                text;
     ngx_http_claude_json_t  *node;
 
-    if (reader->depth == NGX_HTTP_CLAUDE_JSON_DEPTH) {
-        return json_refuse(reader, "nested too deeply");
+    if (s && json_check(reader, s, len) != NGX_OK) {
+        return 0;
+    }
+
+    if (!json_keeps(reader)) {
+        return 1;
     }
 
     node = json_add(reader, type);
@@ -340,7 +575,46 @@ json_open(ngx_http_claude_json_reader_t *reader,
         return 0;
     }
 
-    reader->stack[reader->depth++] = node;
+    if (s) {
+        if (json_text(reader, &text, s, len) != NGX_OK) {
+            return 0;
+        }
+
+        node->u.data = text.data;
+        node->len = text.len;
+    }
+
+    return 1;
+}
+
+
+static int
+json_open(ngx_http_claude_json_reader_t *reader,
+    ngx_http_claude_json_type_e type)
+{
+    json_frame_t  *frame;
+
+    if (reader->depth == NGX_HTTP_CLAUDE_JSON_DEPTH) {
+        return json_refuse(reader, "nested too deeply");
+    }
+
+    frame = &reader->stack[reader->depth];
+
+    frame->node = NULL;
+    frame->last = NULL;
+    frame->type = type;
+
+    if (json_keeps(reader)) {
+
+        frame->node = json_add(reader, type);
+        if (frame->node == NULL) {
+            return 0;
+        }
+
+        frame->fields = reader->fields;
+    }
+
+    reader->depth++;
 
     return 1;
 }
@@ -358,9 +632,10 @@ json_refuse(ngx_http_claude_json_reader_t *reader, const char *reason)
 }
 
 
+/* also of what is not kept: a body is one text, of one encoding */
+
 static ngx_int_t
-json_text(ngx_http_claude_json_reader_t *reader, ngx_str_t *text,
-    const u_char *s, size_t len)
+json_check(ngx_http_claude_json_reader_t *reader, const u_char *s, size_t len)
 {
     /* C code on either side of us would read a shorter string */
 
@@ -371,6 +646,19 @@ json_text(ngx_http_claude_json_reader_t *reader, ngx_str_t *text,
 
     if (!ngx_http_claude_utf8_valid(s, len)) {
         json_refuse(reader, "a string is not valid UTF-8");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+json_text(ngx_http_claude_json_reader_t *reader, ngx_str_t *text,
+    const u_char *s, size_t len)
+{
+    if (len > NGX_MAX_UINT32_VALUE) {
+        json_refuse(reader, "a string is too long");
         return NGX_ERROR;
     }
 
@@ -405,7 +693,9 @@ json_yajl_reason(ngx_http_claude_json_reader_t *reader)
         return;
     }
 
-    len = ngx_strlen(text);
+    /* yajl's messages end with a NUL */
+
+    len = ngx_strlen(ngx_http_claude_cstr(text));
 
     while (len && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
         len--;
@@ -445,39 +735,30 @@ json_cleanup(void *data)
 static int
 json_on_null(void *ctx)
 {
-    return json_add(ctx, NGX_HTTP_CLAUDE_JSON_NULL) != NULL;
+    return json_scalar(ctx, NGX_HTTP_CLAUDE_JSON_NULL, NULL, 0);
 }
 
 
 static int
 json_on_boolean(void *ctx, int value)
 {
-    return json_add(ctx, value ? NGX_HTTP_CLAUDE_JSON_TRUE
-                               : NGX_HTTP_CLAUDE_JSON_FALSE)
-           != NULL;
+    return json_scalar(ctx, value ? NGX_HTTP_CLAUDE_JSON_TRUE
+                                  : NGX_HTTP_CLAUDE_JSON_FALSE, NULL, 0);
 }
 
 
 static int
 json_on_number(void *ctx, const char *s, size_t len)
 {
-    ngx_http_claude_json_t  *node;
-
-    node = json_add(ctx, NGX_HTTP_CLAUDE_JSON_NUMBER);
-
-    return node
-           && json_text(ctx, &node->value, (const u_char *) s, len) == NGX_OK;
+    return json_scalar(ctx, NGX_HTTP_CLAUDE_JSON_NUMBER, (const u_char *) s,
+                       len);
 }
 
 
 static int
 json_on_string(void *ctx, const unsigned char *s, size_t len)
 {
-    ngx_http_claude_json_t  *node;
-
-    node = json_add(ctx, NGX_HTTP_CLAUDE_JSON_STRING);
-
-    return node && json_text(ctx, &node->value, s, len) == NGX_OK;
+    return json_scalar(ctx, NGX_HTTP_CLAUDE_JSON_STRING, s, len);
 }
 
 
@@ -491,9 +772,43 @@ json_on_start_map(void *ctx)
 static int
 json_on_map_key(void *ctx, const unsigned char *s, size_t len)
 {
-    ngx_http_claude_json_reader_t  *reader = ctx;
+    json_frame_t                        *frame;
+    const ngx_http_claude_json_field_t  *field;
+    ngx_http_claude_json_reader_t       *reader = ctx;
 
-    return json_text(reader, &reader->name, s, len) == NGX_OK;
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+    reader->keep = 0;
+
+    if (json_check(reader, s, len) != NGX_OK) {
+        return 0;
+    }
+
+    frame = &reader->stack[reader->depth - 1];
+
+    if (frame->node == NULL || frame->fields == NULL) {
+        return 1;
+    }
+
+    if (frame->fields == ngx_http_claude_json_all) {
+        reader->keep = 1;
+        reader->fields = frame->fields;
+
+        return json_text(reader, &reader->name, s, len) == NGX_OK;
+    }
+
+    for (field = frame->fields; field->name.len; field++) {
+
+        if (field->name.len == len
+            && ngx_memcmp(field->name.data, s, len) == 0)
+        {
+            reader->keep = 1;
+            reader->name = field->name;
+            reader->fields = field->inside;
+            break;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -507,9 +822,21 @@ json_on_start_array(void *ctx)
 static int
 json_on_end(void *ctx)
 {
+    json_frame_t                   *frame;
     ngx_http_claude_json_reader_t  *reader = ctx;
 
-    reader->depth--;
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    frame = &reader->stack[--reader->depth];
+
+    if (frame->node) {
+        frame->node->u.end = reader->free;
+        frame->node->bare = (frame->last == NULL);
+
+        if (frame->last) {
+            frame->last->last = 1;
+        }
+    }
 
     return 1;
 }

@@ -3,9 +3,11 @@
  * JSON on yajl: a streaming reader that builds a tree of what a client sent,
  * and the writing of escaped strings.
  *
- * The tree lives in the pool given at creation.  The reader never holds more
- * than the tree, one partial token, and a nesting depth and value count that
- * are limited; it knows nothing of HTTP or of the OpenAI fields.
+ * The tree is compact and cannot be changed: a cell of 16 bytes for each value
+ * and for each name, in the order of the text, so that the shortest values,
+ * of two bytes, take eight times their length.  Members that nobody reads are
+ * not in it.  The reader holds the tree, one partial token and a nesting depth
+ * that is limited; it knows nothing of HTTP or of the OpenAI fields.
  */
 
 
@@ -19,9 +21,6 @@
 
 /* nesting that a body may have; JSON schemas rarely pass 20 */
 #define NGX_HTTP_CLAUDE_JSON_DEPTH   128
-
-/* values that one body may hold, 64 bytes of memory each */
-#define NGX_HTTP_CLAUDE_JSON_VALUES  1000000
 
 /* the smallest slice worth one turn of the event loop, in bytes */
 #define NGX_HTTP_CLAUDE_JSON_SLICE   65536
@@ -40,23 +39,49 @@ typedef enum {
 
 typedef struct ngx_http_claude_json_s         ngx_http_claude_json_t;
 typedef struct ngx_http_claude_json_reader_s  ngx_http_claude_json_reader_t;
+typedef struct ngx_http_claude_json_field_s   ngx_http_claude_json_field_t;
 
+/*
+ * A cell.  Only the type is for others to read; a member's name is in the
+ * cell before its value's.
+ */
 struct ngx_http_claude_json_s {
-    ngx_http_claude_json_t       *next;    /* the next sibling */
-    ngx_http_claude_json_t       *first;   /* children, in written order */
-    ngx_http_claude_json_t       *last;
-    ngx_str_t                     name;    /* as a member of an object */
-    ngx_str_t                     value;   /* a string decoded, a number as
-                                              it was written */
-    ngx_http_claude_json_type_e   type;
+    union {
+        u_char                   *data;    /* of a string or number */
+        ngx_http_claude_json_t   *end;     /* of a container: the next cell */
+    } u;
+
+    uint32_t                      len;     /* of a string or number, bytes */
+    unsigned                      type:4;  /* json_type_e */
+    unsigned                      last:1;  /* it has no next sibling */
+    unsigned                      named:1; /* it is a member of an object */
+    unsigned                      bare:1;  /* a container, nothing was kept */
+    unsigned                      holds:1; /* one that had something in it */
 };
 
 
 /*
- * A reader for one JSON text.  NULL when memory is out.  Nodes and strings
- * are allocated from the pool, which also frees the reader.
+ * The members that a dialect reads, a table that a field without a name ends.
+ * Of an object at the place the members in the table are kept, an array at the
+ * place hands the table to its items.  Inside a field without a table nothing
+ * is kept; that there was something can be asked for.
  */
-ngx_http_claude_json_reader_t *ngx_http_claude_json_reader(ngx_pool_t *pool);
+struct ngx_http_claude_json_field_s {
+    ngx_str_t                            name;
+    const ngx_http_claude_json_field_t  *inside;
+};
+
+/* the table of a place where all is kept, for schemas and the like */
+extern const ngx_http_claude_json_field_t  ngx_http_claude_json_all[];
+
+
+/*
+ * A reader for one JSON text, that frees itself with the pool.  The strings
+ * of the tree are allocated from the pool, its cells from another, which may
+ * be destroyed before (and after) it, or the same.  NULL: no memory.
+ */
+ngx_http_claude_json_reader_t *ngx_http_claude_json_reader(ngx_pool_t *pool,
+    ngx_pool_t *cells, const ngx_http_claude_json_field_t *fields);
 
 /*
  * Reads the next bytes; they need not outlive the call.  NGX_ERROR: the text
@@ -79,6 +104,28 @@ ngx_str_t *ngx_http_claude_json_reason(ngx_http_claude_json_reader_t *reader);
  */
 size_t ngx_http_claude_json_slice(ngx_http_claude_json_reader_t *reader);
 
+/* the first value in a container, NULL: it is empty, or no container */
+ngx_http_claude_json_t *ngx_http_claude_json_first(
+    ngx_http_claude_json_t *node);
+
+/* the value behind it in its container, or NULL */
+ngx_http_claude_json_t *ngx_http_claude_json_next(
+    ngx_http_claude_json_t *node);
+
+/* the name of a member; of what is none, an empty one without data */
+ngx_str_t ngx_http_claude_json_name(ngx_http_claude_json_t *node);
+
+/* a string decoded, a number as it was written; of others, an empty string */
+ngx_str_t ngx_http_claude_json_value(ngx_http_claude_json_t *node);
+
+/* a container that held something, kept or not */
+#define ngx_http_claude_json_holds(node)                                      \
+    ((node)->type >= NGX_HTTP_CLAUDE_JSON_ARRAY && (node)->holds)
+
+/* a string that is equal to the text */
+ngx_uint_t ngx_http_claude_json_is(ngx_http_claude_json_t *node,
+    const char *text);
+
 /* the last member of that name (RFC 8259 leaves duplicates to us), or NULL */
 ngx_http_claude_json_t *ngx_http_claude_json_member(
     ngx_http_claude_json_t *object, const char *name);
@@ -92,10 +139,12 @@ ngx_int_t ngx_http_claude_json_double(ngx_http_claude_json_t *node,
     double min, double max, double *value);
 
 /*
- * Writes a string with its quotes, escaped, at p.  The room at p must be
- * ngx_http_claude_json_escaped_max(len); returns the end.  Invalid UTF-8 is
- * the caller's to avoid: what yajl read is valid.
+ * Writes a string with its quotes, escaped, at p, in the length that it has
+ * then, or in what is always enough; returns the end.  Invalid UTF-8 is the
+ * caller's to avoid: what yajl read is valid.
  */
+size_t ngx_http_claude_json_escaped_len(const u_char *s, size_t len);
+
 #define ngx_http_claude_json_escaped_max(len)  (6 * (len) + 2)
 
 u_char *ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len);
@@ -108,8 +157,8 @@ u_char *ngx_http_claude_json_escape(u_char *p, const u_char *s, size_t len);
 ngx_int_t ngx_http_claude_json_text(ngx_pool_t *pool,
     ngx_http_claude_json_t *node, ngx_str_t *text);
 
-/* the same, where the room at p is known to be enough; returns the end */
-size_t ngx_http_claude_json_text_max(ngx_http_claude_json_t *node);
+/* the same in two steps: its length, then the text at p; returns the end */
+size_t ngx_http_claude_json_text_len(ngx_http_claude_json_t *node);
 u_char *ngx_http_claude_json_write(u_char *p, ngx_http_claude_json_t *node);
 
 /*

@@ -6,61 +6,93 @@
 
 
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_text.h"
 
 
-/* a double, as the canonical form has it */
-#define JSON_DOUBLE_LEN  32
+/* digits that a double keeps of any number, and that tell it from others */
+#define JSON_DIGITS      15
+#define JSON_DIGITS_MAX  17
+
+/* a number in its canonical form, with room for any exponent */
+#define JSON_NUMBER_LEN  64
 
 
 typedef struct {
+    ngx_str_t                name;
     ngx_http_claude_json_t  *node;
     ngx_uint_t               n;         /* where it stood */
 } json_member_t;
 
 
-static ngx_int_t json_canonical(ngx_pool_t *pool,
+static ngx_int_t json_canonical(ngx_http_claude_text_t *text,
     ngx_http_claude_json_t *node);
-static ngx_int_t json_canonical_number(ngx_pool_t *pool,
+static ngx_int_t json_canonical_number(ngx_http_claude_text_t *text,
     ngx_http_claude_json_t *node);
-static ngx_int_t json_canonical_members(ngx_pool_t *pool,
+static u_char *json_decimal(u_char *p, ngx_str_t *number, ngx_uint_t max);
+static ngx_int_t json_canonical_array(ngx_http_claude_text_t *text,
     ngx_http_claude_json_t *node);
+static ngx_int_t json_canonical_object(ngx_http_claude_text_t *text,
+    ngx_http_claude_json_t *node);
+static ngx_int_t json_canonical_members(ngx_http_claude_text_t *text,
+    json_member_t *member, ngx_uint_t n);
+static ngx_int_t json_canonical_string(ngx_http_claude_text_t *text,
+    ngx_str_t *s);
+static ngx_uint_t json_members(ngx_http_claude_json_t *node,
+    json_member_t *member);
 static int ngx_libc_cdecl json_compare(const void *one, const void *two);
-static ngx_int_t json_compare_names(ngx_str_t *one, ngx_str_t *two);
+static ngx_int_t json_compare_names(const ngx_str_t *one,
+    const ngx_str_t *two);
+
+
+#define json_first  ngx_http_claude_json_first
+#define json_next   ngx_http_claude_json_next
+#define json_put    ngx_http_claude_text_literal
 
 
 size_t
-ngx_http_claude_json_text_max(ngx_http_claude_json_t *node)
+ngx_http_claude_json_text_len(ngx_http_claude_json_t *node)
 {
     size_t                   len;
+    ngx_str_t                s;
     ngx_http_claude_json_t  *child;
-
-    len = sizeof("false,") - 1;
-
-    if (node->name.data) {
-        len += ngx_http_claude_json_escaped_max(node->name.len) + 1;
-    }
 
     switch (node->type) {
 
+    case NGX_HTTP_CLAUDE_JSON_NULL:
+    case NGX_HTTP_CLAUDE_JSON_TRUE:
+        return 4;
+
+    case NGX_HTTP_CLAUDE_JSON_FALSE:
+        return 5;
+
     case NGX_HTTP_CLAUDE_JSON_NUMBER:
-        return len + node->value.len;
+        return node->len;
 
     case NGX_HTTP_CLAUDE_JSON_STRING:
-        return len + ngx_http_claude_json_escaped_max(node->value.len);
-
-    default:
-        for (child = node->first; child; child = child->next) {
-            len += ngx_http_claude_json_text_max(child);
-        }
-
-        return len;
+        return ngx_http_claude_json_escaped_len(node->u.data, node->len);
     }
+
+    len = 2;
+
+    for (child = json_first(node); child; child = json_next(child)) {
+
+        len += ngx_http_claude_json_text_len(child) + !child->last;
+
+        if (child->named) {
+            s = ngx_http_claude_json_name(child);
+            len += ngx_http_claude_json_escaped_len(s.data, s.len) + 1;
+        }
+    }
+
+    return len;
 }
 
 
 u_char *
 ngx_http_claude_json_write(u_char *p, ngx_http_claude_json_t *node)
 {
+    ngx_str_t                name;
+    ngx_uint_t               object;
     ngx_http_claude_json_t  *child;
 
     switch (node->type) {
@@ -75,43 +107,33 @@ ngx_http_claude_json_write(u_char *p, ngx_http_claude_json_t *node)
         return ngx_cpymem(p, "true", 4);
 
     case NGX_HTTP_CLAUDE_JSON_NUMBER:
-        return ngx_cpymem(p, node->value.data, node->value.len);
+        return ngx_cpymem(p, node->u.data, node->len);
 
     case NGX_HTTP_CLAUDE_JSON_STRING:
-        return ngx_http_claude_json_escape(p, node->value.data,
-                                           node->value.len);
-
-    case NGX_HTTP_CLAUDE_JSON_ARRAY:
-        *p++ = '[';
-
-        for (child = node->first; child; child = child->next) {
-            p = ngx_http_claude_json_write(p, child);
-
-            if (child->next) {
-                *p++ = ',';
-            }
-        }
-
-        *p++ = ']';
-        return p;
-
-    default: /* NGX_HTTP_CLAUDE_JSON_OBJECT */
-        *p++ = '{';
-
-        for (child = node->first; child; child = child->next) {
-            p = ngx_http_claude_json_escape(p, child->name.data,
-                                            child->name.len);
-            *p++ = ':';
-            p = ngx_http_claude_json_write(p, child);
-
-            if (child->next) {
-                *p++ = ',';
-            }
-        }
-
-        *p++ = '}';
-        return p;
+        return ngx_http_claude_json_escape(p, node->u.data, node->len);
     }
+
+    object = (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
+    *p++ = object ? '{' : '[';
+
+    for (child = json_first(node); child; child = json_next(child)) {
+
+        if (object) {
+            name = ngx_http_claude_json_name(child);
+            p = ngx_http_claude_json_escape(p, name.data, name.len);
+            *p++ = ':';
+        }
+
+        p = ngx_http_claude_json_write(p, child);
+
+        if (!child->last) {
+            *p++ = ',';
+        }
+    }
+
+    *p++ = object ? '}' : ']';
+
+    return p;
 }
 
 
@@ -119,7 +141,11 @@ ngx_int_t
 ngx_http_claude_json_text(ngx_pool_t *pool, ngx_http_claude_json_t *node,
     ngx_str_t *text)
 {
-    text->data = ngx_pnalloc(pool, ngx_http_claude_json_text_max(node));
+    size_t  len;
+
+    len = ngx_http_claude_json_text_len(node);
+
+    text->data = ngx_pnalloc(pool, ngx_max(len, 1));
     if (text->data == NULL) {
         return NGX_ERROR;
     }
@@ -135,7 +161,8 @@ ngx_http_claude_json_parse(ngx_pool_t *pool, ngx_str_t *text)
 {
     ngx_http_claude_json_reader_t  *reader;
 
-    reader = ngx_http_claude_json_reader(pool);
+    reader = ngx_http_claude_json_reader(pool, pool,
+                                         ngx_http_claude_json_all);
 
     if (reader == NULL
         || ngx_http_claude_json_read(reader, text->data, text->len) != NGX_OK)
@@ -152,8 +179,8 @@ ngx_http_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
     ngx_str_t *canonical)
 {
     ngx_int_t                rc;
-    ngx_str_t                inner;
     ngx_pool_t              *scratch;
+    ngx_http_claude_text_t   out;
     ngx_http_claude_json_t  *node;
 
     /* the usual call has no arguments at all */
@@ -170,21 +197,20 @@ ngx_http_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
         return NGX_ERROR;
     }
 
+    ngx_memzero(&out, sizeof(ngx_http_claude_text_t));
+    out.pool = scratch;
+
     node = ngx_http_claude_json_parse(scratch, text);
 
     if (node == NULL) {
         *canonical = *text;
         rc = NGX_DECLINED;
 
-    } else if (json_canonical(scratch, node) != NGX_OK
-               || ngx_http_claude_json_text(scratch, node, &inner) != NGX_OK)
-    {
+    } else if (json_canonical(&out, node) != NGX_OK) {
         rc = NGX_ERROR;
 
     } else {
-        canonical->len = inner.len;
-        canonical->data = ngx_pstrdup(pool, &inner);
-        rc = canonical->data ? NGX_OK : NGX_ERROR;
+        rc = ngx_http_claude_text_copy(&out, pool, canonical);
     }
 
     ngx_destroy_pool(scratch);
@@ -194,101 +220,282 @@ ngx_http_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
 
 
 static ngx_int_t
-json_canonical(ngx_pool_t *pool, ngx_http_claude_json_t *node)
+json_canonical(ngx_http_claude_text_t *text, ngx_http_claude_json_t *node)
 {
-    ngx_http_claude_json_t  *child;
+    u_char     *p;
+    ngx_str_t   s;
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_NUMBER) {
-        return json_canonical_number(pool, node);
+    switch (node->type) {
+
+    case NGX_HTTP_CLAUDE_JSON_NUMBER:
+        return json_canonical_number(text, node);
+
+    case NGX_HTTP_CLAUDE_JSON_STRING:
+        s = ngx_http_claude_json_value(node);
+        return json_canonical_string(text, &s);
+
+    case NGX_HTTP_CLAUDE_JSON_ARRAY:
+        return json_canonical_array(text, node);
+
+    case NGX_HTTP_CLAUDE_JSON_OBJECT:
+        return json_canonical_object(text, node);
     }
 
-    for (child = node->first; child; child = child->next) {
-        if (json_canonical(pool, child) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
+    /* null, false and true */
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT && node->first) {
-        return json_canonical_members(pool, node);
-    }
-
-    return NGX_OK;
-}
-
-
-/* 1, 1.0 and 1e0 are one number */
-
-static ngx_int_t
-json_canonical_number(ngx_pool_t *pool, ngx_http_claude_json_t *node)
-{
-    u_char  *p;
-    double   number;
-
-    if (ngx_http_claude_json_double(node, -1e308, 1e308, &number) != NGX_OK) {
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(pool, JSON_DOUBLE_LEN);
+    p = ngx_http_claude_text_room(text, ngx_http_claude_json_text_len(node));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    node->value.len = snprintf((char *) p, JSON_DOUBLE_LEN, "%.17g", number);
-    node->value.data = p;
+    text->len = ngx_http_claude_json_write(p, node) - text->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * 1, 1.0 and 1e0 are one number.  So are those that a double does not tell
+ * apart, since clients read and write them so.
+ */
+
+static ngx_int_t
+json_canonical_number(ngx_http_claude_text_t *text,
+    ngx_http_claude_json_t *node)
+{
+    char       number[JSON_NUMBER_LEN];
+    u_char    *p, buf[JSON_NUMBER_LEN];
+    double     value;
+    ngx_str_t  s, wide;
+
+    s = ngx_http_claude_json_value(node);
+
+    p = json_decimal(buf, &s, JSON_DIGITS);
+
+    if (p == NULL
+        && ngx_http_claude_json_double(node, -1e308, 1e308, &value) == NGX_OK)
+    {
+        wide.data = (u_char *) number;
+        wide.len = snprintf(number, JSON_NUMBER_LEN, "%.15g", value);
+
+        if (strtod(number, NULL) != value) {
+            wide.len = snprintf(number, JSON_NUMBER_LEN, "%.17g", value);
+        }
+
+        p = json_decimal(buf, &wide, JSON_DIGITS_MAX);
+    }
+
+    if (p) {
+        s.data = buf;
+        s.len = p - buf;
+    }
+
+    return ngx_http_claude_text_add(text, s.data, s.len);
+}
+
+
+/*
+ * A number as JSON has it: its digits from the first to the last that is no
+ * zero, and a power of ten.  Returns the end, or NULL where it has more than
+ * so many digits, or an exponent of another world.
+ */
+
+static u_char *
+json_decimal(u_char *p, ngx_str_t *number, ngx_uint_t max)
+{
+    u_char      *s, *last;
+    ngx_int_t    power, sign;
+    ngx_uint_t   n, zeros, fraction;
+
+    s = number->data;
+    last = s + number->len;
+    n = 0;
+    zeros = 0;
+    power = 0;
+    fraction = 0;
+
+    if (s < last && *s == '-') {
+        *p++ = *s++;
+    }
+
+    for ( /* void */ ; s < last && *s != 'e' && *s != 'E'; s++) {
+
+        if (*s == '.') {
+            fraction = 1;
+            continue;
+        }
+
+        power -= fraction;
+
+        if (*s == '0') {
+            zeros += (n != 0);
+            continue;
+        }
+
+        if (n + zeros >= max) {
+            return NULL;
+        }
+
+        for (n += zeros + 1; zeros; zeros--) {
+            *p++ = '0';
+        }
+
+        *p++ = *s;
+    }
+
+    if (n == 0) {
+        p -= (number->len && number->data[0] == '-');
+        *p++ = '0';
+        return p;
+    }
+
+    power += zeros;
+    sign = 1;
+
+    if (s < last) {
+        s++;
+
+        if (s < last && (*s == '-' || *s == '+')) {
+            sign = (*s++ == '-') ? -1 : 1;
+        }
+
+        if (last - s > 6) {
+            return NULL;
+        }
+
+        power += sign * ngx_max(ngx_atoi(s, last - s), 0);
+    }
+
+    return power ? ngx_sprintf(p, "e%i", power) : p;
+}
+
+
+static ngx_int_t
+json_canonical_string(ngx_http_claude_text_t *text, ngx_str_t *s)
+{
+    u_char  *p;
+
+    p = ngx_http_claude_text_room(text,
+                     ngx_http_claude_json_escaped_len(s->data, s->len));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->len = ngx_http_claude_json_escape(p, s->data, s->len) - text->data;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-json_canonical_members(ngx_pool_t *pool, ngx_http_claude_json_t *node)
+json_canonical_array(ngx_http_claude_text_t *text,
+    ngx_http_claude_json_t *node)
 {
-    ngx_uint_t               i, n;
-    json_member_t           *member;
-    ngx_http_claude_json_t  *child, **last;
+    ngx_http_claude_json_t  *child;
 
-    n = 0;
-
-    for (child = node->first; child; child = child->next) {
-        n++;
+    if (json_put(text, "[") != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    member = ngx_palloc(pool, n * sizeof(json_member_t));
+    for (child = json_first(node); child; child = json_next(child)) {
+
+        if (json_canonical(text, child) != NGX_OK
+            || (!child->last && json_put(text, ",") != NGX_OK))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return json_put(text, "]");
+}
+
+
+static ngx_int_t
+json_canonical_object(ngx_http_claude_text_t *text,
+    ngx_http_claude_json_t *node)
+{
+    ngx_int_t       rc;
+    ngx_uint_t      n;
+    json_member_t  *member;
+
+    n = json_members(node, NULL);
+
+    /* not of the pool: it is as large as the cells, and free in a moment */
+
+    member = ngx_alloc(ngx_max(n, 1) * sizeof(json_member_t), text->pool->log);
     if (member == NULL) {
         return NGX_ERROR;
     }
 
-    n = 0;
+    (void) json_members(node, member);
 
-    for (child = node->first; child; child = child->next) {
-        member[n].node = child;
-        member[n].n = n;
-        n++;
+    /* the C library's is no quicksort: n log n whatever the names are */
+
+    qsort(member, n, sizeof(json_member_t), json_compare);
+
+    rc = json_canonical_members(text, member, n);
+
+    ngx_free(member);
+
+    return rc;
+}
+
+
+static ngx_int_t
+json_canonical_members(ngx_http_claude_text_t *text, json_member_t *member,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    if (json_put(text, "{") != NGX_OK) {
+        return NGX_ERROR;
     }
-
-    ngx_qsort(member, (size_t) n, sizeof(json_member_t), json_compare);
-
-    last = &node->first;
 
     for (i = 0; i < n; i++) {
 
         /* of equal names the last one counts */
 
         if (i + 1 < n
-            && json_compare_names(&member[i].node->name,
-                                  &member[i + 1].node->name)
-               == 0)
+            && json_compare_names(&member[i].name, &member[i + 1].name) == 0)
         {
             continue;
         }
 
-        *last = member[i].node;
-        last = &member[i].node->next;
+        if (json_canonical_string(text, &member[i].name) != NGX_OK
+            || json_put(text, ":") != NGX_OK
+            || json_canonical(text, member[i].node) != NGX_OK
+            || (i + 1 < n && json_put(text, ",") != NGX_OK))
+        {
+            return NGX_ERROR;
+        }
     }
 
-    *last = NULL;
+    return json_put(text, "}");
+}
 
-    return NGX_OK;
+
+/* how many an object has, and the list of them, if it is asked for */
+
+static ngx_uint_t
+json_members(ngx_http_claude_json_t *node, json_member_t *member)
+{
+    ngx_uint_t               n;
+    ngx_http_claude_json_t  *child;
+
+    n = 0;
+
+    for (child = json_first(node); child; child = json_next(child)) {
+
+        if (member) {
+            member[n].name = ngx_http_claude_json_name(child);
+            member[n].node = child;
+            member[n].n = n;
+        }
+
+        n++;
+    }
+
+    return n;
 }
 
 
@@ -298,7 +505,7 @@ json_compare(const void *one, const void *two)
     ngx_int_t             rc;
     const json_member_t  *a = one, *b = two;
 
-    rc = json_compare_names(&a->node->name, &b->node->name);
+    rc = json_compare_names(&a->name, &b->name);
 
     if (rc == 0) {
         rc = (a->n < b->n) ? -1 : 1;
@@ -309,7 +516,7 @@ json_compare(const void *one, const void *two)
 
 
 static ngx_int_t
-json_compare_names(ngx_str_t *one, ngx_str_t *two)
+json_compare_names(const ngx_str_t *one, const ngx_str_t *two)
 {
     ngx_int_t  rc;
 

@@ -1,13 +1,17 @@
 
 /*
  * The mailbox of a worker: a datagram socket that other workers, of this
- * generation of the configuration or another, use to wake it.
+ * generation of the configuration or another, use to wake it, to ask it for a
+ * process, and to watch it.
  *
- * It is an abstract socket whose name the kernel chose, so it is known by the
- * shared zone only, leaves no file behind, and is inherited by nobody.
- * Whoever else finds it can make a worker look for granted turns in vain, and
- * nothing more: the kernel says who sent a message, and a process is given
- * only to the worker that the zone names.
+ * It is an abstract socket with a random name that is used once, so it leaves
+ * no file behind and is inherited by nobody.  Whoever looks for the name finds
+ * it, and any user of the machine may send to it: a message counts only if it
+ * begins with the worker's secret, which is in the zone, and comes from a
+ * worker that is in the zone.  The kernel itself drops what does not begin so,
+ * descriptors and all, before it takes any room.
+ *
+ * It is open as long as its worker lives: that is how others can tell.
  */
 
 
@@ -28,6 +32,9 @@ typedef struct {
 
     /* another worker asks for a process; the socket is the handler's */
     void  (*asked)(ngx_int_t row, ngx_pid_t from, ngx_socket_t s);
+
+    /* another worker watches this one: to be open until this one ends */
+    void  (*watched)(ngx_fd_t fd);
 } ngx_http_claude_mailbox_handlers_t;
 
 
@@ -39,6 +46,7 @@ ngx_int_t ngx_http_claude_mailbox_open(ngx_cycle_t *cycle,
     ngx_http_claude_zone_t *zone,
     const ngx_http_claude_mailbox_handlers_t *handlers);
 
+/* frees what this worker has in the zone, and closes */
 void ngx_http_claude_mailbox_close(void);
 
 /*
@@ -48,10 +56,21 @@ void ngx_http_claude_mailbox_close(void);
 void ngx_http_claude_mailbox_wake(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
 
+/*
+ * Looks for workers that are no more and frees what they held.  Returns how
+ * many there were.
+ */
+ngx_uint_t ngx_http_claude_mailbox_sweep(ngx_http_claude_zone_t *zone);
 
-/* asks a worker for the process of a row, to be sent through the socket */
+/*
+ * Asks a worker for the process of a row, to be sent through the socket, or to
+ * keep a descriptor for as long as it lives.  NGX_DECLINED: it is no more;
+ * NGX_BUSY: it does not take it now.
+ */
 ngx_int_t ngx_http_claude_mailbox_ask(ngx_http_claude_zone_worker_t *worker,
     ngx_int_t row, ngx_socket_t s);
+ngx_int_t ngx_http_claude_mailbox_watch(ngx_http_claude_zone_worker_t *worker,
+    ngx_fd_t fd);
 
 
 #endif /* _NGX_HTTP_CLAUDE_MAILBOX_H_INCLUDED_ */

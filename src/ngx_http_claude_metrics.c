@@ -71,8 +71,6 @@ void
 ngx_http_claude_metrics_parted(ngx_http_claude_counters_t *counters,
     ngx_http_claude_turn_t *turn, ngx_http_claude_account_t *account)
 {
-    ngx_http_claude_usage_t  *usage;
-
     if (turn->ttft != (ngx_msec_t) -1) {
         ngx_http_claude_histogram_add(&counters->ttft[turn->rung],
                                       turn->ttft);
@@ -83,29 +81,39 @@ ngx_http_claude_metrics_parted(ngx_http_claude_counters_t *counters,
                                       ngx_current_msec - turn->begun);
     }
 
-    if (account == NULL) {
-        return;
+    if (account) {
+        (void) ngx_atomic_fetch_add(&account->turns, turn->is_finished);
     }
-
-    usage = &turn->usage;
-
-    (void) ngx_atomic_fetch_add(&account->turns, turn->is_finished);
-    (void) ngx_atomic_fetch_add(&account->prompt, usage->input
-                                + usage->cache_read + usage->cache_creation);
-    (void) ngx_atomic_fetch_add(&account->cached, usage->cache_read);
-    (void) ngx_atomic_fetch_add(&account->completion, usage->output);
 }
 
 
 void
-ngx_http_claude_metrics_cost(ngx_http_claude_account_t *account, double cost)
+ngx_http_claude_metrics_usage(ngx_http_claude_account_t *account,
+    ngx_http_claude_usage_t *usage)
 {
-    /* a figure out of a pipe: nothing that is no price of an answer */
+    (void) ngx_atomic_fetch_add(&account->prompt, usage->input
+                                + usage->cache_read + usage->cache_creation);
+    (void) ngx_atomic_fetch_add(&account->cached, usage->cache_read);
+    (void) ngx_atomic_fetch_add(&account->completion, usage->output);
+    (void) ngx_atomic_fetch_add(&account->reasoning, usage->thinking);
+}
 
-    if (cost > 0 && cost < 1e6) {
-        (void) ngx_atomic_fetch_add(&account->microdollars,
-                                    (ngx_atomic_int_t) (cost * 1e6 + 0.5));
+
+void
+ngx_http_claude_metrics_cost(ngx_http_claude_account_t *account,
+    double before, double cost)
+{
+    /* figures out of a pipe: nothing that is no price of an answer */
+
+    if (before < 0 || cost <= before || cost > 1e9 || cost - before > 1e6) {
+        return;
     }
+
+    /* of both, not of the difference: roundings must not add up */
+
+    (void) ngx_atomic_fetch_add(&account->microdollars,
+                                (ngx_atomic_int_t) (cost * 1e6 + 0.5)
+                                - (ngx_atomic_int_t) (before * 1e6 + 0.5));
 }
 
 

@@ -57,6 +57,7 @@ typedef struct {
     ngx_atomic_t                     prompt;     /* tokens, cached ones too */
     ngx_atomic_t                     cached;     /* tokens read from caches */
     ngx_atomic_t                     completion; /* tokens */
+    ngx_atomic_t                     reasoning;  /* part of these */
     ngx_atomic_t                     microdollars;
 } ngx_http_claude_account_t;
 
@@ -100,7 +101,7 @@ void ngx_http_claude_metrics_failed(ngx_http_claude_counters_t *counters,
 
 /*
  * A turn and its process part: adds what the turn has shown until now.
- * account: where its tokens go, NULL if the model has not begun.
+ * account: where it is counted, NULL if the model has not begun.
  */
 void ngx_http_claude_metrics_parted(ngx_http_claude_counters_t *counters,
     ngx_http_claude_turn_t *turn, ngx_http_claude_account_t *account);
@@ -109,9 +110,13 @@ void ngx_http_claude_metrics_parted(ngx_http_claude_counters_t *counters,
 ngx_uint_t ngx_http_claude_metrics_accounts(
     ngx_http_claude_counters_t *counters);
 
-/* so much more was spent, in US dollars */
+/* so many tokens more were used */
+void ngx_http_claude_metrics_usage(ngx_http_claude_account_t *account,
+    ngx_http_claude_usage_t *usage);
+
+/* what a process has spent in its life became so much more, in US dollars */
 void ngx_http_claude_metrics_cost(ngx_http_claude_account_t *account,
-    double cost);
+    double before, double cost);
 
 /* a failure's name as the metrics have it */
 const char *ngx_http_claude_fail_name(ngx_http_claude_fail_e fail);

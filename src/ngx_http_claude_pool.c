@@ -338,7 +338,7 @@ ngx_http_claude_pool_warm(void)
 static ngx_uint_t
 pool_shared(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
 {
-    ngx_uint_t               n, last;
+    ngx_uint_t               n, last, middle;
     ngx_http_claude_held_t  *held;
     ngx_http_claude_link_t  *links;
 
@@ -367,9 +367,17 @@ pool_shared(ngx_http_claude_process_t *process, ngx_http_claude_turn_t *turn)
         return 0;
     }
 
-    for ( /* void */ ; n < last; n++) {
-        if (!ngx_http_claude_link_same(&held[n].link, &links[n + 1])) {
-            break;
+    /* a link is over all before it: the same one means the same ones */
+
+    while (n < last) {
+        middle = n + (last - n) / 2;
+
+        if (ngx_http_claude_link_same(&held[middle].link, &links[middle + 1]))
+        {
+            n = middle + 1;
+
+        } else {
+            last = middle;
         }
     }
 

@@ -11,8 +11,9 @@
 
 
 #include "ngx_http_claude_process_private.h"
+#include "ngx_http_claude_rights.h"
 
-#include <sys/syscall.h>
+#include <poll.h>
 #include <sys/wait.h>
 
 
@@ -39,8 +40,10 @@ static ngx_http_claude_process_t *process_alloc(
     const ngx_http_claude_process_handlers_t *handlers);
 static ngx_int_t process_open(ngx_http_claude_process_t *process,
     ngx_fd_t *fds);
+static ngx_int_t process_watch(ngx_http_claude_process_t *process);
 static void process_unwatch(ngx_connection_t *c);
-static void process_pidfd_handler(ngx_event_t *rev);
+static void process_watch_handler(ngx_event_t *rev);
+static void process_cut_lifeline(ngx_http_claude_process_t *process);
 static ngx_connection_t *process_pipe(ngx_http_claude_process_t *process,
     ngx_fd_t fd);
 static void process_close_pipe(ngx_connection_t **c);
@@ -101,13 +104,12 @@ ngx_http_claude_process_adopt(ngx_http_claude_profile_t *profile,
     size_t max_line, const ngx_http_claude_process_handlers_t *handlers,
     ngx_pid_t pid, uint64_t start, ngx_fd_t *fds)
 {
-    ngx_fd_t                    fd;
-    ngx_uint_t                  i;
     ngx_http_claude_process_t  *process;
 
     process = process_alloc(profile, max_line, handlers);
     if (process == NULL) {
-        goto failed;
+        ngx_http_claude_rights_close(fds, 4);
+        return NULL;
     }
 
     process->pid = pid;
@@ -116,48 +118,41 @@ ngx_http_claude_process_adopt(ngx_http_claude_profile_t *profile,
     process->adopted = 1;
     process->told = 1;
 
-    /* its exit is told to who started it; here this tells */
-
-    fd = syscall(SYS_pidfd_open, pid, 0);
-
-    if (fd == -1) {
-        ngx_log_error(NGX_LOG_INFO, process->log, ngx_errno,
-                      "claude: process %P cannot be watched, it is not taken "
-                      "over", pid);
-        ngx_destroy_pool(process->pool);
-        goto failed;
-    }
-
     process->lifeline = fds[3];
 
-    if (process_open(process, fds) == NGX_OK) {
-        process->pidfd = process_pipe(process, fd);
-
-        if (process->pidfd) {
-            process->pidfd->read->handler = process_pidfd_handler;
-
-            if (ngx_handle_read_event(process->pidfd->read, 0) == NGX_OK) {
-                return process;
-            }
-        }
-
-    } else {
-        (void) close(fd);
+    if (process_open(process, fds) == NGX_OK
+        && process_watch(process) == NGX_OK)
+    {
+        return process;
     }
 
     process_close(process);
-    process_close_pipe(&process->pidfd);
+    process_close_pipe(&process->watch);
     ngx_destroy_pool(process->pool);
 
     return NULL;
+}
 
-failed:
 
-    for (i = 0; i < 4; i++) {
-        (void) close(fds[i]);
+/*
+ * The exit of an adopted process is told to who started it.  Here its lifeline
+ * tells: it breaks when the keeper has reaped the CLI, or was killed itself,
+ * and it is about that CLI whatever process has its pid by now.
+ */
+
+static ngx_int_t
+process_watch(ngx_http_claude_process_t *process)
+{
+    process->watch = process_pipe(process, process->lifeline);
+
+    if (process->watch == NULL) {
+        process->lifeline = (ngx_fd_t) -1;
+        return NGX_ERROR;
     }
 
-    return NULL;
+    process->watch->read->handler = process_watch_handler;
+
+    return ngx_handle_read_event(process->watch->read, 0);
 }
 
 
@@ -194,8 +189,13 @@ ngx_http_claude_process_release(ngx_http_claude_process_t *process,
 void
 ngx_http_claude_process_gone(ngx_http_claude_process_t *process)
 {
-    if (process->pidfd) {
-        process_close_pipe(&process->pidfd);
+    if (process->watch) {
+
+        /* not told to end: another worker may have it now */
+
+        process_unwatch(process->watch);
+        process_close_pipe(&process->watch);
+        process->lifeline = (ngx_fd_t) -1;
 
     } else {
         ngx_http_claude_spawner_forget(&process->spawn);
@@ -516,16 +516,57 @@ process_unwatch(ngx_connection_t *c)
 /* an adopted process is no more; with what status only its parent knows */
 
 static void
-process_pidfd_handler(ngx_event_t *rev)
+process_watch_handler(ngx_event_t *rev)
 {
+    struct pollfd               fds;
     ngx_connection_t           *c;
     ngx_http_claude_process_t  *process;
 
     c = rev->data;
     process = c->data;
 
-    process_close_pipe(&process->pidfd);
+    /* worker_shutdown_timeout calls this though nothing happened */
+
+    fds.fd = c->fd;
+    fds.events = 0;
+
+    if (poll(&fds, 1, 0) != 1) {
+        rev->ready = 0;
+
+        if (ngx_handle_read_event(rev, 0) == NGX_OK) {
+            return;
+        }
+    }
+
+    process->lifeline = (ngx_fd_t) -1;
+    process_close_pipe(&process->watch);
     process_exited(&process->spawn, 0);
+}
+
+
+/*
+ * The keeper ends the CLI when nobody holds the lifeline, or when it is asked
+ * to through a lifeline that has to stay, to tell when it has.
+ */
+
+static void
+process_cut_lifeline(ngx_http_claude_process_t *process)
+{
+    if (process->lifeline == (ngx_fd_t) -1) {
+        return;
+    }
+
+    if (process->watch == NULL) {
+        (void) close(process->lifeline);
+
+    } else if (ngx_http_claude_spawner_end(process->lifeline) == NGX_AGAIN) {
+
+        /* full of records that a stopped keeper does not read */
+
+        process_close_pipe(&process->watch);
+    }
+
+    process->lifeline = (ngx_fd_t) -1;
 }
 
 
@@ -575,11 +616,7 @@ process_dismiss(ngx_http_claude_process_t *process)
     process_err_flush(process);
 
     process_close_pipe(&process->in);
-
-    if (process->lifeline != (ngx_fd_t) -1) {
-        (void) close(process->lifeline);
-        process->lifeline = (ngx_fd_t) -1;
-    }
+    process_cut_lifeline(process);
 
     process_drop_pieces(process);
 
@@ -735,10 +772,14 @@ process_read(ngx_http_claude_process_t *process)
         /* it is about to exit, or has to: the report says with what status */
 
         process_close_pipe(&process->out);
+        process_cut_lifeline(process);
 
-        if (process->lifeline != (ngx_fd_t) -1) {
-            (void) close(process->lifeline);
-            process->lifeline = (ngx_fd_t) -1;
+        if (process->adopted && process->watch == NULL && !process->exited) {
+
+            /* nobody will tell */
+
+            process_reason(process, "it closed its stdout");
+            process_broken(process);
         }
 
         return NGX_DONE;

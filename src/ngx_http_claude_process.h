@@ -88,7 +88,6 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                phase;
     ngx_uint_t                                expected; /* answers due */
     ngx_uint_t                                requests; /* ids given out */
-    double                                    cost;     /* up to now */
     ngx_msec_t                                idled;    /* when, last */
 
     u_char                                    tenant[
@@ -105,8 +104,19 @@ struct ngx_http_claude_process_s {
                                                            be needed */
     size_t                                    said_size;
     ngx_http_claude_fail_e                    error;    /* as it announced */
-    ngx_http_claude_account_t                *account;  /* who pays; NULL:
-                                                           nobody yet */
+
+    /* what was spent, see driver_bill.c; costs in US dollars, of its life */
+    ngx_http_claude_turn_t                   *payer;    /* for what it says
+                                                           next, or NULL */
+    ngx_http_claude_account_t                *account;  /* the last payer's;
+                                                           NULL: none yet */
+    ngx_http_claude_usage_t                   call;     /* the last call's, as
+                                                           far as told */
+    ngx_http_claude_usage_t                   counted;  /* since the result
+                                                           before */
+    double                                    stated;   /* at that result */
+    double                                    cost;     /* in an account */
+    double                                    charged;  /* to turns */
 
     u_char                                    tools[20];  /* hash of their
                                                              names */
@@ -115,6 +125,8 @@ struct ngx_http_claude_process_s {
     ngx_uint_t                                server;   /* of tools, number */
     ngx_array_t                               calls;    /* of call_t */
     ngx_pool_t                               *calls_pool; /* NULL: none */
+    ngx_uint_t                                routed;   /* calls that the CLI
+                                                           has asked for */
     ngx_uint_t                                answered; /* calls */
     ngx_uint_t                                keep;     /* messages, when the
                                                            calls are off */
@@ -136,9 +148,6 @@ struct ngx_http_claude_process_s {
     u_char                                    naming[
                                                  NGX_HTTP_CLAUDE_SESSION_LEN];
                                                         /* once it is well */
-    ngx_http_claude_usage_t                   earlier;  /* of an answer's
-                                                           messages before */
-    double                                    spent;    /* before the turn */
     unsigned                                  parted:1; /* text comes after
                                                            tools */
     unsigned                                  own:1;    /* a client named it:
@@ -152,10 +161,19 @@ struct ngx_http_claude_process_s {
     unsigned                                  cut:1;    /* take the question
                                                            back */
     unsigned                                  begun:1;  /* the CLI is at it */
+    unsigned                                  billed:1; /* the payer: account
+                                                           is its own */
+    unsigned                                  asking:1; /* for its payer, what
+                                                           calls cost */
+    unsigned                                  open_call:1; /* has no end yet */
+    unsigned                                  broken_call:1; /* one never got
+                                                                it */
     unsigned                                  unwanted:1; /* interrupt it as
                                                              soon as it is */
     unsigned                                  resulted:1; /* the CLI is done */
     unsigned                                  doubtful:1; /* end it */
+    unsigned                                  loginless:1; /* its login is
+                                                              what failed */
     unsigned                                  tool:1;   /* was called that
                                                            is not the
                                                            client's */
@@ -181,7 +199,8 @@ struct ngx_http_claude_process_s {
     ngx_connection_t                         *in;
     ngx_connection_t                         *out;
     ngx_connection_t                         *err;
-    ngx_connection_t                         *pidfd;    /* if adopted */
+    ngx_connection_t                         *watch;    /* if adopted: of the
+                                                           lifeline */
     ngx_fd_t                                  lifeline;
     ngx_http_claude_cli_reader_t             *reader;
     size_t                                    max_line;
@@ -193,6 +212,8 @@ struct ngx_http_claude_process_s {
     u_char                                   *stage;
     u_char                                   *stage_pos;
     u_char                                   *stage_last;
+    u_char                                   *room;     /* for what is short */
+    u_char                                   *room_end;
 
     u_char                                   *err_line;
     size_t                                    err_len;

@@ -3,6 +3,9 @@
  * What waits to be written to a CLI's stdin: pieces of lines, of which those
  * that are text of clients are escaped as the pipe drains, so that a large
  * message stalls nobody and is never held twice.
+ *
+ * A message may be a hundred thousand texts of one letter, so what is short
+ * is no piece of its own: it is copied, escaped, behind what was before it.
  */
 
 
@@ -16,6 +19,13 @@
 /* room in which at least one whole character fits escaped, with its quotes */
 #define PROCESS_STAGE_LEAST  32
 
+/* what is not longer is copied: a piece takes as much */
+#define PROCESS_SHORT        64
+
+/* room for what is copied; with a piece it fills a block of the pool */
+#define PROCESS_POOL_SIZE    4096
+#define PROCESS_ROOM_SIZE    3840
+
 
 struct ngx_http_claude_piece_s {
     ngx_http_claude_piece_t  *next;
@@ -27,7 +37,13 @@ struct ngx_http_claude_piece_s {
 
 
 static ngx_int_t process_piece(ngx_http_claude_process_t *process, u_char *p,
-    size_t len, ngx_uint_t escape, ngx_uint_t copy);
+    size_t len, ngx_uint_t escape);
+static ngx_int_t process_short(ngx_http_claude_process_t *process, u_char *p,
+    size_t len, ngx_uint_t escape);
+static ngx_http_claude_piece_t *process_last(
+    ngx_http_claude_process_t *process);
+static ngx_uint_t process_deaf(ngx_http_claude_process_t *process);
+static ngx_int_t process_pool(ngx_http_claude_process_t *process);
 static size_t process_stage(ngx_http_claude_process_t *process, u_char *buf,
     size_t size);
 static u_char *process_escape_slice(ngx_http_claude_piece_t *piece, u_char *p,
@@ -40,7 +56,8 @@ ngx_int_t
 ngx_http_claude_process_put(ngx_http_claude_process_t *process, u_char *p,
     size_t len)
 {
-    return process_piece(process, p, len, 0, 0);
+    return (len <= PROCESS_SHORT) ? process_short(process, p, len, 0)
+                                  : process_piece(process, p, len, 0);
 }
 
 
@@ -48,7 +65,28 @@ ngx_int_t
 ngx_http_claude_process_copy(ngx_http_claude_process_t *process, u_char *p,
     size_t len)
 {
-    return process_piece(process, p, len, 0, 1);
+    u_char  *s;
+
+    if (len <= PROCESS_SHORT) {
+        return process_short(process, p, len, 0);
+    }
+
+    if (process_deaf(process)) {
+        return NGX_OK;
+    }
+
+    if (process_pool(process) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    s = ngx_pnalloc(process->pieces_pool, len);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s, p, len);
+
+    return process_piece(process, s, len, 0);
 }
 
 
@@ -56,7 +94,8 @@ ngx_int_t
 ngx_http_claude_process_escape(ngx_http_claude_process_t *process, u_char *p,
     size_t len)
 {
-    return process_piece(process, p, len, 1, 0);
+    return (len <= PROCESS_SHORT) ? process_short(process, p, len, 1)
+                                  : process_piece(process, p, len, 1);
 }
 
 
@@ -133,34 +172,21 @@ ngx_http_claude_process_flush(ngx_http_claude_process_t *process)
 
 static ngx_int_t
 process_piece(ngx_http_claude_process_t *process, u_char *p, size_t len,
-    ngx_uint_t escape, ngx_uint_t copy)
+    ngx_uint_t escape)
 {
-    u_char                   *s;
     ngx_http_claude_piece_t  *piece;
 
-    if (process->ending || process->is_broken) {
+    if (process_deaf(process)) {
         return NGX_OK;
     }
 
-    if (process->pieces_pool == NULL) {
-        process->pieces_pool = ngx_create_pool(2048, process->log);
-        if (process->pieces_pool == NULL) {
-            return NGX_ERROR;
-        }
+    if (process_pool(process) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     piece = ngx_palloc(process->pieces_pool, sizeof(ngx_http_claude_piece_t));
     if (piece == NULL) {
         return NGX_ERROR;
-    }
-
-    if (copy) {
-        s = ngx_pnalloc(process->pieces_pool, len);
-        if (s == NULL) {
-            return NGX_ERROR;
-        }
-
-        p = ngx_cpymem(s, p, len) - len;
     }
 
     piece->pos = p;
@@ -173,6 +199,99 @@ process_piece(ngx_http_claude_process_t *process, u_char *p, size_t len,
     process->last_piece = &piece->next;
 
     return NGX_OK;
+}
+
+
+/* goes on with the last piece, if that ends where there is room */
+
+static ngx_int_t
+process_short(ngx_http_claude_process_t *process, u_char *p, size_t len,
+    ngx_uint_t escape)
+{
+    size_t                    max;
+    u_char                   *last;
+    ngx_http_claude_piece_t  *piece;
+
+    if (process_deaf(process)) {
+        return NGX_OK;
+    }
+
+    if (process_pool(process) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    max = escape ? ngx_http_claude_json_escaped_max(len) : len;
+
+    if (max == 0) {
+        return NGX_OK;
+    }
+
+    if ((size_t) (process->room_end - process->room) < max) {
+
+        process->room = ngx_pnalloc(process->pieces_pool, PROCESS_ROOM_SIZE);
+
+        if (process->room == NULL) {
+            process->room_end = NULL;
+            return NGX_ERROR;
+        }
+
+        process->room_end = process->room + PROCESS_ROOM_SIZE;
+    }
+
+    piece = process_last(process);
+
+    if (piece == NULL || piece->escape || piece->last != process->room) {
+
+        if (process_piece(process, process->room, 0, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        piece = process_last(process);
+    }
+
+    last = escape ? ngx_http_claude_json_escape(process->room, p, len)
+                  : ngx_cpymem(process->room, p, len);
+
+    piece->last = last;
+    process->room = last;
+
+    return NGX_OK;
+}
+
+
+/* the piece that was queued last, or NULL when none waits */
+
+static ngx_http_claude_piece_t *
+process_last(ngx_http_claude_process_t *process)
+{
+    if (process->pieces == NULL) {
+        return NULL;
+    }
+
+    return (ngx_http_claude_piece_t *)
+               ((u_char *) process->last_piece
+                - offsetof(ngx_http_claude_piece_t, next));
+}
+
+
+/* nobody will read it */
+
+static ngx_uint_t
+process_deaf(ngx_http_claude_process_t *process)
+{
+    return process->ending || process->is_broken;
+}
+
+
+static ngx_int_t
+process_pool(ngx_http_claude_process_t *process)
+{
+    if (process->pieces_pool == NULL) {
+        process->pieces_pool = ngx_create_pool(PROCESS_POOL_SIZE,
+                                               process->log);
+    }
+
+    return process->pieces_pool ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -300,6 +419,8 @@ process_drop_pieces(ngx_http_claude_process_t *process)
     process->stage = NULL;
     process->stage_pos = NULL;
     process->stage_last = NULL;
+    process->room = NULL;
+    process->room_end = NULL;
 
     if (process->pieces_pool) {
         ngx_destroy_pool(process->pieces_pool);

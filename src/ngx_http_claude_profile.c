@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_claude_profile.h"
+#include "ngx_http_claude_cstr.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -13,6 +14,9 @@
 
 #define PROFILE_PATH                                                          \
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* of a CLI that has nothing to start: see profile_path() */
+#define PROFILE_NO_PATH  "PATH=/nonexistent"
 
 #define PROFILE_GROUPS  256
 
@@ -23,6 +27,45 @@
 #define PROFILE_EXECUTE    0
 #define PROFILE_DIRECTORY  1
 #define PROFILE_READ       2
+
+/* what the configuration says ends with a NUL: ngx_http_claude_launch_t */
+#define profile_cstr(s)  ((char *) ngx_http_claude_cstr((s).data))
+
+
+/*
+ * Messages of other sessions never reach this one, though it had a socket; and
+ * the CLI's own plugins, which a chat has no use for, are off.
+ */
+
+#define PROFILE_REFUSE  "\"crossSessionInbound\":\"refuse\""
+
+#define PROFILE_SETTINGS_AGENT  "{" PROFILE_REFUSE "}"
+
+#define PROFILE_SETTINGS_CHAT                                                 \
+    "{" PROFILE_REFUSE ",\"enabledPlugins\":{"                                \
+    "\"cc-plugin-agents-md@builtin\":false,"                                  \
+    "\"cc-plugin-privacy@builtin\":false,"                                    \
+    "\"cc-plugin-plugin-authoring@builtin\":false}}"
+
+/*
+ * Of what "--tools default" offers in 2.1.260 to 2.1.330, or may offer to some
+ * accounts: tools that reach other sessions, act after the answer or address
+ * somebody else, and that no variable takes away.  CLIs ignore names that they
+ * do not know.
+ */
+
+#define PROFILE_DENIED                                                        \
+    "ListAgents,Monitor,PushNotification,ReadNotifications,RemoteTrigger,"    \
+    "ScheduleWakeup,SendMessage,SetGoal"
+
+/* tools that one switch may take away, with the NULL behind them */
+#define PROFILE_LOCK_TOOLS  5
+
+
+typedef struct {
+    const char      *entry;
+    const char      *tools[PROFILE_LOCK_TOOLS];  /* that need it open */
+} profile_lock_t;
 
 
 typedef struct {
@@ -47,8 +90,17 @@ static char *profile_transcripts(ngx_pool_t *pool,
     ngx_http_claude_profile_t *profile, ngx_log_t *log);
 static char **profile_args(ngx_pool_t *pool,
     ngx_http_claude_launch_t *launch, ngx_uint_t record);
+static ngx_int_t profile_args_tools(ngx_array_t *args,
+    ngx_http_claude_launch_t *launch);
+static ngx_int_t profile_arg(ngx_array_t *args, const char *value);
+static ngx_int_t profile_option(ngx_array_t *args, const char *name,
+    const char *value);
+static ngx_uint_t profile_agent(ngx_http_claude_launch_t *launch);
 static char **profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
-    profile_user_t *user);
+    char *path, profile_user_t *user);
+static ngx_int_t profile_env_locks(ngx_array_t *env, ngx_str_t *tools);
+static ngx_uint_t profile_names(ngx_str_t *tools, const char *const *names);
+static char *profile_path(char *binary, ngx_http_claude_launch_t *launch);
 static char *profile_env_get(char **envp, const char *name);
 static ngx_int_t profile_env_set(ngx_array_t *env, char *entry);
 static void profile_hash(ngx_http_claude_profile_t *profile);
@@ -80,6 +132,7 @@ static const char  *profile_environment[] = {
     "CLAUDE_CODE_DISABLE_FILE_MENTIONS=1",
     "CLAUDE_CODE_DISABLE_ULTRATHINK=1",
     "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS=1",
+    "CLAUDE_CODE_DISABLE_CLAUDE_MDS=1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
     "DISABLE_AUTOUPDATER=1",
     "DISABLE_COMPACT=1",
@@ -92,6 +145,32 @@ static const char  *profile_environment[] = {
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
     "CLAUDE_CODE_MAX_RETRIES=2",
     NULL
+};
+
+
+/*
+ * What keeps a CLI from acting but for the questions that it is asked: a socket
+ * for other sessions; commands and agents that go on after the answer; jobs by
+ * the clock, which even a CLI without tools takes from a file in its working
+ * directory; workflows.  Each is open where the operator names a tool that is
+ * nothing without it (2.1.330; wake-ups are jobs by the clock).
+ */
+
+static const profile_lock_t  profile_locks[] = {
+
+    { "CLAUDE_CODE_HARBOR_KITE=0",
+      { "ListAgents", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS=1",
+      { "TaskOutput", "TaskStop", "BashOutput", "KillShell", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_CRON=1",
+      { "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_WORKFLOWS=1",
+      { "Workflow", NULL } },
+
+    { NULL, { NULL } }
 };
 
 
@@ -125,10 +204,10 @@ ngx_http_claude_profile_create(ngx_pool_t *pool,
         return NULL;
     }
 
-    profile->agent = (launch->tools.len || launch->mcp_config.len);
+    profile->agent = profile_agent(launch);
 
     if (launch->mcp_config.len
-        && profile_check((char *) launch->mcp_config.data, &user,
+        && profile_check(profile_cstr(launch->mcp_config), &user,
                          PROFILE_READ, "claude_mcp_config", log)
            != NGX_OK)
     {
@@ -137,7 +216,8 @@ ngx_http_claude_profile_create(ngx_pool_t *pool,
 
     profile->argv = profile_args(pool, launch, 0);
     profile->session_argv = profile_args(pool, launch, 1);
-    profile->envp = profile_env(pool, launch, &user);
+    profile->envp = profile_env(pool, launch,
+                                profile_path(profile->binary, launch), &user);
 
     if (profile->argv == NULL || profile->session_argv == NULL
         || profile->envp == NULL)
@@ -183,11 +263,11 @@ profile_user(ngx_pool_t *pool, profile_user_t *user, uid_t uid, gid_t gid,
     }
 
     s.data = (u_char *) pw->pw_name;
-    s.len = ngx_strlen(s.data);
+    s.len = ngx_strlen(pw->pw_name);
     user->name = profile_copy(pool, &s);
 
     s.data = (u_char *) pw->pw_dir;
-    s.len = ngx_strlen(s.data);
+    s.len = ngx_strlen(pw->pw_dir);
     user->home = profile_copy(pool, &s);
 
     if (user->name == NULL || user->home == NULL) {
@@ -248,21 +328,22 @@ profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
 static char *
 profile_find(ngx_pool_t *pool, ngx_log_t *log)
 {
-    char         path[NGX_MAX_PATH];
+    u_char       path[NGX_MAX_PATH];
     size_t       len;
     ngx_str_t    s;
-    const char  *p, *colon;
+    const char  *p, *colon, *file;
 
     for (p = PROFILE_PATH; *p; p = *colon ? colon + 1 : colon) {
         colon = strchrnul(p, ':');
         len = colon - p;
 
-        s.data = (u_char *) path;
-        s.len = ngx_snprintf((u_char *) path, sizeof(path), "%*s/claude%Z",
-                             len, p)
-                - s.data - 1;
+        file = ngx_http_claude_cstr_print(path, sizeof(path), "%*s/claude",
+                                          len, p);
 
-        if (access(path, F_OK) == 0) {
+        if (access(file, F_OK) == 0) {
+            s.data = path;
+            s.len = ngx_strlen(file);
+
             return profile_copy(pool, &s);
         }
     }
@@ -460,81 +541,143 @@ static char **
 profile_args(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
     ngx_uint_t record)
 {
-    char         **arg;
+    ngx_int_t      rc;
     ngx_str_t     *extra;
     ngx_uint_t     i;
     ngx_array_t    args;
 
-    if (ngx_array_init(&args, pool, 32, sizeof(char *)) != NGX_OK) {
+    if (ngx_array_init(&args, pool, 32, sizeof(char *)) != NGX_OK
+        || profile_arg(&args, "claude") != NGX_OK)
+    {
         return NULL;
     }
 
-#define profile_arg(value)                                                    \
-    arg = ngx_array_push(&args);                                              \
-    if (arg == NULL) {                                                        \
-        return NULL;                                                          \
-    }                                                                         \
-    *arg = (value)
-
-    profile_arg("claude");
-
     for (i = 0; profile_flags[i]; i++) {
-        profile_arg((char *) profile_flags[i]);
+        if (profile_arg(&args, profile_flags[i]) != NGX_OK) {
+            return NULL;
+        }
     }
 
-    profile_arg("--permission-mode");
-    profile_arg((char *) launch->permission_mode.data);
-
-    profile_arg("--tools");
-    profile_arg((char *) launch->tools.data);
-
-    if (launch->mcp_config.len) {
-        profile_arg("--mcp-config");
-        profile_arg((char *) launch->mcp_config.data);
+    if (profile_args_tools(&args, launch) != NGX_OK) {
+        return NULL;
     }
 
-    if (launch->tools.len == 0 && launch->mcp_config.len == 0) {
-
-        /* the client's tools: see ngx_http_claude_cli_servers() */
-
-        profile_arg("--allowedTools");
-        profile_arg("mcp__c0,mcp__c1");
+    if (launch->fallback_model.len
+        && profile_option(&args, "--fallback-model",
+                          profile_cstr(launch->fallback_model))
+           != NGX_OK)
+    {
+        return NULL;
     }
 
-    if (launch->fallback_model.len) {
-        profile_arg("--fallback-model");
-        profile_arg((char *) launch->fallback_model.data);
-    }
-
-    if (launch->max_budget.len) {
-        profile_arg("--max-budget-usd");
-        profile_arg((char *) launch->max_budget.data);
+    if (launch->max_budget.len
+        && profile_option(&args, "--max-budget-usd",
+                          profile_cstr(launch->max_budget))
+           != NGX_OK)
+    {
+        return NULL;
     }
 
     if (launch->args) {
         extra = launch->args->elts;
 
         for (i = 0; i < launch->args->nelts; i++) {
-            profile_arg((char *) extra[i].data);
+            if (profile_arg(&args, profile_cstr(extra[i])) != NGX_OK) {
+                return NULL;
+            }
         }
     }
 
-    if (record) {
-        profile_arg("--session-id");
-        profile_arg("");
+    rc = record ? profile_option(&args, "--session-id", "")
+                : profile_arg(&args, "--no-session-persistence");
 
-    } else {
-        profile_arg("--no-session-persistence");
+    if (rc != NGX_OK || profile_arg(&args, NULL) != NGX_OK) {
+        return NULL;
     }
-
-    profile_arg(NULL);
 
     return args.elts;
 }
 
 
+/* what the model may have done, and what others may say to it */
+
+static ngx_int_t
+profile_args_tools(ngx_array_t *args, ngx_http_claude_launch_t *launch)
+{
+    if (profile_option(args, "--settings",
+                       profile_agent(launch) ? PROFILE_SETTINGS_AGENT
+                                             : PROFILE_SETTINGS_CHAT)
+        != NGX_OK
+        || profile_option(args, "--permission-mode",
+                          profile_cstr(launch->permission_mode))
+           != NGX_OK
+        || profile_option(args, "--tools", profile_cstr(launch->tools))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!profile_agent(launch)) {
+
+        /* the client's tools: see ngx_http_claude_cli_servers() */
+
+        return profile_option(args, "--allowedTools", "mcp__c0,mcp__c1");
+    }
+
+    if (launch->mcp_config.len
+        && profile_option(args, "--mcp-config",
+                          profile_cstr(launch->mcp_config))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strcmp(profile_cstr(launch->tools), "default") == 0) {
+        return profile_option(args, "--disallowedTools", PROFILE_DENIED);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+profile_arg(ngx_array_t *args, const char *value)
+{
+    const char  **arg;
+
+    arg = ngx_array_push(args);
+    if (arg == NULL) {
+        return NGX_ERROR;
+    }
+
+    *arg = value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+profile_option(ngx_array_t *args, const char *name, const char *value)
+{
+    if (profile_arg(args, name) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return profile_arg(args, value);
+}
+
+
+/* whether the CLI has tools of its own */
+
+static ngx_uint_t
+profile_agent(ngx_http_claude_launch_t *launch)
+{
+    return launch->tools.len || launch->mcp_config.len;
+}
+
+
 static char **
-profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
+profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch, char *path,
     profile_user_t *user)
 {
     char         *home, **last;
@@ -556,8 +699,9 @@ profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
 
     (void) ngx_sprintf((u_char *) home, "HOME=%s%Z", user->home);
 
-    if (profile_env_set(&env, "PATH=" PROFILE_PATH) != NGX_OK
-        || profile_env_set(&env, home) != NGX_OK)
+    if (profile_env_set(&env, path) != NGX_OK
+        || profile_env_set(&env, home) != NGX_OK
+        || profile_env_locks(&env, &launch->tools) != NGX_OK)
     {
         return NULL;
     }
@@ -572,7 +716,7 @@ profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
         entry = launch->env->elts;
 
         for (i = 0; i < launch->env->nelts; i++) {
-            if (profile_env_set(&env, (char *) entry[i].data) != NGX_OK) {
+            if (profile_env_set(&env, profile_cstr(entry[i])) != NGX_OK) {
                 return NULL;
             }
         }
@@ -586,6 +730,83 @@ profile_env(ngx_pool_t *pool, ngx_http_claude_launch_t *launch,
     *last = NULL;
 
     return env.elts;
+}
+
+
+static ngx_int_t
+profile_env_locks(ngx_array_t *env, ngx_str_t *tools)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; profile_locks[i].entry; i++) {
+        if (!profile_names(tools, profile_locks[i].tools)
+            && profile_env_set(env, (char *) profile_locks[i].entry)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* whether the list of tools has one of the names */
+
+static ngx_uint_t
+profile_names(ngx_str_t *tools, const char *const *names)
+{
+    size_t       len;
+    const char  *p;
+    ngx_uint_t   i;
+
+    /* an argument of a directive, or one of the profile's own */
+
+    for (p = ngx_http_claude_cstr(tools->data); *p; p += len) {
+        p += strspn(p, ", ");
+        len = strcspn(p, ", ");
+
+        for (i = 0; names[i]; i++) {
+            if (len == ngx_strlen(names[i])
+                && ngx_strncmp(p, names[i], len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * Without tools there is no program that the CLI has to find, and at its start
+ * and at each line of settings it would run git in the working directory.  The
+ * binary may be a script, as npm's is without its postinstall: whatever runs
+ * that has to be found.
+ */
+
+static char *
+profile_path(char *binary, ngx_http_claude_launch_t *launch)
+{
+    u_char    magic[2];
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    if (profile_agent(launch)) {
+        return "PATH=" PROFILE_PATH;
+    }
+
+    fd = ngx_open_file(binary, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        return PROFILE_NO_PATH;
+    }
+
+    n = ngx_read_fd(fd, magic, sizeof(magic));
+    (void) ngx_close_file(fd);
+
+    return (n == sizeof(magic) && magic[0] == '#' && magic[1] == '!')
+           ? "PATH=" PROFILE_PATH : PROFILE_NO_PATH;
 }
 
 
@@ -681,5 +902,5 @@ profile_copy(ngx_pool_t *pool, ngx_str_t *s)
     ngx_memcpy(p, s->data, s->len);
     p[s->len] = '\0';
 
-    return (char *) p;
+    return (char *) ngx_http_claude_cstr(p);
 }

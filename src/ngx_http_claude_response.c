@@ -17,6 +17,13 @@ ngx_http_claude_response_headers(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
 
+    ctx->answered = 1;
+
+    /* X-Accel-Redirect leaves those of the response that had it */
+
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_str_null(&r->headers_out.charset);
+
     if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -61,7 +68,7 @@ ngx_http_claude_response(ngx_http_request_t *r, const char *type,
     b->pos = body->data;
     b->last = body->data + body->len;
     b->memory = body->len ? 1 : 0;
-    b->last_buf = 1;
+    b->last_buf = (r == r->main);
     b->last_in_chain = 1;
 
     out.buf = b;

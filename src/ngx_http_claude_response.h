@@ -13,7 +13,10 @@
 #include <ngx_http.h>
 
 
-/* adds x-request-id and, if the request has one, X-Session-Id */
+/*
+ * For what a handler sends itself, whatever an error_page makes its status:
+ * adds x-request-id and, if the request has one, X-Session-Id.
+ */
 ngx_int_t ngx_http_claude_response_headers(ngx_http_request_t *r);
 
 /* sends a body with status 200; returns what a content handler returns */

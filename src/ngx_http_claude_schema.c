@@ -16,252 +16,251 @@
 #define SCHEMA_TYPES     7
 
 
-static ngx_uint_t schema_count(ngx_http_claude_json_t *node);
-static ngx_int_t schema_any_of(schema_place_t *place,
-    ngx_http_claude_json_t *list, ngx_http_claude_json_t *out);
-static ngx_int_t schema_types(schema_place_t *place,
-    ngx_http_claude_json_t *in, ngx_http_claude_json_t *out);
-static ngx_int_t schema_type(schema_place_t *place,
-    ngx_http_claude_json_t *in, ngx_str_t *type,
-    ngx_http_claude_json_t *out);
-static ngx_int_t schema_object(schema_place_t *place,
-    ngx_http_claude_json_t *in, ngx_http_claude_json_t *out);
-static ngx_int_t schema_array(schema_place_t *place,
-    ngx_http_claude_json_t *in, ngx_http_claude_json_t *out);
-static ngx_int_t schema_values(schema_place_t *place,
-    ngx_http_claude_json_t *in, ngx_str_t *type,
-    ngx_http_claude_json_t *out);
-static ngx_int_t schema_anything(schema_place_t *place,
-    ngx_http_claude_json_t *out);
-static ngx_uint_t schema_has_type(ngx_http_claude_json_t *value,
+static ngx_int_t schema_rewrite(schema_place_t *place,
+    ngx_http_claude_json_t *json, schema_node_t **out);
+static ngx_int_t schema_about(schema_place_t *place, schema_node_t *out,
+    ngx_str_t *about);
+static ngx_int_t schema_any_of(schema_place_t *place, schema_node_t *list,
+    schema_node_t *out);
+static ngx_int_t schema_types(schema_place_t *place, schema_node_t **words,
+    schema_node_t *out);
+static ngx_uint_t schema_types_valid(schema_node_t *list);
+static ngx_int_t schema_type(schema_place_t *place, schema_node_t **words,
+    ngx_str_t *type, schema_node_t *out);
+static ngx_int_t schema_object(schema_place_t *place, schema_node_t **words,
+    schema_node_t *out);
+static ngx_int_t schema_properties(schema_place_t *place,
+    schema_node_t **words, schema_node_t *out);
+static ngx_int_t schema_array(schema_place_t *place, schema_node_t **words,
+    schema_node_t *out);
+static ngx_int_t schema_values(schema_place_t *place, schema_node_t **words,
+    ngx_str_t *type, schema_node_t *out);
+static ngx_int_t schema_enum(schema_place_t *place, schema_node_t *list,
+    ngx_str_t *type, schema_node_t *out);
+static ngx_int_t schema_enum_typed(schema_place_t *place, schema_node_t *list,
     ngx_str_t *type);
-static ngx_int_t schema_put(schema_place_t *place,
-    ngx_http_claude_json_t *out, const char *name,
-    ngx_http_claude_json_type_e type, const char *value);
+static ngx_int_t schema_anything(schema_place_t *place, schema_node_t *out);
+static schema_node_t *schema_scalars(schema_place_t *place);
+static ngx_uint_t schema_has_type(schema_node_t *value, ngx_str_t *type);
+static ngx_int_t schema_put_type(schema_place_t *place, schema_node_t *out,
+    const char *type);
 
 
 ngx_int_t
 ngx_http_claude_schema_init(ngx_http_claude_schema_t *schema,
-    ngx_pool_t *pool)
+    ngx_http_claude_schema_work_t *work, ngx_log_t *log)
 {
     ngx_memzero(schema, sizeof(ngx_http_claude_schema_t));
 
-    schema->pool = pool;
+    schema->work = work;
 
-    schema->defs = ngx_http_claude_schema_node(pool,
-                                               NGX_HTTP_CLAUDE_JSON_OBJECT,
-                                               NULL);
-    if (schema->defs == NULL) {
+    schema->pool = ngx_create_pool(4096, log);
+    if (schema->pool == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_array_init(&schema->targets, pool, 8, sizeof(schema_target_t));
-}
-
-
-ngx_int_t
-ngx_http_claude_schema_rewrite(ngx_http_claude_schema_t *schema,
-    ngx_http_claude_json_t *root, ngx_http_claude_json_t **out)
-{
-    ngx_int_t                rc;
-    ngx_uint_t               n, self;
-    schema_place_t           place;
-    schema_target_t         *target;
-    ngx_http_claude_json_t  *ref;
-
-    ngx_memzero(&place, sizeof(schema_place_t));
-
-    place.schema = schema;
-    ngx_str_set(&place.name, "#");
-
-    schema->root = root;
-
-    if (schema_count(root) > SCHEMA_VALUES) {
-        return schema_refuse(&place, "is too large");
-    }
-
-    /* a root that only refers to a definition is that definition */
-
-    for (n = 0; n < SCHEMA_LEVELS; n++) {
-        ref = schema_member(root, "$ref");
-
-        if (ref == NULL || ref->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-            break;
-        }
-
-        root = schema_find(schema, &ref->value);
-
-        if (root == NULL) {
-            return schema_refuse(&place, "refers to what is not in the "
-                                 "schema itself");
-        }
-    }
-
-    target = ngx_array_push(&schema->targets);
-    if (target == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(target, sizeof(schema_target_t));
-    target->node = root;
-    self = schema->targets.nelts - 1;
-
-    rc = schema_walk(&place, root, out);
-
-    /* nobody can refer to it by a name */
-
-    target = schema->targets.elts;
-    target[self].node = NULL;
-
-    if (rc == SCHEMA_NEVER) {
-        return schema_refuse(&place, "has no value that satisfies it and "
-                             "ends");
-    }
-
-    return rc;
-}
-
-
-ngx_int_t
-ngx_http_claude_schema_text(ngx_http_claude_schema_t *schema,
-    ngx_http_claude_json_t *whole, ngx_str_t *text)
-{
-    if (schema->defs->first) {
-        ngx_http_claude_schema_add(whole, "$defs", schema->defs);
-    }
-
-    return ngx_http_claude_json_text(schema->pool, whole, text);
-}
-
-
-ngx_http_claude_json_t *
-ngx_http_claude_schema_node(ngx_pool_t *pool,
-    ngx_http_claude_json_type_e type, const char *value)
-{
-    ngx_http_claude_json_t  *node;
-
-    node = ngx_pcalloc(pool, sizeof(ngx_http_claude_json_t));
-
-    if (node) {
-        node->type = type;
-
-        if (value) {
-            node->value.data = (u_char *) value;
-            node->value.len = ngx_strlen(value);
-        }
-    }
-
-    return node;
-}
-
-
-void
-ngx_http_claude_schema_add(ngx_http_claude_json_t *parent, const char *name,
-    ngx_http_claude_json_t *node)
-{
-    if (name) {
-        node->name.data = (u_char *) name;
-        node->name.len = ngx_strlen(name);
-    }
-
-    if (parent->last) {
-        parent->last->next = node;
-
-    } else {
-        parent->first = node;
-    }
-
-    parent->last = node;
-}
-
-
-static ngx_uint_t
-schema_count(ngx_http_claude_json_t *node)
-{
-    ngx_uint_t               n;
-    ngx_http_claude_json_t  *child;
-
-    n = 1;
-
-    for (child = node->first; child; child = child->next) {
-        n += schema_count(child);
-    }
-
-    return n;
-}
-
-
-ngx_int_t
-schema_spend(schema_place_t *place, ngx_uint_t nodes)
-{
-    place->schema->nodes += nodes;
-
-    if (place->schema->nodes > SCHEMA_NODES) {
-        return schema_refuse(place, "makes the schema too large");
-    }
+    schema->defs.pool = schema->pool;
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-schema_walk(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t **out)
+ngx_http_claude_schema_rewrite(ngx_http_claude_schema_t *schema,
+    ngx_http_claude_json_t *json, ngx_str_t *about,
+    ngx_http_claude_text_t *text)
 {
-    ngx_int_t                rc;
-    ngx_http_claude_json_t  *node, *list;
+    ngx_int_t        rc;
+    schema_node_t   *out;
+    schema_place_t   place;
 
-    rc = schema_spend(place, 1);
+    ngx_memzero(&place, sizeof(schema_place_t));
+
+    place.schema = schema;
+    ngx_str_set(&place.name, "#");
+
+    schema->nvalues = 0;
+    schema->len = 0;
+    schema->anything = NULL;
+    ngx_str_null(&schema->step);
+    ngx_rbtree_init(&schema->marks, &schema->sentinel,
+                    ngx_rbtree_insert_value);
+
+    /* many times as large as the text, and not needed for long */
+
+    schema->scratch = ngx_create_pool(4096, schema->pool->log);
+    if (schema->scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = schema_rewrite(&place, json, &out);
+
+    if (rc == SCHEMA_NEVER) {
+        rc = schema_refuse(&place, "has no value that satisfies it and ends");
+    }
+
+    if (rc == NGX_OK && about) {
+        rc = schema_about(&place, out, about);
+    }
+
+    if (rc == NGX_OK) {
+        rc = schema_put(&place, out, text);
+    }
+
+    ngx_destroy_pool(schema->scratch);
+
+    return rc;
+}
+
+
+static ngx_int_t
+schema_rewrite(schema_place_t *place, ngx_http_claude_json_t *json,
+    schema_node_t **out)
+{
+    ngx_int_t       rc;
+    ngx_uint_t      n;
+    schema_node_t  *root, *ref;
+
+    rc = schema_import(place, json, &root);
     if (rc != NGX_OK) {
         return rc;
     }
+
+    place->schema->root = root;
+
+    /* a root that only refers to a definition is that definition */
+
+    for (n = 0; n < SCHEMA_LEVELS; n++) {
+        ref = schema_word(root, SCHEMA_REF);
+
+        if (ref == NULL || !schema_has(ref, STRING)) {
+            break;
+        }
+
+        rc = schema_find(place, &ref->u.value, &root);
+
+        if (rc == NGX_DECLINED) {
+            return schema_refuse(place, "refers to what is not in the schema "
+                                 "itself");
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (schema_root(place, root) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return schema_walk(place, root, out);
+}
+
+
+static ngx_int_t
+schema_about(schema_place_t *place, schema_node_t *out, ngx_str_t *about)
+{
+    schema_node_t  *node;
+
+    if (schema_word(out, SCHEMA_DESCRIPTION) || schema_word(out, SCHEMA_REF)) {
+        return NGX_OK;
+    }
+
+    node = schema_string(place, about);
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    schema_add_word(out, SCHEMA_DESCRIPTION, node);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_schema_defs(ngx_http_claude_schema_t *schema,
+    ngx_http_claude_text_t *text)
+{
+    if (schema->defs.len == 0) {
+        return NGX_OK;
+    }
+
+    /* without its brace */
+
+    text->len--;
+
+    if ((text->data[text->len - 1] != '{'
+         && ngx_http_claude_text_literal(text, ",") != NGX_OK)
+        || ngx_http_claude_text_literal(text, "\"$defs\":{") != NGX_OK
+        || ngx_http_claude_text_add(text, schema->defs.data, schema->defs.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_claude_text_literal(text, "}}");
+}
+
+
+void
+ngx_http_claude_schema_done(ngx_http_claude_schema_t *schema)
+{
+    ngx_destroy_pool(schema->pool);
+}
+
+
+ngx_int_t
+schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
+{
+    ngx_int_t       rc;
+    schema_node_t  *list, *words[SCHEMA_NWORDS];
+
+    schema_charge(place, SCHEMA_COST_STEP);
 
     if (place->depth > SCHEMA_DEPTH) {
         return schema_refuse(place, "is nested too deeply");
     }
 
-    if (in->type == NGX_HTTP_CLAUDE_JSON_FALSE) {
+    if (schema_has(in, FALSE)) {
         return SCHEMA_NEVER;
     }
 
-    if (in->type != NGX_HTTP_CLAUDE_JSON_OBJECT
-        && in->type != NGX_HTTP_CLAUDE_JSON_TRUE)
-    {
+    if (!schema_has(in, OBJECT) && !schema_has(in, TRUE)) {
         return schema_refuse(place, "is not a schema");
     }
 
-    node = schema_member(in, "$ref");
+    schema_members(place, in, words);
 
-    if (node) {
-        return schema_reference(place, node, in, out);
+    rc = schema_check(place);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    list = schema_member(in, "allOf");
-
-    if (list) {
-        return schema_all_of(place, in, list, out);
+    if (words[SCHEMA_REF]) {
+        return schema_reference(place, words[SCHEMA_REF],
+                                words[SCHEMA_DESCRIPTION], out);
     }
 
-    *out = schema_new(place, OBJECT);
+    if (words[SCHEMA_ALL_OF]) {
+        return schema_all_of(place, in, words[SCHEMA_ALL_OF], out);
+    }
+
+    *out = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
     if (*out == NULL) {
         return NGX_ERROR;
     }
 
-    list = schema_member(in, "anyOf");
+    list = words[SCHEMA_ANY_OF] ? words[SCHEMA_ANY_OF] : words[SCHEMA_ONE_OF];
 
-    if (list == NULL) {
-        list = schema_member(in, "oneOf");
-    }
-
-    if (list && (schema_member(in, "properties") || schema_member(in, "items")
-                 || schema_member(in, "enum") || schema_member(in, "const")))
+    if (words[SCHEMA_PROPERTIES] || words[SCHEMA_ITEMS] || words[SCHEMA_ENUM]
+        || words[SCHEMA_CONST])
     {
         /* conditions on what is described anyway: the model is told */
         list = NULL;
     }
 
     rc = list ? schema_any_of(place, list, *out)
-              : schema_types(place, in, *out);
+              : schema_types(place, words, *out);
 
     if (rc != NGX_OK) {
         return rc;
@@ -275,7 +274,7 @@ schema_walk(schema_place_t *place, ngx_http_claude_json_t *in,
 
 ngx_int_t
 schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
-    ngx_http_claude_json_t *in, ngx_http_claude_json_t **out)
+    schema_node_t *in, schema_node_t **out)
 {
     schema_place_t  step, inner;
 
@@ -301,23 +300,22 @@ schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
 /* branches that nothing satisfies are left out, while there is another */
 
 static ngx_int_t
-schema_any_of(schema_place_t *place, ngx_http_claude_json_t *list,
-    ngx_http_claude_json_t *out)
+schema_any_of(schema_place_t *place, schema_node_t *list, schema_node_t *out)
 {
-    ngx_int_t                rc;
-    ngx_http_claude_json_t  *any, *in, *one;
+    ngx_int_t       rc;
+    schema_node_t  *any, *in, *one;
 
-    if (list->type != NGX_HTTP_CLAUDE_JSON_ARRAY || list->first == NULL) {
+    if (!schema_has(list, ARRAY) || list->u.list.first == NULL) {
         return schema_refuse(place, "has an 'anyOf' or 'oneOf' that is not a "
                              "list of schemas");
     }
 
-    any = schema_new(place, ARRAY);
+    any = schema_new(place, NGX_HTTP_CLAUDE_JSON_ARRAY);
     if (any == NULL) {
         return NGX_ERROR;
     }
 
-    for (in = list->first; in; in = in->next) {
+    for (in = list->u.list.first; in; in = in->next) {
         rc = schema_step(place, "anyOf", NULL, in, &one);
 
         if (rc == SCHEMA_NEVER) {
@@ -328,14 +326,14 @@ schema_any_of(schema_place_t *place, ngx_http_claude_json_t *list,
             return rc;
         }
 
-        ngx_http_claude_schema_add(any, NULL, one);
+        schema_add(any, one);
     }
 
-    if (any->first == NULL) {
+    if (any->u.list.first == NULL) {
         return SCHEMA_NEVER;
     }
 
-    ngx_http_claude_schema_add(out, "anyOf", any);
+    schema_add_word(out, SCHEMA_ANY_OF, any);
 
     return NGX_OK;
 }
@@ -344,90 +342,105 @@ schema_any_of(schema_place_t *place, ngx_http_claude_json_t *list,
 /* by its type, or by what only one type has; several are alternatives */
 
 static ngx_int_t
-schema_types(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t *out)
+schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 {
-    ngx_int_t                rc;
-    ngx_str_t                type;
-    ngx_http_claude_json_t  *node, *any, *one;
+    ngx_int_t       rc;
+    ngx_str_t       type;
+    schema_node_t  *node, *any, *one;
 
-    node = schema_member(in, "type");
+    node = words[SCHEMA_TYPE];
 
-    if (node && node->type == NGX_HTTP_CLAUDE_JSON_ARRAY && node->first
-        && node->first->next == NULL)
+    if (node && schema_has(node, ARRAY) && node->u.list.first
+        && node->u.list.first->next == NULL)
     {
-        node = node->first;
+        node = node->u.list.first;
     }
 
-    if (node == NULL || node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (node == NULL || schema_has(node, STRING)) {
 
         ngx_str_null(&type);
 
         if (node) {
-            type = node->value;
+            type = node->u.value;
 
-        } else if (schema_member(in, "properties")) {
+        } else if (words[SCHEMA_PROPERTIES]) {
             ngx_str_set(&type, "object");
 
-        } else if (schema_member(in, "items")
-                   || schema_member(in, "prefixItems"))
-        {
+        } else if (words[SCHEMA_ITEMS] || words[SCHEMA_PREFIX_ITEMS]) {
             ngx_str_set(&type, "array");
         }
 
-        return schema_type(place, in, &type, out);
+        return schema_type(place, words, &type, out);
     }
 
-    if (node->type != NGX_HTTP_CLAUDE_JSON_ARRAY || node->first == NULL
-        || schema_count(node) > 1 + SCHEMA_TYPES)
-    {
+    if (!schema_types_valid(node)) {
         return schema_refuse(place, "has a 'type' that is not a string or a "
                              "list of strings");
     }
 
-    any = schema_new(place, ARRAY);
+    any = schema_new(place, NGX_HTTP_CLAUDE_JSON_ARRAY);
     if (any == NULL) {
         return NGX_ERROR;
     }
 
-    for (node = node->first; node; node = node->next) {
+    for (node = node->u.list.first; node; node = node->next) {
 
-        if (node->type != NGX_HTTP_CLAUDE_JSON_STRING) {
-            return schema_refuse(place, "has a 'type' that is not a string or "
-                                 "a list of strings");
-        }
-
-        one = schema_new(place, OBJECT);
+        one = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
         if (one == NULL) {
             return NGX_ERROR;
         }
 
-        rc = schema_type(place, in, &node->value, one);
+        rc = schema_type(place, words, &node->u.value, one);
 
         if (rc == NGX_OK) {
-            ngx_http_claude_schema_add(any, NULL, one);
+            schema_add(any, one);
 
         } else if (rc != SCHEMA_NEVER) {
             return rc;
         }
     }
 
-    if (any->first == NULL) {
+    if (any->u.list.first == NULL) {
         return SCHEMA_NEVER;
     }
 
-    ngx_http_claude_schema_add(out, "anyOf", any);
+    schema_add_word(out, SCHEMA_ANY_OF, any);
 
     return NGX_OK;
 }
 
 
-static ngx_int_t
-schema_type(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_str_t *type, ngx_http_claude_json_t *out)
+/* whether it is a list of no more strings than there are types */
+
+static ngx_uint_t
+schema_types_valid(schema_node_t *list)
 {
-    ngx_int_t                rc;
-    ngx_http_claude_json_t  *node;
+    ngx_uint_t      n;
+    schema_node_t  *node;
+
+    if (!schema_has(list, ARRAY)) {
+        return 0;
+    }
+
+    n = 0;
+
+    for (node = list->u.list.first; node; node = node->next) {
+
+        if (++n > SCHEMA_TYPES || !schema_has(node, STRING)) {
+            return 0;
+        }
+    }
+
+    return n != 0;
+}
+
+
+static ngx_int_t
+schema_type(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
+    schema_node_t *out)
+{
+    ngx_int_t       rc;
+    schema_node_t  *node;
 
     if (type->len) {
 
@@ -439,16 +452,15 @@ schema_type(schema_place_t *place, ngx_http_claude_json_t *in,
             return schema_refuse(place, "has a 'type' that JSON has not");
         }
 
-        node = schema_new(place, STRING);
+        node = schema_string(place, type);
         if (node == NULL) {
             return NGX_ERROR;
         }
 
-        node->value = *type;
-        ngx_http_claude_schema_add(out, "type", node);
+        schema_add_word(out, SCHEMA_TYPE, node);
     }
 
-    rc = schema_values(place, in, type, out);
+    rc = schema_values(place, words, type, out);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -459,15 +471,15 @@ schema_type(schema_place_t *place, ngx_http_claude_json_t *in,
     }
 
     if (schema_is(type, "object")) {
-        return schema_object(place, in, out);
+        return schema_object(place, words, out);
     }
 
     if (schema_is(type, "array")) {
-        return schema_array(place, in, out);
+        return schema_array(place, words, out);
     }
 
     if (schema_is(type, "string")) {
-        node = schema_member(in, "format");
+        node = words[SCHEMA_FORMAT];
 
         if (node && schema_format(node)) {
             return schema_keep(place, out, node);
@@ -479,26 +491,23 @@ schema_type(schema_place_t *place, ngx_http_claude_json_t *in,
 
 
 static ngx_int_t
-schema_object(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t *out)
+schema_object(schema_place_t *place, schema_node_t **words,
+    schema_node_t *out)
 {
-    ngx_int_t                rc;
-    ngx_uint_t               needed;
-    ngx_http_claude_json_t  *more, *properties, *required, *names, *node,
-                            *name, *all, *one;
+    ngx_int_t       rc;
+    schema_node_t  *more, *properties, *node;
 
-    properties = schema_member(in, "properties");
-    required = schema_member(in, "required");
-    more = schema_member(in, "additionalProperties");
+    properties = words[SCHEMA_PROPERTIES];
+    more = words[SCHEMA_ADDITIONAL];
 
-    if (properties && properties->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+    if (properties && !schema_has(properties, OBJECT)) {
         return schema_refuse(place, "has 'properties' that are not an object");
     }
 
-    if (properties == NULL || properties->first == NULL) {
+    if (properties == NULL || properties->u.list.first == NULL) {
 
         if ((more == NULL && properties == NULL)
-            || (more && more->type != NGX_HTTP_CLAUDE_JSON_FALSE))
+            || (more && !schema_has(more, FALSE)))
         {
             return schema_refuse(place, "is an object with members of any "
                                  "name, which constrained output does not "
@@ -506,33 +515,58 @@ schema_object(schema_place_t *place, ngx_http_claude_json_t *in,
         }
     }
 
-    all = schema_new(place, OBJECT);
-    names = schema_new(place, ARRAY);
+    rc = schema_properties(place, words, out);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    node = schema_new(place, NGX_HTTP_CLAUDE_JSON_FALSE);
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    schema_add_word(out, SCHEMA_ADDITIONAL, node);
+
+    return NGX_OK;
+}
+
+
+/* each of them, and the names of those that are required */
+
+static ngx_int_t
+schema_properties(schema_place_t *place, schema_node_t **words,
+    schema_node_t *out)
+{
+    ngx_int_t        rc;
+    schema_node_t   *all, *names, *node, *needed, *one;
+    schema_table_t   required;
+
+    all = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
+    names = schema_new(place, NGX_HTTP_CLAUDE_JSON_ARRAY);
 
     if (all == NULL || names == NULL) {
         return NGX_ERROR;
     }
 
-    for (node = properties ? properties->first : NULL;
-         node;
-         node = node->next)
-    {
-        needed = 0;
+    required.n = 0;
 
-        for (name = required ? required->first : NULL;
-             name;
-             name = name->next)
-        {
-            if (name->type == NGX_HTTP_CLAUDE_JSON_STRING
-                && schema_same(&name->value, &node->name))
-            {
-                needed = 1;
-            }
-        }
+    if (words[SCHEMA_REQUIRED]
+        && schema_table(place, words[SCHEMA_REQUIRED], SCHEMA_BY_VALUE,
+                        &required)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    node = words[SCHEMA_PROPERTIES];
+
+    for (node = node ? node->u.list.first : NULL; node; node = node->next) {
+
+        needed = schema_table_find(&required, &node->name);
 
         rc = schema_step(place, "properties", &node->name, node, &one);
 
-        if (rc == SCHEMA_NEVER && !needed) {
+        if (rc == SCHEMA_NEVER && needed == NULL) {
             continue;
         }
 
@@ -541,57 +575,46 @@ schema_object(schema_place_t *place, ngx_http_claude_json_t *in,
         }
 
         one->name = node->name;
-        ngx_http_claude_schema_add(all, NULL, one);
+        schema_add(all, one);
 
-        if (needed) {
-            name = schema_new(place, STRING);
-            if (name == NULL) {
-                return NGX_ERROR;
-            }
-
-            name->value = node->name;
-            ngx_http_claude_schema_add(names, NULL, name);
+        if (needed && schema_keep(place, names, needed) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
-    ngx_http_claude_schema_add(out, "properties", all);
+    schema_add_word(out, SCHEMA_PROPERTIES, all);
 
-    if (names->first) {
-        ngx_http_claude_schema_add(out, "required", names);
+    if (names->u.list.first) {
+        schema_add_word(out, SCHEMA_REQUIRED, names);
     }
 
-    return schema_put(place, out, "additionalProperties",
-                      NGX_HTTP_CLAUDE_JSON_FALSE, NULL);
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-schema_array(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t *out)
+schema_array(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 {
-    ngx_int_t                rc, n;
-    ngx_http_claude_json_t  *items, *node, *one;
+    ngx_int_t       rc, n;
+    ngx_str_t       number;
+    schema_node_t  *items, *node, *one;
 
     static ngx_str_t  empty = ngx_string("This array must be empty.");
 
-    items = schema_member(in, "prefixItems");
+    items = words[SCHEMA_PREFIX_ITEMS] ? words[SCHEMA_PREFIX_ITEMS]
+                                       : words[SCHEMA_ITEMS];
 
-    if (items == NULL) {
-        items = schema_member(in, "items");
-    }
-
-    if (items == NULL) {
-        one = schema_new(place, OBJECT);
-
-        rc = (one == NULL) ? NGX_ERROR : schema_anything(place, one);
-
-    } else if (items->type == NGX_HTTP_CLAUDE_JSON_ARRAY) {
+    if (items == NULL || schema_has(items, ARRAY)) {
 
         /* a tuple: each item is one of its kinds, and the model is told */
 
-        one = schema_new(place, OBJECT);
+        one = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
+        if (one == NULL) {
+            return NGX_ERROR;
+        }
 
-        rc = (one == NULL) ? NGX_ERROR : schema_any_of(place, items, one);
+        rc = items ? schema_any_of(place, items, one)
+                   : schema_anything(place, one);
 
     } else {
         rc = schema_step(place, "items", NULL, items, &one);
@@ -601,13 +624,9 @@ schema_array(schema_place_t *place, ngx_http_claude_json_t *in,
 
         /* no item can be, so the array is to be empty */
 
-        one = schema_new(place, OBJECT);
+        one = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
 
-        if (one == NULL
-            || schema_put(place, one, "type", NGX_HTTP_CLAUDE_JSON_STRING,
-                          "null")
-               != NGX_OK)
-        {
+        if (one == NULL || schema_put_type(place, one, "null") != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -618,14 +637,28 @@ schema_array(schema_place_t *place, ngx_http_claude_json_t *in,
         return rc;
     }
 
-    ngx_http_claude_schema_add(out, "items", one);
+    schema_add_word(out, SCHEMA_ITEMS, one);
 
-    node = schema_member(in, "minItems");
+    n = words[SCHEMA_MIN_ITEMS] ? schema_min_items(words[SCHEMA_MIN_ITEMS])
+                                : -1;
 
-    if (node && ngx_http_claude_json_integer(node, 0, 1, &n) == NGX_OK) {
-        return schema_put(place, out, "minItems", NGX_HTTP_CLAUDE_JSON_NUMBER,
-                          n ? "1" : "0");
+    if (n == -1) {
+        return NGX_OK;
     }
+
+    node = schema_new(place, NGX_HTTP_CLAUDE_JSON_NUMBER);
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&number, "0");
+
+    if (n) {
+        ngx_str_set(&number, "1");
+    }
+
+    node->u.value = number;
+    schema_add_word(out, SCHEMA_MIN_ITEMS, node);
 
     return NGX_OK;
 }
@@ -634,17 +667,16 @@ schema_array(schema_place_t *place, ngx_http_claude_json_t *in,
 /* enum and const, of scalars only; NGX_AGAIN: there is none */
 
 static ngx_int_t
-schema_values(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_str_t *type, ngx_http_claude_json_t *out)
+schema_values(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
+    schema_node_t *out)
 {
-    ngx_int_t                rc;
-    ngx_http_claude_json_t  *list, *node, *value;
+    schema_node_t  *value;
 
-    value = schema_member(in, "const");
+    value = words[SCHEMA_CONST];
 
     if (value) {
 
-        if (value->first) {
+        if (schema_first(value)) {
             return schema_refuse(place, "has a 'const' that is not a scalar");
         }
 
@@ -655,57 +687,85 @@ schema_values(schema_place_t *place, ngx_http_claude_json_t *in,
         return schema_keep(place, out, value);
     }
 
-    list = schema_member(in, "enum");
+    return words[SCHEMA_ENUM]
+           ? schema_enum(place, words[SCHEMA_ENUM], type, out) : NGX_AGAIN;
+}
 
-    if (list == NULL) {
-        return NGX_AGAIN;
-    }
 
-    if (list->type != NGX_HTTP_CLAUDE_JSON_ARRAY || list->first == NULL) {
+static ngx_int_t
+schema_enum(schema_place_t *place, schema_node_t *list, ngx_str_t *type,
+    schema_node_t *out)
+{
+    ngx_uint_t      n, left;
+    schema_node_t  *node, *value;
+
+    if (!schema_has(list, ARRAY) || list->u.list.first == NULL) {
         return schema_refuse(place, "has an 'enum' that is not a list of "
                              "values");
     }
 
-    rc = schema_spend(place, schema_count(list));
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    n = 0;
+    left = 0;
 
-    node = schema_new(place, ARRAY);
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
+    for (value = list->u.list.first; value; value = value->next) {
 
-    for (value = list->first; value; value = value->next) {
-
-        if (value->type == NGX_HTTP_CLAUDE_JSON_ARRAY
-            || value->type == NGX_HTTP_CLAUDE_JSON_OBJECT)
-        {
+        if (schema_list(value)) {
             return schema_refuse(place, "has an 'enum' with a value that is "
                                  "not a scalar");
         }
 
-        if (type->len && !schema_has_type(value, type)) {
-            continue;
-        }
-
-        if (schema_keep(place, node, value) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        n++;
+        left += (type->len == 0 || schema_has_type(value, type));
     }
 
-    if (node->first == NULL) {
+    schema_charge(place, n * SCHEMA_COST_LOOK);
+
+    if (left == 0) {
         return SCHEMA_NEVER;
     }
 
-    ngx_http_claude_schema_add(out, "enum", node);
+    node = schema_copy(place, list);
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (left != n && schema_enum_typed(place, node, type) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    schema_add_word(out, SCHEMA_ENUM, node);
+
+    return schema_check(place);
+}
+
+
+/* keeps the values of that type; the list is no other's */
+
+static ngx_int_t
+schema_enum_typed(schema_place_t *place, schema_node_t *list, ngx_str_t *type)
+{
+    schema_node_t  *value;
+
+    value = list->u.list.first;
+
+    list->u.list.first = NULL;
+    list->u.list.last = NULL;
+
+    for ( /* void */ ; value; value = value->next) {
+
+        if (schema_has_type(value, type)
+            && schema_keep(place, list, value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }
 
 
 static ngx_uint_t
-schema_has_type(ngx_http_claude_json_t *value, ngx_str_t *type)
+schema_has_type(schema_node_t *value, ngx_str_t *type)
 {
     switch (value->type) {
 
@@ -731,85 +791,72 @@ schema_has_type(ngx_http_claude_json_t *value, ngx_str_t *type)
 /* the API wants a type: what allows anything is content with a scalar */
 
 static ngx_int_t
-schema_anything(schema_place_t *place, ngx_http_claude_json_t *out)
+schema_anything(schema_place_t *place, schema_node_t *out)
 {
-    ngx_uint_t               i;
-    ngx_http_claude_json_t  *any, *one;
+    schema_node_t             *any;
+    ngx_http_claude_schema_t  *schema;
 
-    static const char  *types[] = { "string", "number", "boolean", "null" };
+    schema = place->schema;
 
-    any = schema_new(place, ARRAY);
+    if (schema->anything == NULL) {
+        schema->anything = schema_scalars(place);
+    }
+
+    any = schema->anything ? schema_copy(place, schema->anything) : NULL;
     if (any == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < 4; i++) {
-        one = schema_new(place, OBJECT);
-
-        if (one == NULL
-            || schema_put(place, one, "type", NGX_HTTP_CLAUDE_JSON_STRING,
-                          types[i])
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        ngx_http_claude_schema_add(any, NULL, one);
-    }
-
-    ngx_http_claude_schema_add(out, "anyOf", any);
+    schema_add_word(out, SCHEMA_ANY_OF, any);
 
     return NGX_OK;
 }
 
 
-/* a node that can have another parent; its children stay where they are */
+/* once a schema: others have the same children */
 
-ngx_http_claude_json_t *
-schema_copy(ngx_pool_t *pool, ngx_http_claude_json_t *node)
+static schema_node_t *
+schema_scalars(schema_place_t *place)
 {
-    ngx_http_claude_json_t  *copy;
+    ngx_uint_t      i;
+    schema_node_t  *any, *one;
 
-    copy = ngx_palloc(pool, sizeof(ngx_http_claude_json_t));
+    static const char  *types[] = { "string", "number", "boolean", "null" };
 
-    if (copy) {
-        *copy = *node;
-        copy->next = NULL;
+    any = schema_new(place, NGX_HTTP_CLAUDE_JSON_ARRAY);
+    if (any == NULL) {
+        return NULL;
     }
 
-    return copy;
+    for (i = 0; i < 4; i++) {
+        one = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
+
+        if (one == NULL || schema_put_type(place, one, types[i]) != NGX_OK) {
+            return NULL;
+        }
+
+        schema_add(any, one);
+    }
+
+    return any;
 }
 
 
 static ngx_int_t
-schema_put(schema_place_t *place, ngx_http_claude_json_t *out,
-    const char *name, ngx_http_claude_json_type_e type, const char *value)
+schema_put_type(schema_place_t *place, schema_node_t *out, const char *type)
 {
-    ngx_http_claude_json_t  *node;
+    ngx_str_t       value;
+    schema_node_t  *node;
 
-    node = ngx_http_claude_schema_node(place->schema->pool, type, value);
+    value.data = (u_char *) type;
+    value.len = ngx_strlen(type);
+
+    node = schema_string(place, &value);
     if (node == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_claude_schema_add(out, name, node);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-schema_keep(schema_place_t *place, ngx_http_claude_json_t *out,
-    ngx_http_claude_json_t *member)
-{
-    ngx_http_claude_json_t  *node;
-
-    node = schema_copy(place->schema->pool, member);
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_http_claude_schema_add(out, NULL, node);
+    schema_add_word(out, SCHEMA_TYPE, node);
 
     return NGX_OK;
 }

@@ -8,8 +8,10 @@
  * client's forbids, but for the words that moved into descriptions, which the
  * model is only told.
  *
- * It knows JSON and nothing of requests.  Trees live in the pool; the
- * client's is not changed, and its nodes are shared.
+ * It knows JSON and nothing of requests, but for what all schemas of one may
+ * cost together: references, allOf and lists of types can make much of
+ * little.  The client's tree is only read; the room's own nodes are gone when
+ * a schema is written.
  */
 
 
@@ -21,47 +23,70 @@
 #include <ngx_core.h>
 
 #include "ngx_http_claude_json.h"
+#include "ngx_http_claude_text.h"
 
 
+/*
+ * What the schemas of a request cost, zeroed at first: each brings as much as
+ * its own bytes are worth, and there is a part that is free.
+ */
 typedef struct {
-    ngx_pool_t               *pool;
-    ngx_str_t                 reason;    /* why one cannot be, for clients:
-                                            "... at #/properties/a" */
+    size_t                     brought;
+    size_t                     spent;
+} ngx_http_claude_schema_work_t;
+
+
+typedef struct ngx_http_claude_schema_node_s  ngx_http_claude_schema_node_t;
+
+
+/* one or more schemas with one $defs */
+typedef struct {
+    ngx_str_t                       reason;  /* why one cannot be, for
+                                                clients: "... at #/items";
+                                                until it is done with */
 
     /* the room's own */
-    ngx_http_claude_json_t   *root;
-    ngx_array_t               targets;   /* of references */
-    ngx_http_claude_json_t   *defs;
-    ngx_uint_t                nodes;
+    ngx_http_claude_schema_work_t  *work;
+    ngx_pool_t                     *pool;    /* reason and defs */
+    ngx_pool_t                     *scratch; /* the one at hand */
+    ngx_http_claude_text_t          defs;    /* members of $defs, written */
+    ngx_uint_t                      ntargets;     /* named so far */
+    ngx_uint_t                      nreferences;  /* of them */
+
+    /* of the one at hand */
+    ngx_http_claude_schema_node_t  *root;
+    ngx_uint_t                      nvalues;
+    size_t                          len;     /* as JSON, about */
+    ngx_rbtree_t                    marks;   /* what is known of nodes */
+    ngx_rbtree_node_t               sentinel;
+    ngx_str_t                       step;    /* room to decode one */
+    ngx_http_claude_schema_node_t  *anything;
 } ngx_http_claude_schema_t;
 
 
-/* gets ready for one or more schemas that share a $defs.  NGX_ERROR: memory */
+/* NGX_ERROR: no memory, and nothing to be done with */
 ngx_int_t ngx_http_claude_schema_init(ngx_http_claude_schema_t *schema,
-    ngx_pool_t *pool);
+    ngx_http_claude_schema_work_t *work, ngx_log_t *log);
 
 /*
- * Rewrites a client's schema, whose references are looked up in itself.
- * NGX_OK: *out is a new object without $defs, to be put anywhere into one
- * whole; NGX_DECLINED: it cannot be, schema->reason says why; NGX_ERROR: no
- * memory.
+ * Adds a client's schema, rewritten, to a text; NULL is {}.  Its references
+ * are looked up in itself.  about: the description, if it is to have one and
+ * has none, or NULL.  NGX_OK; NGX_DECLINED: it cannot be, schema->reason says
+ * why; NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_claude_schema_rewrite(ngx_http_claude_schema_t *schema,
-    ngx_http_claude_json_t *root, ngx_http_claude_json_t **out);
+    ngx_http_claude_json_t *json, ngx_str_t *about,
+    ngx_http_claude_text_t *text);
 
 /*
- * Adds to the whole what its references need, and writes it.  NGX_OK or NGX_
- * ERROR.
+ * After the last one: puts what the references need, as $defs, into the object
+ * that the text ends with.  NGX_OK or NGX_ERROR.
  */
-ngx_int_t ngx_http_claude_schema_text(ngx_http_claude_schema_t *schema,
-    ngx_http_claude_json_t *whole, ngx_str_t *text);
+ngx_int_t ngx_http_claude_schema_defs(ngx_http_claude_schema_t *schema,
+    ngx_http_claude_text_t *text);
 
-/* new nodes, for a whole of several schemas: {"anyOf":[one,two]}.  NULL: no
- * memory.  add: the node itself becomes a child, so it must have no parent */
-ngx_http_claude_json_t *ngx_http_claude_schema_node(ngx_pool_t *pool,
-    ngx_http_claude_json_type_e type, const char *value);
-void ngx_http_claude_schema_add(ngx_http_claude_json_t *parent,
-    const char *name, ngx_http_claude_json_t *node);
+/* frees all that is the room's, also after an error */
+void ngx_http_claude_schema_done(ngx_http_claude_schema_t *schema);
 
 
 #endif /* _NGX_HTTP_CLAUDE_SCHEMA_H_INCLUDED_ */

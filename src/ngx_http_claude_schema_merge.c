@@ -8,10 +8,32 @@
 #include "ngx_http_claude_schema_private.h"
 
 
-static ngx_int_t schema_merge(schema_place_t *place,
-    ngx_http_claude_json_t *all, ngx_http_claude_json_t *one);
+/* while parts are merged */
+typedef struct {
+    schema_node_t        *all;
+    schema_node_t        *words[SCHEMA_NWORDS];  /* its members */
+    unsigned              properties:1;  /* a list of its own */
+    unsigned              required:1;
+} schema_merge_t;
+
+
+static ngx_int_t schema_merge(schema_place_t *place, schema_merge_t *merge,
+    schema_node_t *one);
+static ngx_int_t schema_merge_part(schema_place_t *place,
+    schema_node_t **part);
 static ngx_int_t schema_merge_member(schema_place_t *place,
-    ngx_http_claude_json_t *all, ngx_http_claude_json_t *member);
+    schema_merge_t *merge, schema_node_t *member);
+static ngx_int_t schema_merge_properties(schema_place_t *place,
+    schema_merge_t *merge, schema_node_t *member);
+static ngx_int_t schema_merge_required(schema_place_t *place,
+    schema_merge_t *merge, schema_node_t *member);
+static ngx_int_t schema_merge_keep(schema_place_t *place,
+    schema_merge_t *merge, schema_node_t *member);
+static ngx_int_t schema_merge_own(schema_place_t *place, schema_node_t *node);
+static ngx_int_t schema_merge_append(schema_place_t *place,
+    schema_node_t *node, schema_node_t *child);
+static ngx_int_t schema_merge_twice(schema_place_t *place,
+    schema_merge_t *merge);
 
 
 /*
@@ -21,90 +43,86 @@ static ngx_int_t schema_merge_member(schema_place_t *place,
  */
 
 ngx_int_t
-schema_all_of(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t *list, ngx_http_claude_json_t **out)
+schema_all_of(schema_place_t *place, schema_node_t *in, schema_node_t *list,
+    schema_node_t **out)
 {
-    ngx_int_t                rc;
-    ngx_http_claude_json_t  *all, *node, *part;
+    ngx_int_t        rc;
+    schema_node_t   *node, *part, *ref;
+    schema_merge_t   merge;
 
-    if (list->type != NGX_HTTP_CLAUDE_JSON_ARRAY || list->first == NULL) {
+    if (!schema_has(list, ARRAY) || list->u.list.first == NULL) {
         return schema_refuse(place, "has an 'allOf' that is not a list of "
                              "schemas");
     }
 
-    all = schema_new(place, OBJECT);
-    if (all == NULL) {
+    ngx_memzero(&merge, sizeof(schema_merge_t));
+
+    merge.all = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
+    if (merge.all == NULL) {
         return NGX_ERROR;
     }
 
-    for (node = in->first; node; node = node->next) {
+    for (node = in->u.list.first; node; node = node->next) {
 
-        if (!schema_is(&node->name, "allOf")
-            && schema_keep(place, all, node) != NGX_OK)
+        if (node->word != SCHEMA_ALL_OF
+            && schema_merge_keep(place, &merge, node) != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    part = list->first;
+    part = list->u.list.first;
+    ref = part->next ? NULL : schema_word(part, SCHEMA_REF);
 
-    if (part->next == NULL && schema_member(part, "$ref")
-        && !schema_member(all, "properties") && !schema_member(all, "type"))
+    if (ref && merge.words[SCHEMA_PROPERTIES] == NULL
+        && merge.words[SCHEMA_TYPE] == NULL)
     {
-        if (schema_keep(place, all, schema_member(part, "$ref")) != NGX_OK) {
+        if (schema_keep(place, merge.all, ref) != NGX_OK) {
             return NGX_ERROR;
         }
 
     } else {
 
         for ( /* void */ ; part; part = part->next) {
-            rc = schema_merge(place, all, part);
+            rc = schema_merge(place, &merge, part);
             if (rc != NGX_OK) {
                 return rc;
             }
         }
     }
 
-    return schema_step(place, "allOf", NULL, all, out);
+    if (merge.properties) {
+        rc = schema_merge_twice(place, &merge);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return schema_step(place, "allOf", NULL, merge.all, out);
 }
 
 
 static ngx_int_t
-schema_merge(schema_place_t *place, ngx_http_claude_json_t *all,
-    ngx_http_claude_json_t *one)
+schema_merge(schema_place_t *place, schema_merge_t *merge, schema_node_t *one)
 {
-    ngx_int_t                rc;
-    ngx_uint_t               n;
-    ngx_http_claude_json_t  *member, *ref;
+    ngx_int_t       rc;
+    schema_node_t  *member;
 
-    for (n = 0; n < SCHEMA_LEVELS; n++) {
-        ref = schema_member(one, "$ref");
-
-        if (ref == NULL) {
-            break;
-        }
-
-        one = schema_find(place->schema, &ref->value);
-
-        if (one == NULL) {
-            return schema_refuse(place, "refers to what is not in the schema "
-                                 "itself");
-        }
+    rc = schema_merge_part(place, &one);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    if (one->type != NGX_HTTP_CLAUDE_JSON_OBJECT || n == SCHEMA_LEVELS) {
-        return schema_refuse(place, "has an 'allOf' with a part that is not "
-                             "a schema");
-    }
+    for (member = one->u.list.first; member; member = member->next) {
 
-    for (member = one->first; member; member = member->next) {
+        schema_charge(place, SCHEMA_COST_LOOK);
 
-        rc = schema_spend(place, 1);
+        rc = schema_merge_member(place, merge, member);
         if (rc != NGX_OK) {
             return rc;
         }
 
-        rc = schema_merge_member(place, all, member);
+        rc = schema_check(place);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -114,82 +132,226 @@ schema_merge(schema_place_t *place, ngx_http_claude_json_t *all,
 }
 
 
+/* the schema that a part is or refers to */
+
 static ngx_int_t
-schema_merge_member(schema_place_t *place, ngx_http_claude_json_t *all,
-    ngx_http_claude_json_t *member)
+schema_merge_part(schema_place_t *place, schema_node_t **part)
 {
-    ngx_http_claude_json_t  *node, *child, *list;
+    ngx_int_t       rc;
+    ngx_uint_t      n;
+    schema_node_t  *ref;
 
-    node = schema_named(all, &member->name);
+    for (n = 0; n < SCHEMA_LEVELS; n++) {
+        ref = schema_word(*part, SCHEMA_REF);
 
-    if (schema_is(&member->name, "$defs")
-        || schema_is(&member->name, "definitions")
-        || schema_is(&member->name, "additionalProperties"))
-    {
-        return NGX_OK;
+        if (ref == NULL) {
+            break;
+        }
+
+        rc = schema_has(ref, STRING)
+             ? schema_find(place, &ref->u.value, part) : NGX_DECLINED;
+
+        if (rc == NGX_DECLINED) {
+            return schema_refuse(place, "refers to what is not in the schema "
+                                 "itself");
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    if (node == NULL) {
+    if (!schema_has(*part, OBJECT) || n == SCHEMA_LEVELS) {
+        return schema_refuse(place, "has an 'allOf' with a part that is not "
+                             "a schema");
+    }
 
-        if (member->type != NGX_HTTP_CLAUDE_JSON_OBJECT
-            && member->type != NGX_HTTP_CLAUDE_JSON_ARRAY)
-        {
-            return schema_keep(place, all, member);
-        }
+    return NGX_OK;
+}
 
-        /* its list of children may grow, so it is not the client's */
 
-        node = (member->type == NGX_HTTP_CLAUDE_JSON_OBJECT)
-               ? schema_new(place, OBJECT) : schema_new(place, ARRAY);
-        if (node == NULL) {
-            return NGX_ERROR;
-        }
+static ngx_int_t
+schema_merge_member(schema_place_t *place, schema_merge_t *merge,
+    schema_node_t *member)
+{
+    schema_node_t  *node;
 
-        node->name = member->name;
-        ngx_http_claude_schema_add(all, NULL, node);
+    switch (member->word) {
 
-    } else if (schema_is(&member->name, "title")
-               || schema_is(&member->name, "description"))
-    {
+    case SCHEMA_DEFS:
+    case SCHEMA_DEFINITIONS:
+    case SCHEMA_ADDITIONAL:
         return NGX_OK;
 
-    } else if (schema_is(&member->name, "type")) {
+    case SCHEMA_PROPERTIES:
+        return schema_merge_properties(place, merge, member);
 
-        if (node->type == NGX_HTTP_CLAUDE_JSON_STRING
-            && member->type == NGX_HTTP_CLAUDE_JSON_STRING
-            && schema_same(&node->value, &member->value))
+    case SCHEMA_REQUIRED:
+        return schema_merge_required(place, merge, member);
+    }
+
+    node = merge->words[member->word];
+
+    if (node == NULL || member->word == SCHEMA_OTHER) {
+        return schema_merge_keep(place, merge, member);
+    }
+
+    switch (member->word) {
+
+    case SCHEMA_TITLE:
+    case SCHEMA_DESCRIPTION:
+        return NGX_OK;
+
+    case SCHEMA_TYPE:
+
+        if (schema_has(node, STRING) && schema_has(member, STRING)
+            && schema_same(&node->u.value, &member->u.value))
         {
             return NGX_OK;
         }
 
         return schema_refuse(place, "has an 'allOf' of different types");
-
-    } else if (!schema_is(&member->name, "properties")
-               && !schema_is(&member->name, "required"))
-    {
-        if (schema_word_is_told(member)) {
-            return schema_keep(place, all, member);
-        }
-
-        return schema_refuse(place, "has an 'allOf' whose parts do not make "
-                             "one schema");
     }
 
-    for (child = member->first; child; child = child->next) {
+    if (schema_word_is_told(member)) {
+        return schema_merge_keep(place, merge, member);
+    }
 
-        if (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT
-            && schema_named(node, &child->name))
-        {
-            return schema_refuse(place, "has an 'allOf' whose parts describe "
-                                 "one property twice");
-        }
+    return schema_refuse(place, "has an 'allOf' whose parts do not make one "
+                         "schema");
+}
 
-        list = schema_copy(place->schema->pool, child);
-        if (list == NULL) {
+
+static ngx_int_t
+schema_merge_properties(schema_place_t *place, schema_merge_t *merge,
+    schema_node_t *member)
+{
+    schema_node_t  *node, *child;
+
+    node = merge->words[SCHEMA_PROPERTIES];
+
+    if (!schema_has(member, OBJECT) || (node && !schema_has(node, OBJECT))) {
+        return schema_refuse(place, "has an 'allOf' with 'properties' that "
+                             "are not an object");
+    }
+
+    if (node == NULL) {
+        if (schema_merge_keep(place, merge, member) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        ngx_http_claude_schema_add(node, NULL, list);
+        node = merge->words[SCHEMA_PROPERTIES];
+        child = NULL;
+
+    } else {
+        child = member->u.list.first;
+    }
+
+    /* its list of children may grow, so it is not the client's */
+
+    if (!merge->properties && schema_merge_own(place, node) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    merge->properties = 1;
+
+    return schema_merge_append(place, node, child);
+}
+
+
+static ngx_int_t
+schema_merge_required(schema_place_t *place, schema_merge_t *merge,
+    schema_node_t *member)
+{
+    schema_node_t  *node;
+
+    node = merge->words[SCHEMA_REQUIRED];
+
+    /* older ones have true, beside the schema of a property */
+
+    if (node == NULL || !schema_has(node, ARRAY)) {
+        merge->required = 0;
+
+        return schema_merge_keep(place, merge, member);
+    }
+
+    if (!merge->required && schema_merge_own(place, node) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    merge->required = 1;
+
+    return schema_merge_append(place, node, schema_has(member, ARRAY)
+                                            ? member->u.list.first : NULL);
+}
+
+
+/* with the children of the client's */
+
+static ngx_int_t
+schema_merge_keep(schema_place_t *place, schema_merge_t *merge,
+    schema_node_t *member)
+{
+    if (schema_keep(place, merge->all, member) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    merge->words[member->word] = merge->all->u.list.last;
+
+    return NGX_OK;
+}
+
+
+/* the same children, and no other's */
+
+static ngx_int_t
+schema_merge_own(schema_place_t *place, schema_node_t *node)
+{
+    schema_node_t  *child;
+
+    child = node->u.list.first;
+
+    node->u.list.first = NULL;
+    node->u.list.last = NULL;
+
+    return schema_merge_append(place, node, child);
+}
+
+
+static ngx_int_t
+schema_merge_append(schema_place_t *place, schema_node_t *node,
+    schema_node_t *child)
+{
+    for ( /* void */ ; child; child = child->next) {
+
+        if (schema_keep(place, node, child) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+schema_merge_twice(schema_place_t *place, schema_merge_t *merge)
+{
+    ngx_uint_t      i;
+    schema_table_t  table;
+
+    if (schema_table(place, merge->words[SCHEMA_PROPERTIES], SCHEMA_BY_NAME,
+                     &table)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 1; i < table.n; i++) {
+
+        if (schema_same(table.entry[i - 1].key, table.entry[i].key)) {
+            return schema_refuse(place, "has an 'allOf' whose parts describe "
+                                 "one property twice");
+        }
     }
 
     return NGX_OK;

@@ -9,12 +9,39 @@
 #include "ngx_http_claude_schema_private.h"
 
 
-static ngx_int_t schema_target(schema_place_t *place,
-    ngx_http_claude_json_t *node, ngx_str_t *pointer, ngx_uint_t *target);
+typedef enum {
+    SCHEMA_OPEN = 0,                    /* being rewritten */
+    SCHEMA_READY,
+    SCHEMA_IMPOSSIBLE
+} schema_state_e;
+
+
+/* a definition of ours */
+typedef struct {
+    schema_state_e            state;
+    ngx_str_t                 name;     /* in $defs */
+    ngx_str_t                 pointer;
+} schema_target_t;
+
+
+/* what is known of a node of the client's, by its address */
+typedef struct {
+    ngx_rbtree_node_t         node;
+    schema_target_t          *level[SCHEMA_LEVELS];  /* copies of it around */
+    schema_table_t            children;
+    unsigned                  tabled:1;
+} schema_mark_t;
+
+
+static schema_mark_t *schema_mark(schema_place_t *place, schema_node_t *node);
+static ngx_int_t schema_target(schema_place_t *place, schema_node_t *node,
+    ngx_str_t *pointer, schema_target_t **target);
+static ngx_int_t schema_define(schema_place_t *place, schema_node_t *node,
+    schema_target_t *target, ngx_uint_t level);
 static ngx_int_t schema_target_name(schema_place_t *place,
-    ngx_str_t *pointer, ngx_str_t *name);
-static ngx_http_claude_json_t *schema_find_child(
-    ngx_http_claude_json_t *node, u_char *p, size_t len);
+    ngx_str_t *pointer, schema_target_t *target);
+static ngx_int_t schema_find_child(schema_place_t *place,
+    schema_node_t **node, u_char *p, size_t len);
 
 
 /*
@@ -24,168 +51,221 @@ static ngx_http_claude_json_t *schema_find_child(
  */
 
 ngx_int_t
-schema_reference(schema_place_t *place, ngx_http_claude_json_t *ref,
-    ngx_http_claude_json_t *in, ngx_http_claude_json_t **out)
+schema_reference(schema_place_t *place, schema_node_t *ref,
+    schema_node_t *about, schema_node_t **out)
 {
-    u_char                  *p;
-    ngx_int_t                rc;
-    ngx_uint_t               n;
-    schema_target_t         *target;
-    ngx_http_claude_json_t  *node, *list, *about;
+    ngx_int_t         rc;
+    schema_node_t    *node, *list;
+    schema_target_t  *target;
 
-    if (ref->type != NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (!schema_has(ref, STRING)) {
         return schema_refuse(place, "has a '$ref' that is not a string");
     }
 
-    node = schema_find(place->schema, &ref->value);
+    rc = schema_find(place, &ref->u.value, &node);
 
-    if (node == NULL) {
+    if (rc == NGX_DECLINED) {
         return schema_refuse(place, "refers to what is not in the schema "
                              "itself");
     }
 
-    rc = schema_target(place, node, &ref->value, &n);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    target = (schema_target_t *) place->schema->targets.elts + n;
+    rc = schema_target(place, node, &ref->u.value, &target);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
-    p = ngx_pnalloc(place->schema->pool,
-                    sizeof("#/$defs/") - 1 + target->name.len);
-    node = schema_new(place, STRING);
-    *out = schema_new(place, OBJECT);
+    node = schema_string(place, &target->pointer);
+    *out = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
 
-    if (p == NULL || node == NULL || *out == NULL) {
+    if (node == NULL || *out == NULL) {
         return NGX_ERROR;
     }
 
-    node->value.data = p;
-    node->value.len = ngx_sprintf(p, "#/$defs/%V", &target->name) - p;
-    ngx_http_claude_schema_add(*out, "$ref", node);
+    schema_add_word(*out, SCHEMA_REF, node);
 
     /* nothing may stand beside a reference */
 
-    about = schema_member(in, "description");
-
-    if (about == NULL || about->type != NGX_HTTP_CLAUDE_JSON_STRING
-        || about->value.len == 0)
+    if (about == NULL || !schema_has(about, STRING) || about->u.value.len == 0)
     {
         return NGX_OK;
     }
 
     node = *out;
-    list = schema_new(place, ARRAY);
-    *out = schema_new(place, OBJECT);
+    list = schema_new(place, NGX_HTTP_CLAUDE_JSON_ARRAY);
+    *out = schema_new(place, NGX_HTTP_CLAUDE_JSON_OBJECT);
 
     if (list == NULL || *out == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_claude_schema_add(list, NULL, node);
-    ngx_http_claude_schema_add(*out, "anyOf", list);
+    schema_add(list, node);
+    schema_add_word(*out, SCHEMA_ANY_OF, list);
 
     return schema_keep(place, *out, about);
 }
 
 
+ngx_int_t
+schema_root(schema_place_t *place, schema_node_t *node)
+{
+    schema_mark_t  *mark;
+
+    mark = schema_mark(place, node);
+    if (mark == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* it has a number, and no name that anybody could refer to */
+
+    mark->level[0] = ngx_pcalloc(place->schema->scratch,
+                                 sizeof(schema_target_t));
+    place->schema->ntargets++;
+
+    return mark->level[0] ? NGX_OK : NGX_ERROR;
+}
+
+
+static schema_mark_t *
+schema_mark(schema_place_t *place, schema_node_t *node)
+{
+    ngx_rbtree_t       *marks;
+    schema_mark_t      *mark;
+    ngx_rbtree_key_t    key;
+    ngx_rbtree_node_t  *at;
+
+    marks = &place->schema->marks;
+    key = (ngx_rbtree_key_t) (uintptr_t) node;
+
+    for (at = marks->root;
+         at != marks->sentinel;
+         at = (key < at->key) ? at->left : at->right)
+    {
+        if (at->key == key) {
+            return (schema_mark_t *) at;
+        }
+    }
+
+    mark = ngx_pcalloc(place->schema->scratch, sizeof(schema_mark_t));
+
+    if (mark) {
+        schema_charge(place, 2 * SCHEMA_COST_NODE);
+
+        mark->node.key = key;
+        ngx_rbtree_insert(marks, &mark->node);
+    }
+
+    return mark;
+}
+
+
 static ngx_int_t
-schema_target(schema_place_t *place, ngx_http_claude_json_t *node,
-    ngx_str_t *pointer, ngx_uint_t *target)
+schema_target(schema_place_t *place, schema_node_t *node, ngx_str_t *pointer,
+    schema_target_t **target)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 i, level;
-    schema_place_t             inner;
+    ngx_uint_t                 level;
+    schema_mark_t             *mark;
     schema_target_t           *t;
-    ngx_http_claude_json_t    *out;
     ngx_http_claude_schema_t  *schema;
 
     schema = place->schema;
+
+    mark = schema_mark(place, node);
+    if (mark == NULL) {
+        return NGX_ERROR;
+    }
+
     level = place->level;
-    *target = 0;
 
-again:
-
-    t = schema->targets.elts;
-
-    for (i = 0; i < schema->targets.nelts; i++) {
-
-        if (t[i].node != node || t[i].level != level) {
-            continue;
-        }
-
-        switch (t[i].state) {
-
-        case SCHEMA_READY:
-            *target = i;
-            return NGX_OK;
-
-        case SCHEMA_IMPOSSIBLE:
-            return SCHEMA_NEVER;
-
-        default: /* SCHEMA_OPEN */
-            level++;
-            goto again;
-        }
+    while (level < SCHEMA_LEVELS && mark->level[level]
+           && mark->level[level]->state == SCHEMA_OPEN)
+    {
+        level++;
     }
 
     if (level >= SCHEMA_LEVELS) {
         return SCHEMA_NEVER;
     }
 
-    if (i >= SCHEMA_TARGETS) {
+    *target = mark->level[level];
+
+    if (*target) {
+        return ((*target)->state == SCHEMA_READY) ? NGX_OK : SCHEMA_NEVER;
+    }
+
+    if (schema->nreferences++ == SCHEMA_REFERENCES) {
         return schema_refuse(place, "is one reference too many");
     }
 
-    t = ngx_array_push(&schema->targets);
+    t = ngx_pcalloc(schema->scratch, sizeof(schema_target_t));
     if (t == NULL) {
         return NGX_ERROR;
     }
 
-    t->node = node;
-    t->level = level;
-    t->state = SCHEMA_OPEN;
+    mark->level[level] = t;
+    *target = t;
 
-    rc = schema_target_name(place, pointer, &t->name);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    rc = schema_target_name(place, pointer, t);
 
-    inner.schema = schema;
+    return (rc == NGX_OK) ? schema_define(place, node, t, level) : rc;
+}
+
+
+static ngx_int_t
+schema_define(schema_place_t *place, schema_node_t *node,
+    schema_target_t *target, ngx_uint_t level)
+{
+    ngx_int_t                rc;
+    schema_node_t           *out;
+    schema_place_t           inner;
+    ngx_http_claude_text_t  *defs;
+
+    inner.schema = place->schema;
     inner.up = place;
-    inner.name = t->name;
+    inner.name = target->name;
     inner.level = level;
     inner.depth = place->depth + 1;
 
     rc = schema_walk(&inner, node, &out);
 
-    t = (schema_target_t *) schema->targets.elts + i;
-
     if (rc == SCHEMA_NEVER) {
-        t->state = SCHEMA_IMPOSSIBLE;
+        target->state = SCHEMA_IMPOSSIBLE;
     }
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    t->state = SCHEMA_READY;
+    target->state = SCHEMA_READY;
 
-    ngx_http_claude_schema_add(schema->defs, NULL, out);
-    out->name = t->name;
+    /* its name has letters, digits and underscores */
 
-    *target = i;
+    defs = &place->schema->defs;
 
-    return NGX_OK;
+    if ((defs->len && ngx_http_claude_text_literal(defs, ",") != NGX_OK)
+        || ngx_http_claude_text_literal(defs, "\"") != NGX_OK
+        || ngx_http_claude_text_add(defs, target->name.data, target->name.len)
+           != NGX_OK
+        || ngx_http_claude_text_literal(defs, "\":") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return schema_put(place, out, defs);
 }
 
 
 /* the last step of the pointer, as far as it is plain, and a number */
 
 static ngx_int_t
-schema_target_name(schema_place_t *place, ngx_str_t *pointer, ngx_str_t *name)
+schema_target_name(schema_place_t *place, ngx_str_t *pointer,
+    schema_target_t *target)
 {
-    u_char   *p, *s, *last;
+    u_char  *p, *s, *last, *name;
 
     last = pointer->data + pointer->len;
 
@@ -193,15 +273,18 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer, ngx_str_t *name)
         /* void */
     }
 
-    name->data = ngx_pnalloc(place->schema->pool,
-                             64 + 1 + NGX_INT_T_LEN);
-    if (name->data == NULL) {
+    p = ngx_pnalloc(place->schema->scratch, sizeof("#/$defs/") - 1
+                    + 64 + 1 + NGX_INT_T_LEN);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = name->data;
+    target->pointer.data = p;
 
-    for ( /* void */ ; s < last && p < name->data + 64; s++) {
+    p = ngx_cpymem(p, "#/$defs/", sizeof("#/$defs/") - 1);
+    name = p;
+
+    for ( /* void */ ; s < last && p < name + 64; s++) {
         if ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')
             || (*s >= '0' && *s <= '9') || *s == '_')
         {
@@ -209,45 +292,57 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer, ngx_str_t *name)
         }
     }
 
-    if (p == name->data) {
+    if (p == name) {
         p = ngx_cpymem(p, "root", 4);
     }
 
     /* its own number is that of the target, of which a root was the first */
 
-    name->len = ngx_sprintf(p, "_%ui", place->schema->targets.nelts - 1)
-                - name->data;
+    p = ngx_sprintf(p, "_%ui", place->schema->ntargets++);
+
+    target->name.data = name;
+    target->name.len = p - name;
+    target->pointer.len = p - target->pointer.data;
 
     return NGX_OK;
 }
 
 
-/* RFC 6901, as a fragment; NULL: nothing is there */
+/* RFC 6901, as a fragment */
 
-ngx_http_claude_json_t *
-schema_find(ngx_http_claude_schema_t *schema, ngx_str_t *pointer)
+ngx_int_t
+schema_find(schema_place_t *place, ngx_str_t *pointer, schema_node_t **node)
 {
-    u_char                  *p, *last, *step, *name, *q;
-    ngx_http_claude_json_t  *node;
+    u_char                    *p, *last, *step, *q;
+    ngx_int_t                  rc;
+    ngx_http_claude_schema_t  *schema;
+
+    schema = place->schema;
 
     p = pointer->data;
     last = p + pointer->len;
 
     if (p == last || *p++ != '#') {
-        return NULL;
+        return NGX_DECLINED;
     }
 
-    node = schema->root;
+    schema_charge(place, pointer->len * SCHEMA_COST_BYTE);
 
-    name = ngx_pnalloc(schema->pool, pointer->len);
-    if (name == NULL) {
-        return NULL;
+    if (schema->step.len < pointer->len) {
+        schema->step.len = ngx_max(pointer->len, 2 * schema->step.len);
+        schema->step.data = ngx_pnalloc(schema->scratch, schema->step.len);
+
+        if (schema->step.data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    while (p < last && node) {
+    *node = schema->root;
+
+    while (p < last) {
 
         if (*p++ != '/') {
-            return NULL;
+            return NGX_DECLINED;
         }
 
         step = p;
@@ -256,34 +351,60 @@ schema_find(ngx_http_claude_schema_t *schema, ngx_str_t *pointer)
             p++;
         }
 
-        q = name;
+        q = schema->step.data;
         ngx_unescape_uri(&q, &step, p - step, 0);
-        node = schema_find_child(node, name, q - name);
+
+        rc = schema_find_child(place, node, schema->step.data,
+                               q - schema->step.data);
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    return node;
+    return NGX_OK;
 }
 
 
 /* p: a step of a pointer, which is decoded where it is */
 
-static ngx_http_claude_json_t *
-schema_find_child(ngx_http_claude_json_t *node, u_char *p, size_t len)
+static ngx_int_t
+schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
+    size_t len)
 {
-    size_t                   i;
-    ngx_int_t                index;
-    ngx_str_t                name;
-    ngx_http_claude_json_t  *child;
+    size_t          i;
+    ngx_int_t       index;
+    ngx_str_t       name;
+    schema_mark_t  *mark;
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_ARRAY) {
+    mark = schema_mark(place, *node);
+    if (mark == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (!mark->tabled) {
+        if (schema_table(place, *node,
+                         schema_has(*node, ARRAY) ? SCHEMA_BY_ORDER
+                                                  : SCHEMA_BY_NAME,
+                         &mark->children)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        mark->tabled = 1;
+    }
+
+    if (schema_has(*node, ARRAY)) {
 
         index = ngx_atoi(p, len);
 
-        for (child = node->first; child && index > 0; child = child->next) {
-            index--;
+        if (index < 0 || (ngx_uint_t) index >= mark->children.n) {
+            return NGX_DECLINED;
         }
 
-        return (index == 0) ? child : NULL;
+        *node = mark->children.entry[index].node;
+
+        return NGX_OK;
     }
 
     name.data = p;
@@ -300,22 +421,7 @@ schema_find_child(ngx_http_claude_json_t *node, u_char *p, size_t len)
         name.len++;
     }
 
-    return schema_named(node, &name);
-}
+    *node = schema_table_find(&mark->children, &name);
 
-
-ngx_http_claude_json_t *
-schema_named(ngx_http_claude_json_t *object, ngx_str_t *name)
-{
-    ngx_http_claude_json_t  *child, *found;
-
-    found = NULL;
-
-    for (child = object->first; child; child = child->next) {
-        if (schema_same(&child->name, name)) {
-            found = child;
-        }
-    }
-
-    return found;
+    return *node ? NGX_OK : NGX_DECLINED;
 }

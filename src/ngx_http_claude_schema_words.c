@@ -8,52 +8,45 @@
 #include "ngx_http_claude_schema_private.h"
 
 
+static ngx_int_t schema_told(schema_place_t *place, schema_node_t *in,
+    ngx_str_t *text);
+
+
 /* title and description, with all words in it that the API does not take */
 
 ngx_int_t
-schema_words(schema_place_t *place, ngx_http_claude_json_t *in,
-    ngx_http_claude_json_t *out)
+schema_words(schema_place_t *place, schema_node_t *in, schema_node_t *out)
 {
-    ngx_int_t                rc;
-    ngx_str_t                text;
-    ngx_http_claude_json_t  *node, *told, *about;
-
-    told = schema_new(place, OBJECT);
-    if (told == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_int_t       rc;
+    ngx_str_t       text;
+    schema_node_t  *node, *about;
 
     about = NULL;
 
-    for (node = in->first; node; node = node->next) {
+    for (node = schema_first(in); node; node = node->next) {
 
-        if (schema_is(&node->name, "title")
-            && node->type == NGX_HTTP_CLAUDE_JSON_STRING)
-        {
+        if (!schema_has(node, STRING)) {
+            continue;
+        }
+
+        if (node->word == SCHEMA_TITLE) {
             if (schema_keep(place, out, node) != NGX_OK) {
                 return NGX_ERROR;
             }
 
-        } else if (schema_is(&node->name, "description")
-                   && node->type == NGX_HTTP_CLAUDE_JSON_STRING)
-        {
+        } else if (node->word == SCHEMA_DESCRIPTION) {
             about = node;
-
-        } else if (schema_word_is_told(node)
-                   && schema_keep(place, told, node) != NGX_OK)
-        {
-            return NGX_ERROR;
         }
     }
 
-    node = schema_member(out, "description");
+    node = about ? schema_word(out, SCHEMA_DESCRIPTION) : NULL;
 
-    if (about && node) {
+    if (node) {
 
         /* what was told first is told last */
 
-        text = node->value;
-        node->value = about->value;
+        text = node->u.value;
+        node->u.value = about->u.value;
 
         if (schema_tell(place, out, &text) != NGX_OK) {
             return NGX_ERROR;
@@ -63,18 +56,9 @@ schema_words(schema_place_t *place, ngx_http_claude_json_t *in,
         return NGX_ERROR;
     }
 
-    if (told->first == NULL) {
-        return NGX_OK;
-    }
+    rc = schema_told(place, in, &text);
 
-    if (ngx_http_claude_json_text(place->schema->pool, told, &text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = schema_spend(place, text.len / 64);
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || text.len == 0) {
         return rc;
     }
 
@@ -82,50 +66,115 @@ schema_words(schema_place_t *place, ngx_http_claude_json_t *in,
 }
 
 
-/* words that mean something and that are not rewritten in their own place */
+/* all words that are told, as one JSON object; empty: there is none */
 
-ngx_uint_t
-schema_word_is_told(ngx_http_claude_json_t *member)
+static ngx_int_t
+schema_told(schema_place_t *place, schema_node_t *in, ngx_str_t *text)
 {
-    ngx_int_t    n;
-    ngx_uint_t   i;
+    u_char         *p;
+    size_t          len;
+    ngx_int_t       rc;
+    schema_node_t  *node;
 
-    static ngx_str_t  known[] = {
-        ngx_string("$ref"), ngx_string("$defs"), ngx_string("definitions"),
-        ngx_string("$schema"), ngx_string("$id"), ngx_string("id"),
-        ngx_string("$anchor"), ngx_string("$comment"), ngx_string("type"),
-        ngx_string("enum"), ngx_string("const"), ngx_string("properties"),
-        ngx_string("required"), ngx_string("additionalProperties"),
-        ngx_string("items"), ngx_string("anyOf"), ngx_string("oneOf"),
-        ngx_string("allOf"), ngx_string("title"), ngx_string("description"),
-        ngx_string("discriminator"),
-        ngx_null_string
-    };
+    ngx_str_null(text);
+    len = 0;
 
-    if (schema_is(&member->name, "format")) {
-        return !schema_format(member);
-    }
+    for (node = schema_first(in); node; node = node->next) {
 
-    if (schema_is(&member->name, "minItems")) {
-        return ngx_http_claude_json_integer(member, 0, 1, &n) != NGX_OK;
-    }
-
-    for (i = 0; known[i].len; i++) {
-        if (schema_same(&known[i], &member->name)) {
-
-            /* but for the list of a tuple's items */
-
-            return schema_is(&member->name, "items")
-                   && member->type == NGX_HTTP_CLAUDE_JSON_ARRAY;
+        if (schema_word_is_told(node)) {
+            len += sizeof(":,") - 1 + schema_length(node)
+                   + ngx_http_claude_json_escaped_len(node->name.data,
+                                                  node->name.len);
         }
     }
 
-    return 1;
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    schema_charge(place, len * SCHEMA_COST_BYTE);
+
+    rc = schema_check(place);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    p = ngx_pnalloc(place->schema->scratch, len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+
+    for (node = schema_first(in); node; node = node->next) {
+
+        if (schema_word_is_told(node)) {
+            *p++ = ',';
+            p = ngx_http_claude_json_escape(p, node->name.data,
+                                            node->name.len);
+            *p++ = ':';
+            p = schema_write(p, node);
+        }
+    }
+
+    *p++ = '}';
+    text->data[0] = '{';
+    text->len = p - text->data;
+
+    return NGX_OK;
+}
+
+
+/* words that mean something and that are not rewritten in their own place */
+
+ngx_uint_t
+schema_word_is_told(schema_node_t *member)
+{
+    switch (member->word) {
+
+    case SCHEMA_OTHER:
+    case SCHEMA_PREFIX_ITEMS:
+        return 1;
+
+    case SCHEMA_FORMAT:
+        return !schema_format(member);
+
+    case SCHEMA_MIN_ITEMS:
+        return schema_min_items(member) == -1;
+
+    case SCHEMA_ITEMS:
+
+        /* the list of a tuple's items */
+
+        return schema_has(member, ARRAY);
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+schema_min_items(schema_node_t *node)
+{
+    char    buf[64];
+    double  number;
+
+    if (!schema_has(node, NUMBER) || node->u.value.len >= sizeof(buf)) {
+        return -1;
+    }
+
+    ngx_cpystrn((u_char *) buf, node->u.value.data, node->u.value.len + 1);
+
+    /* 1.0 and 1e0 are 1 as well */
+
+    number = strtod(buf, NULL);
+
+    return (number == 0) ? 0 : (number == 1) ? 1 : -1;
 }
 
 
 ngx_uint_t
-schema_format(ngx_http_claude_json_t *node)
+schema_format(schema_node_t *node)
 {
     ngx_uint_t  i;
 
@@ -136,8 +185,12 @@ schema_format(ngx_http_claude_json_t *node)
         ngx_string("uuid"), ngx_null_string
     };
 
+    if (!schema_has(node, STRING)) {
+        return 0;
+    }
+
     for (i = 0; formats[i].len; i++) {
-        if (schema_same(&formats[i], &node->value)) {
+        if (schema_same(&formats[i], &node->u.value)) {
             return 1;
         }
     }
@@ -149,75 +202,96 @@ schema_format(ngx_http_claude_json_t *node)
 /* adds a paragraph to the description */
 
 ngx_int_t
-schema_tell(schema_place_t *place, ngx_http_claude_json_t *out,
-    ngx_str_t *text)
+schema_tell(schema_place_t *place, schema_node_t *out, ngx_str_t *text)
 {
-    u_char                  *p;
-    ngx_http_claude_json_t  *node;
+    u_char         *p;
+    size_t          len;
+    schema_node_t  *node;
 
-    node = schema_member(out, "description");
+    node = schema_word(out, SCHEMA_DESCRIPTION);
 
     if (node == NULL) {
-        node = schema_new(place, STRING);
+        node = schema_string(place, text);
         if (node == NULL) {
             return NGX_ERROR;
         }
 
-        node->value = *text;
-        ngx_http_claude_schema_add(out, "description", node);
+        schema_add_word(out, SCHEMA_DESCRIPTION, node);
 
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(place->schema->pool, node->value.len + 2 + text->len);
+    len = node->u.value.len + 2 + text->len;
+    schema_charge(place, len * SCHEMA_COST_BYTE);
+
+    p = ngx_pnalloc(place->schema->scratch, len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    node->value.len = ngx_sprintf(p, "%V\n\n%V", &node->value, text) - p;
-    node->value.data = p;
+    (void) ngx_sprintf(p, "%V\n\n%V", &node->u.value, text);
+
+    node->u.value.data = p;
+    node->u.value.len = len;
 
     return NGX_OK;
 }
 
 
-/* "#/properties/a/items is ...": where, from the root on */
+/*
+ * "#/properties/a/items is ...": where, from the root on, but of a place that
+ * is very deep or has very long names only as much as a message can hold
+ */
 
 ngx_int_t
 schema_refuse(schema_place_t *place, const char *reason)
 {
-    u_char          *p, *start;
-    size_t           len;
+    u_char          *p, *start, *last;
+    size_t           len, name;
     schema_place_t  *up;
 
-    len = 0;
+    len = ngx_strlen(reason);
 
-    for (up = place; up; up = up->up) {
-        len += up->name.len + 1;
-    }
-
-    start = ngx_pnalloc(place->schema->pool,
-                        len + sizeof("''") + 1 + ngx_strlen(reason));
+    start = ngx_pnalloc(place->schema->pool, SCHEMA_PLACE + sizeof("...")
+                        + sizeof("'' ") + 1 + len);
     if (start == NULL) {
         return NGX_ERROR;
     }
 
-    p = start + 1 + len - 1;
-
-    (void) ngx_sprintf(p, "' %s", reason);
-    place->schema->reason.len = 1 + len - 1 + 2 + ngx_strlen(reason);
+    last = start + SCHEMA_PLACE + sizeof("...") + 1;
+    p = last;
 
     for (up = place; up; up = up->up) {
-        p -= up->name.len;
-        ngx_memcpy(p, up->name.data, up->name.len);
+
+        name = ngx_min(up->name.len, SCHEMA_PLACE_NAME);
+
+        if ((size_t) (p - start) < name + sizeof("'.../...")) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+            break;
+        }
+
+        if (name < up->name.len) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+        }
+
+        /* an empty one may have no address */
+
+        if (name) {
+            p -= name;
+            ngx_memcpy(p, up->name.data, name);
+        }
 
         if (up->up) {
             *--p = '/';
         }
     }
 
-    *start = '\'';
-    place->schema->reason.data = start;
+    *--p = '\'';
+
+    place->schema->reason.data = p;
+    place->schema->reason.len = ngx_sprintf(last, "' %s", reason) - p;
 
     return NGX_DECLINED;
 }

@@ -17,7 +17,9 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_http_claude_rights.h"
 #include "ngx_http_claude_spawner.h"
+#include "ngx_http_claude_cstr.h"
 #include "ngx_http_claude_spawner_wire.h"
 
 
@@ -70,8 +72,8 @@ static ngx_int_t ngx_http_claude_spawner_connect(ngx_socket_t *peer,
 static ngx_pid_t ngx_http_claude_spawner_run(ngx_socket_t peer);
 static void ngx_http_claude_spawner_limits(
     ngx_http_claude_spawner_limit_t *limits);
-static ngx_int_t ngx_http_claude_spawner_limit(u_char *buf, const char *name,
-    struct rlimit *limit);
+static ngx_int_t ngx_http_claude_spawner_limit(const char *text,
+    const char *name, struct rlimit *limit);
 static char *ngx_http_claude_spawner_name(void);
 static void ngx_http_claude_spawner_slot(void);
 static void ngx_http_claude_spawner_flush(void);
@@ -87,7 +89,6 @@ static void ngx_http_claude_spawner_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds);
 static void ngx_http_claude_spawner_lost(void);
 static void ngx_http_claude_spawner_close(void);
-static void ngx_http_claude_spawner_close_fds(ngx_fd_t *fds);
 
 
 static const char  *ngx_http_claude_spawner_stages[] = {
@@ -223,6 +224,19 @@ ngx_http_claude_spawner_record(ngx_fd_t lifeline,
 
     return (write(lifeline, record, sizeof(ngx_http_claude_record_t))
             == sizeof(ngx_http_claude_record_t)) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_claude_spawner_end(ngx_fd_t lifeline)
+{
+    /* anything that is no record */
+
+    if (write(lifeline, "", 1) == 1) {
+        return NGX_OK;
+    }
+
+    return (ngx_errno == NGX_EAGAIN) ? NGX_AGAIN : NGX_DECLINED;
 }
 
 
@@ -566,9 +580,10 @@ ngx_http_claude_spawner_name(void)
 static void
 ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
 {
-    u_char    path[sizeof("/proc//limits") + NGX_INT_T_LEN], buf[4096];
-    ssize_t   n;
-    ngx_fd_t  fd;
+    u_char       path[sizeof("/proc//limits") + NGX_INT_T_LEN], buf[4096];
+    ssize_t      n;
+    ngx_fd_t     fd;
+    const char  *text;
 
     limits[0].resource = RLIMIT_NOFILE;
     limits[1].resource = RLIMIT_CORE;
@@ -577,9 +592,10 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
         return;
     }
 
-    ngx_sprintf(path, "/proc/%P/limits%Z", ngx_parent);
+    text = ngx_http_claude_cstr_print(path, sizeof(path), "/proc/%P/limits",
+                                      ngx_parent);
 
-    fd = open((char *) path, O_RDONLY|O_CLOEXEC);
+    fd = open(text, O_RDONLY|O_CLOEXEC);
 
     if (fd == NGX_INVALID_FILE) {
         return;
@@ -594,12 +610,14 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
     }
 
     buf[n] = '\0';
+    text = ngx_http_claude_cstr(buf);
 
-    limits[0].known = (ngx_http_claude_spawner_limit(buf, "Max open files",
+    limits[0].known = (ngx_http_claude_spawner_limit(text, "Max open files",
                                                      &limits[0].value)
                        == NGX_OK);
 
-    limits[1].known = (ngx_http_claude_spawner_limit(buf, "Max core file size",
+    limits[1].known = (ngx_http_claude_spawner_limit(text,
+                                                     "Max core file size",
                                                      &limits[1].value)
                        == NGX_OK);
 }
@@ -608,14 +626,14 @@ ngx_http_claude_spawner_limits(ngx_http_claude_spawner_limit_t *limits)
 /* "Max open files   1024   524288   files" */
 
 static ngx_int_t
-ngx_http_claude_spawner_limit(u_char *buf, const char *name,
+ngx_http_claude_spawner_limit(const char *text, const char *name,
     struct rlimit *limit)
 {
-    u_char      *p;
     rlim_t      *value;
     ngx_uint_t   i;
+    const char  *p;
 
-    p = (u_char *) ngx_strstr(buf, name);
+    p = ngx_strstr(text, name);
 
     if (p == NULL) {
         return NGX_ERROR;
@@ -856,22 +874,15 @@ static ngx_int_t
 ngx_http_claude_spawner_recv(ngx_connection_t *c,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds)
 {
-    size_t           size;
-    ssize_t          n;
-    ngx_uint_t       i;
-    struct iovec     iov;
-    struct msghdr    msg;
-    struct cmsghdr  *cmsg;
+    ssize_t        n;
+    struct iovec   iov;
+    struct msghdr  msg;
 
     union {
         struct cmsghdr  cm;
         char            space[CMSG_SPACE(sizeof(ngx_fd_t)
                                          * NGX_HTTP_CLAUDE_SPAWNER_FDS)];
     } control;
-
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        fds[i] = -1;
-    }
 
     iov.iov_base = reply;
     iov.iov_len = sizeof(ngx_http_claude_spawner_reply_t);
@@ -891,20 +902,18 @@ ngx_http_claude_spawner_recv(ngx_connection_t *c,
         return NGX_AGAIN;
     }
 
-    if (n != sizeof(ngx_http_claude_spawner_reply_t)) {
+    if (n == -1) {
         return NGX_DONE;
     }
 
-    cmsg = CMSG_FIRSTHDR(&msg);
+    /* all of them or none: a CLI without one of them is of no use */
 
-    if (cmsg
-        && cmsg->cmsg_level == SOL_SOCKET
-        && cmsg->cmsg_type == SCM_RIGHTS)
-    {
-        size = cmsg->cmsg_len - CMSG_LEN(0);
-        ngx_memcpy(fds, CMSG_DATA(cmsg),
-                   ngx_min(size, sizeof(ngx_fd_t)
-                                 * NGX_HTTP_CLAUDE_SPAWNER_FDS));
+    (void) ngx_http_claude_rights_take(&msg, fds, NGX_HTTP_CLAUDE_SPAWNER_FDS,
+                                       NULL);
+
+    if (n != sizeof(ngx_http_claude_spawner_reply_t)) {
+        ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
+        return NGX_DONE;
     }
 
     return NGX_OK;
@@ -924,15 +933,18 @@ ngx_http_claude_spawner_reply(ngx_http_claude_spawner_reply_t *reply,
 
         /* forgotten: this ends a CLI that has just started */
 
-        ngx_http_claude_spawner_close_fds(fds);
+        ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
         return;
     }
 
-    switch (reply->type) {
-
-    case NGX_HTTP_CLAUDE_SPAWNER_STARTED:
+    if (reply->type == NGX_HTTP_CLAUDE_SPAWNER_STARTED) {
         ngx_http_claude_spawner_started(spawn, reply, fds);
-        break;
+        return;
+    }
+
+    ngx_http_claude_rights_close(fds, NGX_HTTP_CLAUDE_SPAWNER_FDS);
+
+    switch (reply->type) {
 
     case NGX_HTTP_CLAUDE_SPAWNER_EXITED:
         ngx_http_claude_spawner_done(spawn);
@@ -952,19 +964,15 @@ static void
 ngx_http_claude_spawner_started(ngx_http_claude_spawn_t *spawn,
     ngx_http_claude_spawner_reply_t *reply, ngx_fd_t *fds)
 {
-    ngx_uint_t                 i;
     ngx_http_claude_spawned_t  child;
 
     /* the kernel drops descriptors beyond the worker's RLIMIT_NOFILE */
 
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        if (fds[i] == -1) {
-            ngx_http_claude_spawner_close_fds(fds);
-            ngx_http_claude_spawner_failed(spawn, NGX_EMFILE,
-                ngx_http_claude_spawner_stages
-                    [NGX_HTTP_CLAUDE_SPAWNER_DESCRIPTORS]);
-            return;
-        }
+    if (fds[0] == -1) {
+        ngx_http_claude_spawner_failed(spawn, NGX_EMFILE,
+            ngx_http_claude_spawner_stages
+                [NGX_HTTP_CLAUDE_SPAWNER_DESCRIPTORS]);
+        return;
     }
 
     child.pid = reply->pid;
@@ -1049,17 +1057,4 @@ ngx_http_claude_spawner_close(void)
     }
 
     ngx_close_connection(c);
-}
-
-
-static void
-ngx_http_claude_spawner_close_fds(ngx_fd_t *fds)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_HTTP_CLAUDE_SPAWNER_FDS; i++) {
-        if (fds[i] != -1) {
-            (void) close(fds[i]);
-        }
-    }
 }

@@ -29,7 +29,8 @@ typedef struct ngx_http_claude_spawn_s  ngx_http_claude_spawn_t;
  *
  * Once every copy of the lifeline is closed, the CLI and what it started get
  * SIGTERM, and SIGKILL 1.5 seconds later; the kernel closes it for a worker
- * that was killed.  Nothing is written to it but records of the session.
+ * that was killed.  The other way round it breaks (POLLERR) once the CLI has
+ * been reaped.  Nothing is written to it but by the functions of this room.
  */
 
 typedef struct {
@@ -131,6 +132,13 @@ void ngx_http_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
  */
 ngx_int_t ngx_http_claude_spawner_record(ngx_fd_t lifeline,
     ngx_http_claude_record_t *record);
+
+/*
+ * Does what closing every copy of the lifeline does, without closing it, for
+ * a caller that waits for it to break.  NGX_AGAIN: the pipe is full, so that
+ * only closing it will do; NGX_DECLINED: it is broken.
+ */
+ngx_int_t ngx_http_claude_spawner_end(ngx_fd_t lifeline);
 
 /*
  * To be called from the module's exit_process: closes the socket and calls no

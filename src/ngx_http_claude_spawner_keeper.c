@@ -261,7 +261,7 @@ ngx_http_claude_keeper_wait(ngx_http_claude_keeper_ctx_t *ctx)
     /* the end of file shows as POLLHUP, which needs no asking */
 
     fds[2].fd = ctx->terminating ? -1 : ctx->keeper->lifeline;
-    fds[2].events = (ctx->session.fd == -1) ? 0 : POLLIN;
+    fds[2].events = POLLIN;
 
     if (poll(fds, 3, ngx_http_claude_keeper_timeout(ctx)) == -1) {
         fds[0].revents = fds[1].revents = fds[2].revents = 0;
@@ -275,10 +275,11 @@ ngx_http_claude_keeper_wait(ngx_http_claude_keeper_ctx_t *ctx)
         ngx_http_claude_keeper_signals(ctx);
     }
 
-    if (fds[2].revents & POLLIN) {
-        ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session);
-
-    } else if (fds[2].revents) {
+    if ((fds[2].revents & POLLIN)
+        ? ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session)
+          == NGX_DONE
+        : fds[2].revents != 0)
+    {
         ngx_http_claude_keeper_terminate(ctx);
     }
 
@@ -470,6 +471,11 @@ ngx_http_claude_keeper_reap_cli(ngx_http_claude_keeper_ctx_t *ctx)
     ngx_http_claude_keeper_records(ctx);
     ngx_http_claude_keeper_session_ended(&ctx->session);
 
+    /* and so does a worker that did not start it: its end breaks */
+
+    (void) close(ctx->keeper->lifeline);
+    ctx->keeper->lifeline = -1;
+
     ctx->cli = 0;
     ctx->deadline = 0;
     ctx->terminating = 1;
@@ -494,13 +500,13 @@ ngx_http_claude_keeper_records(ngx_http_claude_keeper_ctx_t *ctx)
 {
     struct pollfd  fds;
 
-    fds.fd = (ctx->session.fd == -1) ? -1 : ctx->keeper->lifeline;
+    fds.fd = ctx->keeper->lifeline;
     fds.events = POLLIN;
 
     /* an end of file is POLLHUP alone */
 
     while (poll(&fds, 1, 0) == 1 && (fds.revents & POLLIN)) {
-        ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session);
+        (void) ngx_http_claude_keeper_session_read(ctx->keeper, &ctx->session);
     }
 }
 

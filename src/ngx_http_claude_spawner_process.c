@@ -332,8 +332,8 @@ ngx_http_claude_spawner_title(char *title, const char *name)
 static void
 ngx_http_claude_spawner_memory(ngx_http_claude_spawner_ctx_t *ctx)
 {
+    char    *p;
     size_t   size, strings;
-    u_char  *p;
 
     /* a zero byte after the longest request, and two NULL pointers */
 
@@ -348,7 +348,7 @@ ngx_http_claude_spawner_memory(ngx_http_claude_spawner_ctx_t *ctx)
         _exit(1);
     }
 
-    ctx->buffer = (char *) p;
+    ctx->buffer = p;
     ctx->strings = (char **) (p + size);
 }
 

@@ -72,6 +72,8 @@ static ngx_int_t keeper_lock_wait(ngx_http_claude_keeper_t *keeper, int fd,
 static void keeper_lock_helper(pid_t parent, int fd);
 static ngx_uint_t keeper_same(int directory, const char *name, int fd);
 static ngx_int_t keeper_read(int fd, ngx_http_claude_record_t *record);
+static void keeper_record(ngx_http_claude_keeper_session_t *session,
+    ngx_http_claude_record_t *record);
 static void keeper_write(ngx_http_claude_keeper_session_t *session);
 static ngx_uint_t keeper_full(int fd);
 static ngx_uint_t keeper_alive(int directory,
@@ -526,33 +528,50 @@ keeper_remove(int directory, const char *name, ngx_uint_t depth)
 }
 
 
-void
+ngx_int_t
 ngx_http_claude_keeper_session_read(ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_keeper_session_t *session)
 {
-    char                      from[KEEPER_NAME], to[KEEPER_NAME];
+    ssize_t                   n;
     ngx_http_claude_record_t  record;
 
     /* each was written by one write(), so none comes in pieces */
 
-    if (read(keeper->lifeline, &record, sizeof(ngx_http_claude_record_t))
-        != sizeof(ngx_http_claude_record_t)
-        || session->fd == -1)
-    {
-        return;
+    n = read(keeper->lifeline, &record, sizeof(ngx_http_claude_record_t));
+
+    if (n == -1) {
+        return NGX_AGAIN;
     }
+
+    if (n != sizeof(ngx_http_claude_record_t)) {
+        return NGX_DONE;
+    }
+
+    if (session->fd != -1) {
+        keeper_record(session, &record);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+keeper_record(ngx_http_claude_keeper_session_t *session,
+    ngx_http_claude_record_t *record)
+{
+    char  from[KEEPER_NAME], to[KEEPER_NAME];
 
     /* the id is the keeper's to know */
 
-    ngx_memcpy(record.session, session->record.session,
-               sizeof(record.session));
-    session->record = record;
+    ngx_memcpy(record->session, session->record.session,
+               sizeof(record->session));
+    session->record = *record;
 
     keeper_write(session);
 
-    if (record.name[0] == '\0'
-        || record.name[NGX_HTTP_CLAUDE_RECORD_NAME - 1] != '\0'
-        || ngx_strcmp(record.name, session->name) == 0)
+    if (record->name[0] == '\0'
+        || record->name[NGX_HTTP_CLAUDE_RECORD_NAME - 1] != '\0'
+        || ngx_strcmp(record->name, session->name) == 0)
     {
         return;
     }
@@ -563,11 +582,11 @@ ngx_http_claude_keeper_session_read(ngx_http_claude_keeper_t *keeper,
      */
 
     keeper_name(from, "", session->name, NGX_HTTP_CLAUDE_RECORD_SUFFIX);
-    keeper_name(to, "", record.name, NGX_HTTP_CLAUDE_RECORD_SUFFIX);
+    keeper_name(to, "", record->name, NGX_HTTP_CLAUDE_RECORD_SUFFIX);
 
     if (linkat(session->directory, from, session->directory, to, 0) == 0) {
         (void) unlinkat(session->directory, from, 0);
-        ngx_memcpy(session->name, record.name, NGX_HTTP_CLAUDE_RECORD_NAME);
+        ngx_memcpy(session->name, record->name, NGX_HTTP_CLAUDE_RECORD_NAME);
     }
 }
 

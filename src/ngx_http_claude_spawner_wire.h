@@ -169,8 +169,11 @@ ngx_int_t ngx_http_claude_keeper_session_open(
     ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_keeper_session_t *session, uint32_t *stage);
 
-/* takes what was written to the lifeline */
-void ngx_http_claude_keeper_session_read(ngx_http_claude_keeper_t *keeper,
+/*
+ * Takes what was written to the lifeline: a record, or less, with which the
+ * worker asks for the end of the CLI: NGX_DONE.
+ */
+ngx_int_t ngx_http_claude_keeper_session_read(ngx_http_claude_keeper_t *keeper,
     ngx_http_claude_keeper_session_t *session);
 
 /* the CLI is about to end, and has ended: its last words are no new use */

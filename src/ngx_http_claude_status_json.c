@@ -19,7 +19,7 @@
 /* one process, one account, at most */
 #define JSON_PROCESS_LEN  320
 #define JSON_ACCOUNT_LEN                                                      \
-    (256 + ngx_http_claude_json_escaped_max(NGX_HTTP_CLAUDE_KEY_NAME)         \
+    (320 + ngx_http_claude_json_escaped_max(NGX_HTTP_CLAUDE_KEY_NAME)         \
      + ngx_http_claude_json_escaped_max(NGX_HTTP_CLAUDE_MODEL_NAME))
 
 
@@ -132,7 +132,8 @@ json_counters(u_char *p, ngx_http_claude_counters_t *counters,
 static u_char *
 json_totals(u_char *p, ngx_http_claude_counters_t *counters)
 {
-    uint64_t                    prompt, cached, completion, microdollars;
+    uint64_t                    prompt, cached, completion, reasoning;
+    uint64_t                    microdollars;
     ngx_uint_t                  i;
     ngx_http_claude_account_t  *account;
 
@@ -141,6 +142,7 @@ json_totals(u_char *p, ngx_http_claude_counters_t *counters)
     prompt = account->prompt;
     cached = account->cached;
     completion = account->completion;
+    reasoning = account->reasoning;
     microdollars = account->microdollars;
 
     for (i = 0; i < counters->naccounts; i++) {
@@ -149,13 +151,15 @@ json_totals(u_char *p, ngx_http_claude_counters_t *counters)
         prompt += account->prompt;
         cached += account->cached;
         completion += account->completion;
+        reasoning += account->reasoning;
         microdollars += account->microdollars;
     }
 
     return ngx_sprintf(p, ",\"tokens\":{\"prompt\":%uL,\"cached\":%uL,"
-                       "\"completion\":%uL},\"cost_usd\":%uL.%06uL",
-                       prompt, cached, completion, microdollars / 1000000,
-                       microdollars % 1000000);
+                       "\"completion\":%uL,\"reasoning\":%uL},"
+                       "\"cost_usd\":%uL.%06uL",
+                       prompt, cached, completion, reasoning,
+                       microdollars / 1000000, microdollars % 1000000);
 }
 
 
@@ -254,8 +258,10 @@ json_account(u_char *p, ngx_http_claude_account_t *account)
 
     return ngx_sprintf(p, ",\"turns\":%uA,\"prompt_tokens\":%uA,"
                        "\"cached_tokens\":%uA,\"completion_tokens\":%uA,"
+                       "\"reasoning_tokens\":%uA,"
                        "\"cost_usd\":%uA.%06uA}", account->turns,
                        account->prompt, account->cached, account->completion,
+                       account->reasoning,
                        microdollars / 1000000, microdollars % 1000000);
 }
 
@@ -306,7 +312,8 @@ json_process(u_char *p, ngx_http_claude_zone_process_t *process)
                        ngx_http_claude_rung_name(process->rung),
                        process->turns, json_seconds(process->created),
                        json_seconds(process->changed),
-                       ngx_http_claude_proc_memory(process->pid));
+                       ngx_http_claude_proc_memory(process->pid,
+                                                   process->start));
 }
 
 

@@ -13,7 +13,7 @@
 
 /* the lines of one account, at most, with its names escaped */
 #define PROMETHEUS_ACCOUNT_LEN                                                \
-    (5 * (128 + 2 * (NGX_HTTP_CLAUDE_KEY_NAME + NGX_HTTP_CLAUDE_MODEL_NAME)))
+    (6 * (128 + 2 * (NGX_HTTP_CLAUDE_KEY_NAME + NGX_HTTP_CLAUDE_MODEL_NAME)))
 
 
 typedef u_char *(*prometheus_account_pt)(u_char *p, u_char *labels,
@@ -43,6 +43,8 @@ static u_char *prometheus_account_turns(u_char *p, u_char *labels, size_t len,
 static u_char *prometheus_account_tokens(u_char *p, u_char *labels,
     size_t len, ngx_http_claude_account_t *account);
 static u_char *prometheus_account_cached(u_char *p, u_char *labels,
+    size_t len, ngx_http_claude_account_t *account);
+static u_char *prometheus_account_reasoning(u_char *p, u_char *labels,
     size_t len, ngx_http_claude_account_t *account);
 static u_char *prometheus_account_cost(u_char *p, u_char *labels, size_t len,
     ngx_http_claude_account_t *account);
@@ -86,6 +88,10 @@ status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
                         "Those of the prompt tokens that came from the "
                         "provider's cache.");
     p = prometheus_usage(p, counters, n, prometheus_account_cached);
+
+    p = prometheus_head(p, "claude_reasoning_tokens_total", "counter",
+                        "Those of the completion tokens that were thinking.");
+    p = prometheus_usage(p, counters, n, prometheus_account_reasoning);
 
     p = prometheus_head(p, "claude_cost_usd_total", "counter",
                         "Cost by the CLI's account, US dollars, by API key "
@@ -242,7 +248,7 @@ prometheus_histogram(u_char *p, const char *name, ngx_str_t *rung,
     last = labels;
 
     if (rung) {
-        last = ngx_sprintf(labels, "rung=\"%V\"", rung);
+        last = ngx_snprintf(labels, sizeof(labels), "rung=\"%V\"", rung);
     }
 
     n = 0;
@@ -393,6 +399,15 @@ prometheus_account_cached(u_char *p, u_char *labels, size_t len,
 {
     return ngx_sprintf(p, "claude_cached_tokens_total{%*s} %uA\n", len,
                        labels, account->cached);
+}
+
+
+static u_char *
+prometheus_account_reasoning(u_char *p, u_char *labels, size_t len,
+    ngx_http_claude_account_t *account)
+{
+    return ngx_sprintf(p, "claude_reasoning_tokens_total{%*s} %uA\n", len,
+                       labels, account->reasoning);
 }
 
 

@@ -159,7 +159,7 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 
     ngx_add_timer(&stream->timer, stream->heartbeat);
 
-    return stream_wait(stream);
+    return stream->request->header_only ? NGX_OK : stream_wait(stream);
 }
 
 
@@ -188,10 +188,14 @@ ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
     /* the end goes with what is left to send, if anything is: one packet */
 
     if (stream->out) {
-        stream->buf->last_buf = 1;
+        stream->buf->last_buf = (stream->request == stream->request->main);
         stream->buf->last_in_chain = 1;
 
         return stream_send(stream);
+    }
+
+    if (stream->request->header_only) {
+        return NGX_OK;
     }
 
     return ngx_http_send_special(stream->request, NGX_HTTP_LAST);
@@ -214,11 +218,11 @@ stream_send(ngx_http_claude_stream_t *stream)
         if (rc == NGX_ERROR || rc > NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-        if (r->header_only) {
-            stream_drop(stream);
-            return NGX_OK;
-        }
+    if (r->header_only) {
+        stream_drop(stream);
+        return NGX_OK;
     }
 
     stream->buf = NULL;
@@ -399,6 +403,7 @@ stream_writer(ngx_http_request_t *r)
 static ngx_int_t
 stream_wait(ngx_http_claude_stream_t *stream)
 {
+    ngx_uint_t                 active;
     ngx_event_t               *wev;
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
@@ -408,13 +413,11 @@ stream_wait(ngx_http_claude_stream_t *stream)
     c = r->connection;
     wev = c->write;
 
+    /* until it is this one's turn to write, the connection is another's */
+
+    active = (c->data == r);
+
     if (stream->busy || r->buffered || c->buffered) {
-
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-        if (!wev->delayed) {
-            ngx_add_timer(wev, clcf->send_timeout);
-        }
 
         r->write_event_handler = stream_writer;
 
@@ -423,10 +426,20 @@ stream_wait(ngx_http_claude_stream_t *stream)
             stream->blocked(stream);
         }
 
+        if (!active) {
+            return NGX_OK;
+        }
+
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        if (!wev->delayed) {
+            ngx_add_timer(wev, clcf->send_timeout);
+        }
+
         return ngx_handle_write_event(wev, clcf->send_lowat);
     }
 
-    if (wev->timer_set && !wev->delayed) {
+    if (active && wev->timer_set && !wev->delayed) {
         ngx_del_timer(wev);
     }
 
@@ -445,11 +458,20 @@ stream_heartbeat(ngx_event_t *ev)
 {
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
+    ngx_http_claude_ctx_t     *ctx;
     ngx_http_claude_stream_t  *stream;
 
     stream = ev->data;
     r = stream->request;
     c = r->connection;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (ctx == NULL || ctx->stream != stream) {
+
+        /* the client has left, and a post_action runs */
+
+        return;
+    }
 
     ngx_http_set_log_request(c->log, r);
 
@@ -486,7 +508,7 @@ stream_cleanup(void *data)
 }
 
 
-/* the answer to a HEAD request, of which there should be none */
+/* nobody wants the body: a mirror, a post_action, an error_page to a 204 */
 
 static void
 stream_drop(ngx_http_claude_stream_t *stream)

@@ -17,7 +17,7 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
     turn->log = log;
     turn->ticket = -1;
     turn->ttft = (ngx_msec_t) -1;
-    turn->cost = -1;
+    turn->spent.cost = -1;
 
     if (ngx_array_init(&turn->messages, pool, 8,
                        sizeof(ngx_http_claude_message_t))
@@ -28,6 +28,22 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
     }
 
     return ngx_array_init(&turn->stops, pool, 4, sizeof(ngx_str_t));
+}
+
+
+void
+ngx_http_claude_spent_add(ngx_http_claude_spent_t *sum,
+    ngx_http_claude_spent_t *spent)
+{
+    sum->usage.input += spent->usage.input;
+    sum->usage.cache_read += spent->usage.cache_read;
+    sum->usage.cache_creation += spent->usage.cache_creation;
+    sum->usage.output += spent->usage.output;
+    sum->usage.thinking += spent->usage.thinking;
+
+    if (spent->cost >= 0) {
+        sum->cost = ngx_max(sum->cost, 0) + spent->cost;
+    }
 }
 
 
@@ -46,7 +62,7 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
         message += turn->messages.nelts - 1;
 
     } else {
-        message = ngx_array_push(&turn->messages);
+        message = ngx_http_claude_turn_push(&turn->messages);
         if (message == NULL) {
             return NULL;
         }
@@ -61,7 +77,7 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
         }
     }
 
-    block = ngx_array_push(&message->blocks);
+    block = ngx_http_claude_turn_push(&message->blocks);
     if (block == NULL) {
         return NULL;
     }
@@ -70,4 +86,41 @@ ngx_http_claude_turn_add(ngx_http_claude_turn_t *turn,
     block->type = type;
 
     return block;
+}
+
+
+/* an allocation of a pool that is a large one is malloc()'s */
+
+void *
+ngx_http_claude_turn_push(ngx_array_t *array)
+{
+    void              *p;
+    size_t             size;
+    ngx_pool_large_t  *large;
+
+    size = array->nalloc * array->size;
+
+    if (array->nelts < array->nalloc || size <= array->pool->max) {
+        return ngx_array_push(array);
+    }
+
+    for (large = array->pool->large; large; large = large->next) {
+
+        if (large->alloc != array->elts) {
+            continue;
+        }
+
+        p = realloc(large->alloc, 2 * size);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        large->alloc = p;
+        array->elts = p;
+        array->nalloc *= 2;
+
+        break;
+    }
+
+    return ngx_array_push(array);
 }

@@ -138,6 +138,14 @@ typedef struct {
 } ngx_http_claude_usage_t;
 
 
+/* what upstream bills for a turn: all calls of the model that came of it */
+typedef struct {
+    ngx_http_claude_usage_t              usage;
+    double                               cost;      /* US dollars; -1: not
+                                                       known */
+} ngx_http_claude_spent_t;
+
+
 typedef enum {
     NGX_HTTP_CLAUDE_SESSION_ISSUED = 0,     /* an answer's name: lasts while
                                                a process holds it */
@@ -171,7 +179,9 @@ typedef struct {
  * What the engine tells the asker, from events of the CLI's pipes.  Exactly
  * one of failed() and settled() is the last call of a turn, unless the asker
  * calls ngx_http_claude_turn_abort() first.  The asker may destroy the turn
- * in a last call, and must not in another.
+ * in a last call, and must not in another: unless it is owing then, when its
+ * process has yet to say what was spent.  paid() follows, within seconds, or
+ * the asker calls ngx_http_claude_turn_forgo() before it destroys the turn.
  */
 typedef struct {
     /* the model's first sign of life; once, before any text */
@@ -202,6 +212,9 @@ typedef struct {
 
     /* instead: turn->fail, turn->reason and turn->retry_after say why */
     void  (*failed)(ngx_http_claude_turn_t *turn);
+
+    /* of a turn that is over and was owing: turn->spent is complete */
+    void  (*paid)(ngx_http_claude_turn_t *turn);
 } ngx_http_claude_turn_handlers_t;
 
 
@@ -246,7 +259,8 @@ struct ngx_http_claude_turn_s {
 
     /* the answer, set by the engine */
 
-    ngx_http_claude_usage_t              usage;
+    ngx_http_claude_usage_t              usage;      /* the answer's */
+    ngx_http_claude_spent_t              spent;
     ngx_http_claude_stop_e               stop;
     ngx_str_t                            refusal;    /* why, or empty */
     ngx_http_claude_fail_e               fail;
@@ -256,18 +270,22 @@ struct ngx_http_claude_turn_s {
     ngx_http_claude_rung_e               rung;
     ngx_msec_t                           begun;      /* ngx_current_msec */
     ngx_msec_t                           ttft;       /* msec, -1: no token */
-    double                               cost;       /* US dollars, or -1 */
 
     /* the engine's own */
 
     ngx_http_claude_process_t           *process;
+    ngx_http_claude_process_t           *payee;      /* has yet to say what
+                                                        was spent */
     void                                *links;      /* of its chain */
+    ngx_str_t                          **index;      /* of the tools, sorted;
+                                                        NULL: not made yet */
     ngx_uint_t                           before;     /* messages that the
                                                         session had already */
     void                                *handover;   /* while it asks */
     ngx_uint_t                           asked;      /* other workers, for */
     ngx_queue_t                          waiting;    /* the engine's queue */
-    ngx_event_t                          timer;      /* of the wait */
+    ngx_event_t                          timer;      /* of the wait; then of
+                                                        the payee */
     ngx_int_t                            ticket;     /* row in the zone, -1 */
     unsigned                             queued:1;   /* for its place */
     unsigned                             rowless:1;  /* for a process */
@@ -284,6 +302,13 @@ struct ngx_http_claude_turn_s {
 ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
     ngx_pool_t *pool, ngx_log_t *log);
 
+/* whether its process has yet to say what was spent */
+#define ngx_http_claude_turn_owing(turn)  ((turn)->payee != NULL)
+
+/* adds what was spent; a cost that is not known is none beside one that is */
+void ngx_http_claude_spent_add(ngx_http_claude_spent_t *sum,
+    ngx_http_claude_spent_t *spent);
+
 /*
  * Adds a block to the conversation, zeroed but for its type, for the caller
  * to fill in.  The blocks of neighbours with one role go into one message, as
@@ -293,6 +318,13 @@ ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
 ngx_http_claude_block_t *ngx_http_claude_turn_add(
     ngx_http_claude_turn_t *turn, ngx_http_claude_role_e role,
     ngx_http_claude_block_e type);
+
+/*
+ * ngx_array_push() for arrays that a client may make long: that leaves in the
+ * pool what the array has outgrown, as much again as it has; here it grows
+ * where it is, or is given back.
+ */
+void *ngx_http_claude_turn_push(ngx_array_t *array);
 
 
 #endif /* _NGX_HTTP_CLAUDE_TURN_H_INCLUDED_ */

@@ -12,6 +12,13 @@
 #include "ngx_http_claude_engine.h"
 
 
+/* whose tokens */
+#define VARIABLE_PROMPT      0
+#define VARIABLE_CACHED      1
+#define VARIABLE_COMPLETION  2
+#define VARIABLE_REASONING   3
+
+
 static ngx_int_t variable_key_name(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_string(ngx_http_request_t *r,
@@ -23,6 +30,8 @@ static ngx_int_t variable_ttft(ngx_http_request_t *r,
 static ngx_int_t variable_tokens(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_cost(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t variable_finish_reason(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_error(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -45,10 +54,19 @@ static ngx_http_variable_t  variables[] = {
     { ngx_string("claude_ttft"), NULL, variable_ttft, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("claude_prompt_tokens"), NULL, variable_tokens, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("claude_prompt_tokens"), NULL, variable_tokens,
+      VARIABLE_PROMPT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("claude_completion_tokens"), NULL, variable_tokens, 1,
+    { ngx_string("claude_cached_tokens"), NULL, variable_tokens,
+      VARIABLE_CACHED, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("claude_completion_tokens"), NULL, variable_tokens,
+      VARIABLE_COMPLETION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("claude_reasoning_tokens"), NULL, variable_tokens,
+      VARIABLE_REASONING, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("claude_finish_reason"), NULL, variable_finish_reason, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("claude_cost_usd"), NULL, variable_cost, 0,
@@ -157,6 +175,8 @@ variable_turn(ngx_http_request_t *r, ngx_http_variable_value_t *v)
         return NULL;
     }
 
+    ctx->total(ctx->dialect);
+
     return ctx->turn;
 }
 
@@ -210,15 +230,14 @@ variable_ttft(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
-/* data: 0 of the prompt, 1 of the completion */
-
 static ngx_int_t
 variable_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    uint64_t                 n;
-    ngx_str_t                s;
-    ngx_http_claude_turn_t  *turn;
+    uint64_t                  n;
+    ngx_str_t                 s;
+    ngx_http_claude_turn_t   *turn;
+    ngx_http_claude_usage_t  *usage;
 
     turn = variable_turn(r, v);
 
@@ -226,9 +245,25 @@ variable_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    n = data ? turn->usage.output
-             : turn->usage.input + turn->usage.cache_read
-               + turn->usage.cache_creation;
+    usage = &turn->spent.usage;
+
+    switch (data) {
+
+    case VARIABLE_PROMPT:
+        n = usage->input + usage->cache_read + usage->cache_creation;
+        break;
+
+    case VARIABLE_CACHED:
+        n = usage->cache_read;
+        break;
+
+    case VARIABLE_COMPLETION:
+        n = usage->output;
+        break;
+
+    default:                                /* VARIABLE_REASONING */
+        n = usage->thinking;
+    }
 
     s.data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
     if (s.data == NULL) {
@@ -254,7 +289,7 @@ variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    if (turn->cost < 0) {
+    if (turn->spent.cost < 0) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -264,9 +299,31 @@ variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_ERROR;
     }
 
-    s.len = ngx_sprintf(s.data, "%.6f", turn->cost) - s.data;
+    s.len = ngx_sprintf(s.data, "%.6f", turn->spent.cost) - s.data;
 
     return variable_value(v, &s);
+}
+
+
+static ngx_int_t
+variable_finish_reason(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t               ends;
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_claude_ctx(r);
+
+    if (ctx == NULL || ctx->turn == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    if (ctx->ends(ctx->dialect, &ends) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return variable_value(v, &ends);
 }
 
 

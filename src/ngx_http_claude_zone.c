@@ -1,8 +1,14 @@
 
 /*
- * The shared zone: its memory, its lock, the workers, the accounts and the
- * sums.  See the header for what it holds and what it must never do: link
- * rows, wait, or make a system call while the lock is held.
+ * The shared zone: its memory, its lock, the accounts and the sums.  See the
+ * header for what it holds and what it must never do: link rows, wait, or
+ * make a system call while the lock is held.
+ *
+ * A worker may be killed while it has the lock.  The master unlocks it as it
+ * reaps the worker, but only zones of its newest configuration, and only as
+ * long as there is a master; so who waits for the lock looks whether its
+ * holder still lives.  The dirty mark tells the next holder to make the sums
+ * anew from the rows, which are the truth.
  */
 
 
@@ -16,9 +22,17 @@
 #define zone_share(size, part, type)  ((size) / (part) / sizeof(type))
 
 
+/* looks at a lock between two yields, and yields between looks at its holder;
+ * a section takes microseconds */
+
+#define ZONE_LOCK_SPIN   256
+#define ZONE_LOCK_YIELD  64
+
+
 static void zone_repair(ngx_http_claude_zone_shared_t *sh);
-static void zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
-    ngx_http_claude_zone_wake_t *wake);
+static void zone_repair_turn(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn);
+static void zone_unlock_dead(ngx_http_claude_zone_t *zone);
 static ngx_http_claude_account_t *zone_account(
     ngx_http_claude_counters_t *counters, uint32_t hash, ngx_str_t *key,
     ngx_str_t *model, ngx_uint_t make);
@@ -109,85 +123,6 @@ small:
 }
 
 
-ngx_int_t
-ngx_http_claude_zone_enter(ngx_http_claude_zone_t *zone, u_char *address,
-    size_t len, ngx_log_t *log)
-{
-    uint64_t                        start;
-    ngx_uint_t                      i;
-    ngx_http_claude_zone_worker_t  *worker;
-    ngx_http_claude_zone_shared_t  *sh;
-
-    start = ngx_http_claude_proc_start(ngx_pid);
-    sh = zone->sh;
-
-    zone_lock(zone);
-
-    for (i = 0; i < sh->nworkers; i++) {
-        worker = &sh->workers[i];
-
-        if (worker->pid == 0 || worker->pid == ngx_pid) {
-            worker->start = start;
-            worker->address_len = len;
-            worker->wants = 0;
-            ngx_memcpy(worker->address, address, len);
-            worker->pid = ngx_pid;
-
-            zone_unlock(zone);
-            return NGX_OK;
-        }
-    }
-
-    zone_unlock(zone);
-
-    ngx_log_error(NGX_LOG_ERR, log, 0,
-                  "claude_zone \"%V\" has no room for one more worker: "
-                  "make it larger", &zone->shm_zone->shm.name);
-
-    return NGX_ERROR;
-}
-
-
-void
-ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
-    ngx_http_claude_zone_wake_t *wake)
-{
-    uint64_t                        start;
-    ngx_pid_t                       pid;
-    ngx_uint_t                      i;
-    ngx_http_claude_zone_shared_t  *sh;
-
-    sh = zone->sh;
-
-    for (i = 0; i < sh->nworkers; i++) {
-
-        /* an unlocked look: a row that changes is somebody else's work */
-
-        pid = sh->workers[i].pid;
-        start = sh->workers[i].start;
-
-        if (pid == 0) {
-            continue;
-        }
-
-        if (pid == ngx_pid
-            ? !self
-            : ngx_http_claude_proc_start(pid) == start)
-        {
-            continue;
-        }
-
-        zone_lock(zone);
-
-        if (sh->workers[i].pid == pid && sh->workers[i].start == start) {
-            zone_worker_free(zone, pid, wake);
-        }
-
-        zone_unlock(zone);
-    }
-}
-
-
 ngx_http_claude_account_t *
 ngx_http_claude_zone_account(ngx_http_claude_zone_t *zone, ngx_str_t *key,
     ngx_str_t *model)
@@ -254,7 +189,29 @@ ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
 void
 zone_lock(ngx_http_claude_zone_t *zone)
 {
+#if (NGX_HAVE_ATOMIC_OPS)
+
+    ngx_uint_t  n;
+
+    for (n = 1; !ngx_shmtx_trylock(&zone->shpool->mutex); n++) {
+
+        if (ngx_ncpu > 1 && n % ZONE_LOCK_SPIN) {
+            ngx_cpu_pause();
+            continue;
+        }
+
+        if (n % (ZONE_LOCK_SPIN * ZONE_LOCK_YIELD) == 0) {
+            zone_unlock_dead(zone);
+        }
+
+        ngx_sched_yield();
+    }
+
+#else
+
     ngx_shmtx_lock(&zone->shpool->mutex);
+
+#endif
 
     if (zone->sh->dirty) {
         zone_repair(zone->sh);
@@ -275,6 +232,45 @@ zone_unlock(ngx_http_claude_zone_t *zone)
 }
 
 
+/* the lock has been held for longer than any section is: is there a holder? */
+
+static void
+zone_unlock_dead(ngx_http_claude_zone_t *zone)
+{
+#if (NGX_HAVE_ATOMIC_OPS)
+
+    uint64_t                        start;
+    ngx_pid_t                       pid;
+    ngx_uint_t                      i;
+    ngx_http_claude_zone_shared_t  *sh;
+
+    pid = (ngx_pid_t) *zone->shpool->mutex.lock;
+    start = 0;
+    sh = zone->sh;
+
+    for (i = 0; i < sh->nworkers; i++) {
+        if (sh->workers[i].pid == pid) {
+            start = sh->workers[i].start;
+        }
+    }
+
+    if (pid && ngx_http_claude_proc_gone(pid, start)
+        && ngx_shmtx_force_unlock(&zone->shpool->mutex, pid))
+    {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "claude: worker %P died with the zone \"%V\" locked",
+                      pid, &zone->shm_zone->shm.name);
+        return;
+    }
+
+    /* whoever has it cannot run: it gets the CPU sooner without this one */
+
+    ngx_msleep(1);
+
+#endif
+}
+
+
 /* the last holder was killed in the midst: the rows are the truth */
 
 static void
@@ -291,21 +287,10 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
     sh->processes_high = 0;
 
     for (i = 0; i < sh->nturns; i++) {
-        switch (sh->turns[i].state) {
-
-        case NGX_HTTP_CLAUDE_TURN_FREE:
-            continue;
-
-        case NGX_HTTP_CLAUDE_TURN_WAITING:
-            sh->waiting++;
-            break;
-
-        default:
-            sh->running++;
+        if (sh->turns[i].state != NGX_HTTP_CLAUDE_TURN_FREE) {
+            zone_repair_turn(sh, &sh->turns[i]);
+            sh->turns_high = i + 1;
         }
-
-        sh->needing += (sh->turns[i].needs != 0);
-        sh->turns_high = i + 1;
     }
 
     for (i = 0; i < sh->nworkers; i++) {
@@ -318,6 +303,34 @@ zone_repair(ngx_http_claude_zone_shared_t *sh)
             sh->processes_high = i + 1;
         }
     }
+}
+
+
+/* a row that a turn was to be given: it has it, or it still needs one */
+
+static void
+zone_repair_turn(ngx_http_claude_zone_shared_t *sh,
+    ngx_http_claude_zone_turn_t *turn)
+{
+    if (turn->state == NGX_HTTP_CLAUDE_TURN_WAITING) {
+        sh->waiting++;
+
+    } else {
+        sh->running++;
+    }
+
+    if (turn->process != -1) {
+
+        if (sh->process[turn->process].state == NGX_HTTP_CLAUDE_PROCESS_FREE) {
+            turn->process = -1;
+            turn->needs = 1;
+
+        } else {
+            turn->needs = 0;
+        }
+    }
+
+    sh->needing += (turn->needs != 0);
 }
 
 
@@ -339,49 +352,6 @@ zone_wake_add(ngx_http_claude_zone_shared_t *sh, ngx_pid_t pid,
             return;
         }
     }
-}
-
-
-static void
-zone_worker_free(ngx_http_claude_zone_t *zone, ngx_pid_t pid,
-    ngx_http_claude_zone_wake_t *wake)
-{
-    ngx_uint_t                      i;
-    ngx_http_claude_zone_shared_t  *sh;
-
-    sh = zone->sh;
-
-    /* going down, since the marks of the highest rows come along */
-
-    for (i = sh->turns_high; i-- > 0; /* void */) {
-        if (i < sh->turns_high && sh->turns[i].owner == pid) {
-            zone_turn_free(zone, i, wake);
-        }
-    }
-
-    for (i = 0; i < sh->processes_high; i++) {
-        if (sh->process[i].state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
-            && sh->process[i].taker == pid)
-        {
-            sh->process[i].state = NGX_HTTP_CLAUDE_PROCESS_IDLE;
-        }
-    }
-
-    for (i = sh->processes_high; i-- > 0; /* void */) {
-        if (i < sh->processes_high && sh->process[i].owner == pid) {
-            zone_process_clear(zone, i, wake);
-        }
-    }
-
-    for (i = 0; i < sh->nworkers; i++) {
-        if (sh->workers[i].pid == pid) {
-            sh->wanting -= (sh->workers[i].wants != 0);
-            sh->workers[i].wants = 0;
-            sh->workers[i].pid = 0;
-        }
-    }
-
-    zone_grant(zone, wake);
 }
 
 

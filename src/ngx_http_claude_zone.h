@@ -23,8 +23,11 @@
 #include "ngx_http_claude_turn.h"
 
 
-/* abstract socket address of a worker's mailbox: a NUL and five digits */
-#define NGX_HTTP_CLAUDE_MAILBOX_LEN  16
+/* abstract address of a worker's mailbox: a NUL and digits nobody guesses */
+#define NGX_HTTP_CLAUDE_MAILBOX_LEN  24
+
+/* what a message has to begin with: known to who can read the zone */
+#define NGX_HTTP_CLAUDE_SECRET_LEN   16
 
 
 typedef enum {
@@ -50,10 +53,11 @@ typedef enum {
 
 typedef struct {
     ngx_pid_t                        pid;        /* 0: the row is free */
-    uint64_t                         start;      /* clock ticks since boot */
-    uint8_t                          wants;      /* a row to spare */
-    uint8_t                          address_len;
+    uint64_t                         start;      /* clock ticks since boot; 0:
+                                                    /proc does not tell */
+    ngx_uint_t                       wants;      /* a row to spare */
     u_char                           address[NGX_HTTP_CLAUDE_MAILBOX_LEN];
+    u_char                           secret[NGX_HTTP_CLAUDE_SECRET_LEN];
 } ngx_http_claude_zone_worker_t;
 
 
@@ -78,6 +82,8 @@ typedef struct {
     ngx_pid_t                        pid;        /* 0: not started yet */
     uint64_t                         start;
     ngx_pid_t                        taker;      /* worker that asks for it */
+    ngx_pid_t                        giver;      /* worker whose it was, until
+                                                    the taker has it; or 0 */
     u_char                           tip[20];    /* link of all it holds */
     u_char                           kin[20];    /* profile and key */
     u_char                           first[20];  /* link of the first
@@ -152,18 +158,37 @@ ngx_int_t ngx_http_claude_zone_init(ngx_http_claude_zone_t *zone,
     ngx_shm_zone_t *shm_zone, ngx_http_claude_zone_t *old);
 
 /*
- * Enters this worker with its mailbox.  NGX_ERROR: no row is free, the log
- * says so.
+ * Enters this worker, whose mailbox is in self; sets the rest of it.  What an
+ * earlier worker with the same pid has left is freed.  NGX_DECLINED: no row is
+ * free.
  */
 ngx_int_t ngx_http_claude_zone_enter(ngx_http_claude_zone_t *zone,
-    u_char *address, size_t len, ngx_log_t *log);
+    ngx_http_claude_zone_worker_t *self, ngx_http_claude_zone_wake_t *wake);
 
 /*
- * Frees the rows of workers that are no more, this one's with `self` set
- * (at exit).  Makes system calls between short sections.
+ * Frees all that a worker holds, which is no more or about to leave, and its
+ * row; nothing if the row is another one's by now.
  */
-void ngx_http_claude_zone_sweep(ngx_http_claude_zone_t *zone, ngx_uint_t self,
-    ngx_http_claude_zone_wake_t *wake);
+void ngx_http_claude_zone_worker_free(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_worker_t *worker, ngx_http_claude_zone_wake_t *wake);
+
+/*
+ * Copies the next row of a worker, from *at on, and moves *at.  NGX_DONE:
+ * there is no more.
+ */
+ngx_int_t ngx_http_claude_zone_worker(ngx_http_claude_zone_t *zone,
+    ngx_uint_t *at, ngx_http_claude_zone_worker_t *worker);
+
+/*
+ * The worker that follows this one in the order of rows, and the first one
+ * after the last.  NGX_DECLINED: this one is alone, or has no row.
+ */
+ngx_int_t ngx_http_claude_zone_worker_next(ngx_http_claude_zone_t *zone,
+    ngx_http_claude_zone_worker_t *worker);
+
+/* whether the pid is a worker's that has entered; no lock is taken */
+ngx_uint_t ngx_http_claude_zone_worker_known(ngx_http_claude_zone_t *zone,
+    ngx_pid_t pid);
 
 /*
  * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
@@ -271,15 +296,32 @@ ngx_int_t ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
 ngx_int_t ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_pid_t taker);
 
-/* takes a row back that could not be given after all */
-void ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone,
-    ngx_int_t row);
+/*
+ * Takes a row back that could not be given after all.  NGX_DECLINED: the
+ * taker has died meanwhile, and the row with it.
+ */
+ngx_int_t ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t taker);
+
+/*
+ * The taker has the process.  NGX_DECLINED: the row is no more, since the
+ * giver has died meanwhile.
+ */
+ngx_int_t ngx_http_claude_zone_process_took(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t giver);
+
+/* the taker got the row, and will not get the process */
+void ngx_http_claude_zone_process_missed(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t giver, ngx_http_claude_zone_wake_t *wake);
 
 /* whether an idle process is to be ended; no lock is taken */
 ngx_uint_t ngx_http_claude_zone_process_evicted(ngx_http_claude_zone_t *zone,
     ngx_int_t row);
 
-/* keeps a process row up to date; pid 0 keeps the pid that is there */
+/*
+ * Keeps a process row up to date; pid 0 keeps the pid that is there.  Row -1
+ * is one that was lost, here as in what follows.
+ */
 void ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone,
     ngx_int_t row, ngx_http_claude_process_state_e state, ngx_pid_t pid,
     uint64_t start);

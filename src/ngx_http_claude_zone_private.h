@@ -1,8 +1,8 @@
 
 /*
  * The zone, private: what its files share, the one about the zone itself and
- * those about turns, processes and models.  All functions here but the first
- * are called with the lock held.
+ * those about workers, turns, processes and models.  All functions here but
+ * the first are called with the lock held.
  */
 
 

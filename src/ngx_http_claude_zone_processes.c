@@ -15,7 +15,9 @@ static ngx_int_t zone_process_row(ngx_http_claude_zone_shared_t *sh);
 static void zone_process_state(ngx_http_claude_zone_process_t *process,
     ngx_http_claude_process_state_e state);
 static ngx_int_t zone_process_reserve(ngx_http_claude_zone_t *zone,
-    ngx_pid_t owner);
+    ngx_pid_t owner, ngx_int_t *row);
+static ngx_uint_t zone_process_given(ngx_http_claude_zone_process_t *process,
+    ngx_pid_t giver, ngx_pid_t taker);
 static ngx_uint_t zone_leaving(ngx_http_claude_zone_shared_t *sh);
 static void zone_evict(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_wake_t *wake);
@@ -33,7 +35,7 @@ ngx_http_claude_zone_process_take(ngx_http_claude_zone_t *zone,
     zone_lock(zone);
 
     if (zone->sh->needing == 0) {
-        *process = zone_process_reserve(zone, ngx_pid);
+        (void) zone_process_reserve(zone, ngx_pid, process);
 
     } else {
         *process = -1;
@@ -88,9 +90,11 @@ ngx_http_claude_zone_process_spare(ngx_http_claude_zone_t *zone,
 {
     zone_lock(zone);
 
-    *process = zone->sh->needing ? -1 : zone_process_reserve(zone, ngx_pid);
+    *process = -1;
 
-    if (*process == -1) {
+    if (zone->sh->needing
+        || zone_process_reserve(zone, ngx_pid, process) == -1)
+    {
         zone_want(zone->sh);
     }
 
@@ -253,7 +257,7 @@ ngx_http_claude_zone_process_unask(ngx_http_claude_zone_t *zone,
 
     zone_lock(zone);
 
-    if (process->owner == ngx_pid) {
+    if (process->owner == ngx_pid && process->giver) {
         rc = NGX_DECLINED;
 
     } else if (process->state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
@@ -287,6 +291,11 @@ ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone, ngx_int_t row,
     if (process->state == NGX_HTTP_CLAUDE_PROCESS_ASKED_FOR
         && process->owner == ngx_pid && process->taker == taker)
     {
+        /* first of all, so that the row goes if this worker dies here */
+
+        process->giver = ngx_pid;
+        ngx_memory_barrier();
+
         process->owner = taker;
         zone_process_state(process, NGX_HTTP_CLAUDE_PROCESS_BUSY);
         zone->sh->counters.handed++;
@@ -299,12 +308,64 @@ ngx_http_claude_zone_process_give(ngx_http_claude_zone_t *zone, ngx_int_t row,
 }
 
 
+ngx_int_t
+ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t taker)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (zone_process_given(process, ngx_pid, taker)) {
+        process->owner = ngx_pid;
+        ngx_memory_barrier();
+
+        process->giver = 0;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_claude_zone_process_took(ngx_http_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t giver)
+{
+    ngx_int_t                        rc;
+    ngx_http_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (zone_process_given(process, giver, ngx_pid)) {
+        process->giver = 0;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
 void
-ngx_http_claude_zone_process_keep(ngx_http_claude_zone_t *zone, ngx_int_t row)
+ngx_http_claude_zone_process_missed(ngx_http_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t giver, ngx_http_claude_zone_wake_t *wake)
 {
     zone_lock(zone);
 
-    zone->sh->process[row].owner = ngx_pid;
+    if (zone_process_given(&zone->sh->process[row], giver, ngx_pid)) {
+        zone_process_clear(zone, row, wake);
+    }
 
     zone_unlock(zone);
 }
@@ -323,6 +384,10 @@ ngx_http_claude_zone_process_set(ngx_http_claude_zone_t *zone, ngx_int_t row,
     ngx_http_claude_process_state_e state, ngx_pid_t pid, uint64_t start)
 {
     ngx_http_claude_zone_process_t  *process;
+
+    if (row == -1) {
+        return;
+    }
 
     process = &zone->sh->process[row];
 
@@ -360,6 +425,10 @@ void
 ngx_http_claude_zone_process_free(ngx_http_claude_zone_t *zone, ngx_int_t row,
     ngx_http_claude_zone_wake_t *wake)
 {
+    if (row == -1) {
+        return;
+    }
+
     zone_lock(zone);
 
     zone_process_clear(zone, row, wake);
@@ -416,6 +485,17 @@ zone_process_row(ngx_http_claude_zone_shared_t *sh)
 }
 
 
+/* whether the row is on its way between the two: not any other one's by now */
+
+static ngx_uint_t
+zone_process_given(ngx_http_claude_zone_process_t *process, ngx_pid_t giver,
+    ngx_pid_t taker)
+{
+    return process->state == NGX_HTTP_CLAUDE_PROCESS_BUSY
+           && process->giver == giver && process->owner == taker;
+}
+
+
 /* frees the row of a process, and gives the place to who waits for one */
 
 void
@@ -431,6 +511,7 @@ zone_process_clear(ngx_http_claude_zone_t *zone, ngx_uint_t i,
     }
 
     sh->process[i].state = NGX_HTTP_CLAUDE_PROCESS_FREE;
+    sh->process[i].giver = 0;
     sh->processes--;
 
     while (sh->processes_high
@@ -456,10 +537,13 @@ zone_process_state(ngx_http_claude_zone_process_t *process,
 /* -1: the limit is reached, or the table is full */
 
 static ngx_int_t
-zone_process_reserve(ngx_http_claude_zone_t *zone, ngx_pid_t owner)
+zone_process_reserve(ngx_http_claude_zone_t *zone, ngx_pid_t owner,
+    ngx_int_t *row)
 {
     ngx_int_t                        i;
     ngx_http_claude_zone_process_t  *process;
+
+    *row = -1;
 
     if (zone->sh->processes >= zone->max_processes) {
         return -1;
@@ -470,6 +554,11 @@ zone_process_reserve(ngx_http_claude_zone_t *zone, ngx_pid_t owner)
     if (i == -1) {
         return -1;
     }
+
+    /* the row names its owner, who may not know of it: see zone_repair() */
+
+    *row = i;
+    ngx_memory_barrier();
 
     process = &zone->sh->process[i];
 
@@ -566,9 +655,7 @@ zone_give(ngx_http_claude_zone_t *zone, ngx_http_claude_zone_wake_t *wake)
             break;
         }
 
-        first->process = zone_process_reserve(zone, first->owner);
-
-        if (first->process == -1) {
+        if (zone_process_reserve(zone, first->owner, &first->process) == -1) {
             return;
         }
 

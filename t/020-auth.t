@@ -230,14 +230,13 @@ error.code = "invalid_api_key"
 
 
 
-=== TEST 22: a subrequest is not answered
+=== TEST 22: a subrequest has the key of its client, and no other
 --- server
-        location /v1/ { claude_openai; claude_auth off; }
+        location /v1/ { claude_openai; satisfy any; allow all; }
         location /sub { auth_request /v1/models; }
 --- get: /sub
---- error_code: 500
---- logs
-a subrequest cannot be answered
+--- key: none
+--- error_code: 401
 --- response_body_unlike: "object"
 
 

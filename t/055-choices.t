@@ -75,6 +75,20 @@ qr/\A${\ $one->(0) }${\ $one->(1) }.*data: \[DONE\]\n\n\z/s
 
 
 
+=== TEST 4a: the usage of a stream is the sum, with what was cached and thought
+--- ask: hi
+--- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5,"cache_read_input_tokens":7,"output_tokens_details":{"thinking_tokens":2}}}
+--- with: "stream":true,"n":3,"stream_options":{"include_usage":true}
+--- chunks
+done = 1
+chunks.-1.usage.prompt_tokens = 30
+chunks.-1.usage.completion_tokens = 15
+chunks.-1.usage.prompt_tokens_details.cached_tokens = 21
+chunks.-1.usage.completion_tokens_details.reasoning_tokens = 6
+--- calls: 3
+
+
+
 === TEST 5: their pieces are interleaved, as they arrive
 --- ask: hi
 --- fake: {"deltas":["a "],"repeat":40,"gap_ms":20}

@@ -36,7 +36,10 @@ add_block_preprocessor(sub {
     log_format vars 'key=$claude_key_name model=$claude_model '
                     'session=$claude_session process=$claude_process '
                     'ttft=$claude_ttft prompt=$claude_prompt_tokens '
+                    'cached=$claude_cached_tokens '
                     'completion=$claude_completion_tokens '
+                    'reasoning=$claude_reasoning_tokens '
+                    'finish="$claude_finish_reason" '
                     'cost=$claude_cost_usd error=$claude_error '
                     'status=$status';
     access_log logs/vars.log vars;
@@ -49,8 +52,8 @@ __DATA__
 
 === TEST 1: a turn's variables are in the access log
 --- ask: hi
---- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5,"cache_read_input_tokens":7,"cache_creation_input_tokens":11}}
---- access_line: ^key=tester model=sonnet session=[-0-9a-f]{36} process=\w+ ttft=\d+\.\d{3} prompt=21 completion=5 cost=\d+\.\d{6} error=- status=200$
+--- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5,"cache_read_input_tokens":7,"cache_creation_input_tokens":11,"output_tokens_details":{"thinking_tokens":2}}}
+--- access_line: ^key=tester model=sonnet session=[-0-9a-f]{36} process=\w+ ttft=\d+\.\d{3} prompt=21 cached=7 completion=5 reasoning=2 finish="stop" cost=\d+\.\d{6} error=- status=200$
 
 
 
@@ -58,7 +61,7 @@ __DATA__
 --- ask: hi
 --- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5}}
 --- with: "stream":true
---- access_line: ^key=tester model=sonnet session=[-0-9a-f]{36} process=\w+ ttft=\d+\.\d{3} prompt=\d+ completion=5 cost=\d+\.\d{6} error=- status=200$
+--- access_line: ^key=tester model=sonnet session=[-0-9a-f]{36} process=\w+ ttft=\d+\.\d{3} prompt=3 cached=0 completion=5 reasoning=0 finish="stop" cost=\d+\.\d{6} error=- status=200$
 
 
 
@@ -99,7 +102,7 @@ __DATA__
 
 === TEST 8: without a turn its variables are empty
 --- get: /v1/models
---- access_line: ^key=tester model=- session=- process=- ttft=- prompt=- completion=- cost=- error=- status=200$
+--- access_line: ^key=tester model=- session=- process=- ttft=- prompt=- cached=- completion=- reasoning=- finish="-" cost=- error=- status=200$
 
 
 
@@ -117,7 +120,7 @@ __DATA__
         location = /plain { return 200 "x"; }
 --- get: /plain
 --- key: none
---- access_line: ^key=- model=- session=- process=- ttft=- prompt=- completion=- cost=- error=- status=200$
+--- access_line: ^key=- model=- session=- process=- ttft=- prompt=- cached=- completion=- reasoning=- finish="-" cost=- error=- status=200$
 
 
 
@@ -212,11 +215,43 @@ X-Key: other
 --- ask: hi
 --- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5}}
 --- with: "n":3
---- access_line: process=\w+ ttft=\d+\.\d{3} prompt=9 completion=15 cost=\d+\.\d{6} error=- status=200$
+--- access_line: process=\w+ ttft=\d+\.\d{3} prompt=9 cached=0 completion=15 reasoning=0 finish="stop, stop, stop" cost=\d+\.\d{6} error=- status=200$
 
 
 
 === TEST 51: of a completion
 --- path: /v1/completions
 --- chat: {"prompt":"x [[fake {\"text\":\"x\",\"usage\":{\"input_tokens\":3,\"output_tokens\":5}}]]"}
---- access_line: process=\w+ ttft=\d+\.\d{3} prompt=3 completion=5 cost=\d+\.\d{6} error=- status=200$
+--- access_line: process=\w+ ttft=\d+\.\d{3} prompt=3 cached=0 completion=5 reasoning=0 finish="stop" cost=\d+\.\d{6} error=- status=200$
+
+
+
+=== TEST 52: of several answers that are streamed, the sum
+--- ask: hi
+--- fake: {"text":"x","usage":{"input_tokens":3,"output_tokens":5,"cache_read_input_tokens":7,"output_tokens_details":{"thinking_tokens":2}}}
+--- with: "stream":true,"n":2
+--- access_line: ttft=\d+\.\d{3} prompt=20 cached=14 completion=10 reasoning=4 finish="stop, stop" cost=0\.0*[1-9]\d* error=- 
+
+
+
+=== TEST 53: the end of a call, and what it cost
+--- ask: hi
+--- fake: {"tool_use":[{"name":"look","input":{"a":1}}],"usage":{"input_tokens":3000,"output_tokens":5}}
+--- with: "tools":[{"type":"function","function":{"name":"look"}}]
+--- access_line: prompt=3000 .* finish="tool_calls" cost=0\.0*[1-9]\d* error=- 
+
+
+
+=== TEST 54: the end is that of the older functions, where these were asked for
+--- ask: hi
+--- fake: {"tool_use":[{"name":"look","input":{"a":1}}]}
+--- with: "functions":[{"name":"look"}]
+--- access_line: finish="function_call" 
+
+
+
+=== TEST 55: an answer that failed has no end, and what it has used
+--- ask: hi
+--- fake: {"deltas":["a","b"],"gap_ms":20,"die_after_deltas":1,"usage":{"input_tokens":30,"output_tokens":5}}
+--- with: "stream":true
+--- access_line: prompt=30 cached=0 completion=1 reasoning=0 finish="-" cost=- error=cli_failed 

@@ -99,7 +99,8 @@ sub account {
 
     my $usage = { input_tokens => 3, output_tokens => 5,
                   cache_read_input_tokens => 7,
-                  cache_creation_input_tokens => 11 };
+                  cache_creation_input_tokens => 11,
+                  output_tokens_details => { thinking_tokens => 2 } };
     my $fake = { text => 'x', usage => $usage };
 
     my @history;
@@ -118,11 +119,13 @@ sub account {
     is($status->{turns}{finished}, 4, 'turns that finished');
     is($status->{rungs}{live}, 2, 'by rung');
     is_deeply($status->{tokens}, { prompt => 84, cached => 28,
-                                   completion => 20 }, 'tokens of all');
+                                   completion => 20, reasoning => 8 },
+              'tokens of all');
 
     my $row = account($status, 'a "b\\c', 'sonnet');
     is_deeply([@$row{qw(turns prompt_tokens cached_tokens
-                        completion_tokens)}], [3, 63, 21, 15],
+                        completion_tokens reasoning_tokens)}],
+              [3, 63, 21, 15, 6],
               'and by key, whatever its name, and model');
     cmp_ok($row->{cost_usd}, '>', 0, 'with the cost');
     is(account($status, 'other', 'opus')->{turns}, 1,
@@ -147,6 +150,8 @@ sub account {
     is($m->{'claude_turns_rung_total{rung="live"}'}, 2, 'its rungs');
     is($m->{'claude_tokens_total{key="a \"b\\\\c",model="sonnet",'
             . 'kind="prompt"}'}, 63, 'its tokens, the label escaped');
+    is($m->{'claude_reasoning_tokens_total{key="other",model="opus"}'}, 2,
+       'those that were thinking');
     is($m->{'claude_finished_turns_total{key="other",model="opus"}'}, 1,
        'its turns by key');
     is($m->{'claude_time_to_first_token_seconds_count{rung="live"}'}, 2,
@@ -208,6 +213,7 @@ sub account {
     is($row->{turns}, 1, 'one turn of the key has finished');
     cmp_ok($row->{prompt_tokens}, '>', 9,
            'what the model had begun for a client that left is counted too');
+    cmp_ok($row->{cost_usd}, '>', 0, 'with its cost');
 
     ($m) = prometheus($s, 'Prometheus can read it after failures');
     is($m->{'claude_failures_total{reason="queue_full"}'}, 1, 'with reasons');

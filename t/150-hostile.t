@@ -55,9 +55,7 @@ status_is($_->[0], 400, $_->[1]) for
     ['{"messages":' x 1000, 'objects without an end'],
     ['[' x 5_000_000, 'five million arrays'],
     [chat_with('"x":' . '[' x 200 . ']' x 200), 'a depth of 200'],
-    [chat_with('"x":' . '{"a":' x 200 . '1' . '}' x 200), 'of objects, too'],
-    [chat_with('"x":[' . join(',', (0) x 1_000_001) . ']'),
-     'more than a million values'];
+    [chat_with('"x":' . '{"a":' x 200 . '1' . '}' x 200), 'of objects, too'];
 status_is(chat_with('"x":' . '[' x 100 . ']' x 100), 200, 'a depth of 100');
 status_is(chat_with('"x":[' . join(',', (0) x 300_000) . ']'), 200,
           '300,000 values');

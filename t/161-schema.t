@@ -172,6 +172,17 @@ my @rewritten = (
                   : '"items":{"$ref":"#/$defs/root_' . ($_ + 1) . '"}')
          . '}},"required":["c"],"additionalProperties":false}' } 1 .. 3)
      . '}}'],
+    ['an allOf is the same at each level of a recursion',
+     '{"$ref":"#/$defs/A","$defs":{"A":{"properties":{"a":{"anyOf":['
+     . '{"$ref":"#/$defs/A"},{"type":"null"}]}},"allOf":[{"properties":{'
+     . '"b":{"type":"null"}},"required":["b"]}]}}}',
+     '{"type":"object","properties":{"a":{"anyOf":[{"$ref":"#/$defs/A_1"},'
+     . '{"type":"null"}]},"b":{"type":"null"}},"required":["b"],'
+     . '"additionalProperties":false,"$defs":{' . join(',', map { my $n = $_;
+         "\"A_$n\":" . '{"type":"object","properties":{"a":{"anyOf":['
+         . ($n < 3 ? '{"$ref":"#/$defs/A_' . ($n + 1) . '"},' : '')
+         . '{"type":"null"}]},"b":{"type":"null"}},"required":["b"],'
+         . '"additionalProperties":false}' } 3, 2, 1) . '}}'],
     ['two that hold each other',
      '{"$ref":"#/$defs/A","$defs":{"A":{"type":"object","properties":{'
      . '"b":{"$ref":"#/$defs/B"}}},"B":{"type":"object","properties":{'
@@ -207,9 +218,31 @@ my @refused = (
     ['an allOf with one property twice',
      '{"allOf":[{"properties":{"a":{}}},{"properties":{"a":{}}}]}',
      "one property twice"],
+    ['an allOf of an object and a list',
+     '{"allOf":[{"properties":{"a":{}}},{"properties":[{"type":"text"}]}]}',
+     "'#' has an 'allOf' with 'properties' that are not an object"],
     ['an allOf around itself', '{"allOf":[{"$ref":"#"}]}', "'#"],
     ['an enum of 20,000', '{"enum":[' . join(',', 1 .. 20000) . ']}',
      'too large'],
+    ['a place of long names, of which a message has the last',
+     '{"properties":{"' . 'n' x 5000 . '":{"properties":{"' . 'm' x 5000
+     . '":1}}}}', "'#/properties/" . 'n' x 128 . '.../properties/' . 'm' x 128
+     . "...' is not a schema"],
+    ['a place of long names that is deep',
+     ('{"properties":{"' . 'n' x 200 . '":') x 10 . '1' . '}}' x 10,
+     "cannot be done: '.../properties/" . 'n' x 128 . '.../properties/'],
+    ['lists of types that make much of little',
+     ('{"type":["object","array","object","array","object","array","object"],'
+      . '"properties":{"a":') x 20 . '{}' . '}}' x 20,
+     'makes the schemas of the request too large'],
+    ['words that are repeated',
+     ('{"type":["object","object","object","object","object","object"],'
+      . '"properties":{"a":') x 5 . '{"x":"' . 'y' x 20000 . '"}' . '}}' x 5,
+     'makes the schemas of the request too large'],
+    ['parts that are repeated',
+     '{"allOf":[' . join(',', ('{"$ref":"#/$defs/A"}') x 2000)
+     . '],"$defs":{"A":{' . join(',', map { "\"x$_\":1" } 1 .. 2000) . '}}}',
+     'makes the schemas of the request too large'],
     ['references that make much of little',
      '{"$defs":{' . join(',', map { "\"d$_\":{\"type\":\"object\",\"properties"
          . "\":{\"a\":{\"\$ref\":\"#/\$defs/d" . ($_ + 1) . "\"},\"b\":"
@@ -217,7 +250,68 @@ my @refused = (
      . ',"d601":{"type":"null"}},"$ref":"#/$defs/d0"}', "'"],
 );
 
+# members of a body that is large, and what the model is asked, of which a
+# million bytes are not looked into
+
+my @large = (
+    ['10,000 tools',
+     '"tools":[' . join(',', map { '{"type":"function","function":{"name":"t'
+                                   . "$_\"}}" } 0 .. 9999) . ']',
+     'bytes ~ ^[1-9]\d{6}$'],
+    ['10,000 tools, of which one must be called',
+     '"tools":[' . join(',', map { '{"type":"function","function":{"name":"t'
+                                   . "$_\"}}" } 0 .. 9999)
+     . '],"tool_choice":"required"',
+     'bytes ~ ^[1-9]\d{6}$'],
+    ['5,000 properties, all required',
+     '"tools":[{"type":"function","function":{"name":"t","strict":true,'
+     . '"parameters":{"type":"object","properties":{'
+     . join(',', map { "\"p$_\":{\"type\":\"string\"}" } 0 .. 4999)
+     . '},"required":[' . join(',', map { "\"p$_\"" } reverse 0 .. 4999)
+     . ']}}}]',
+     "extra_body.tools.0.input_schema.required.4999 = \"p4999\"\n"
+     . 'extra_body.tools.0.input_schema.properties.p4999 = {"type":"string"}'],
+    ['properties of any kind, as many as there may be',
+     '"tools":[{"type":"function","function":{"name":"t","strict":true,'
+     . '"parameters":{"type":"object","properties":{'
+     . join(',', map { "\"p$_\":{}" } 1 .. 19000) . '}}}}]',
+     'bytes ~ ^[1-9]\d{6}$'],
+    ['an enum of 10,000',
+     '"response_format":{"type":"json_schema","json_schema":{"name":"n",'
+     . '"schema":{"type":"string","enum":['
+     . join(',', map { "\"v$_\"" } 0 .. 9999) . ']}}}',
+     'extra_body.output_config.format.schema.enum.9999 = "v9999"'],
+    ['an enum of 15,000 of several types',
+     '"response_format":{"type":"json_schema","json_schema":{"name":"n",'
+     . '"schema":{"type":["string","null"],"enum":[null,'
+     . join(',', map { "\"v$_\"" } 1 .. 14999) . ']}}}',
+     'extra_body.output_config.format.schema.anyOf.0.enum.14998 = "v14999"'
+     . "\nextra_body.output_config.format.schema.anyOf.1.enum = [null]"],
+    ['references into 5,000 definitions',
+     '"response_format":{"type":"json_schema","json_schema":{"name":"n",'
+     . '"schema":{"properties":{'
+     . join(',', map { "\"p$_\":{\"\$ref\":\"#/\$defs/d" . (5000 - $_)
+                       . '"}' } 1 .. 400)
+     . '},"$defs":{'
+     . join(',', map { "\"d$_\":{\"const\":$_}" } 1 .. 5000) . '}}}}',
+     'extra_body.output_config.format.schema.$defs.d4600_400 = '
+     . '{"const":4600}'],
+    ['of a word on top that comes again, the last',
+     '"tools":[{"type":"function","function":{"name":"t","description":"D",'
+     . '"parameters":{' . '"anyOf":1,' x 100 . '"anyOf":[{"required":["a"]}],'
+     . '"properties":{"a":{}}}}}]',
+     'extra_body.tools.0.description = "D\\n\\nThe arguments also match, as '
+     . 'JSON Schema\'s anyOf: [{\\"required\\":[\\"a\\"]}]"'],
+);
+
 my ($n, $spec) = (100, join '', <DATA>);
+
+for (@large) {
+    my ($name, $with, $asked) = @$_;
+    $n++;
+    $spec .= "=== TEST $n: $name\n--- ask: hi\n--- with: $with\n--- asked\n"
+        . "$asked\n\n\n\n";
+}
 
 for (@rewritten) {
     my ($name, $schema, $want) = @$_;

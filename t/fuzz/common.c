@@ -286,12 +286,12 @@ fuzz_touch(ngx_str_t *s)
 
 
 ngx_http_claude_json_t *
-fuzz_json(ngx_pool_t *pool, u_char *p, size_t len)
+fuzz_read(ngx_pool_t *pool, u_char *p, size_t len)
 {
     ngx_http_claude_json_t         *root;
     ngx_http_claude_json_reader_t  *reader;
 
-    reader = ngx_http_claude_json_reader(pool);
+    reader = ngx_http_claude_json_reader(pool, pool, ngx_http_claude_json_all);
     fuzz_check(reader != NULL);
 
     if (ngx_http_claude_json_read(reader, p, len) != NGX_OK
@@ -306,18 +306,165 @@ fuzz_json(ngx_pool_t *pool, u_char *p, size_t len)
 }
 
 
-ngx_http_claude_json_t *
-fuzz_member(ngx_http_claude_json_t *node, const char *name,
+fuzz_tree_t *
+fuzz_json(ngx_pool_t *pool, u_char *p, size_t len)
+{
+    return fuzz_tree(pool, fuzz_read(pool, p, len));
+}
+
+
+fuzz_tree_t *
+fuzz_member(fuzz_tree_t *node, const char *name,
     ngx_http_claude_json_type_e type)
 {
     fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
 
-    node = ngx_http_claude_json_member(node, name);
+    node = fuzz_tree_member(node, name);
 
     fuzz_check(node != NULL);
     fuzz_check(node->type == type);
 
     return node;
+}
+
+
+fuzz_tree_t *
+fuzz_tree(ngx_pool_t *pool, ngx_http_claude_json_t *json)
+{
+    fuzz_tree_t             *node, *one;
+    ngx_http_claude_json_t  *child;
+
+    node = ngx_pcalloc(pool, sizeof(fuzz_tree_t));
+    fuzz_check(node != NULL);
+
+    node->type = json->type;
+    node->name = ngx_http_claude_json_name(json);
+    node->value = ngx_http_claude_json_value(json);
+
+    for (child = ngx_http_claude_json_first(json);
+         child;
+         child = ngx_http_claude_json_next(child))
+    {
+        one = fuzz_tree(pool, child);
+
+        if (node->last) {
+            node->last->next = one;
+
+        } else {
+            node->first = one;
+        }
+
+        node->last = one;
+    }
+
+    return node;
+}
+
+
+fuzz_tree_t *
+fuzz_tree_member(fuzz_tree_t *node, const char *name)
+{
+    fuzz_tree_t  *child, *found;
+
+    if (node->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+        return NULL;
+    }
+
+    found = NULL;
+
+    for (child = node->first; child; child = child->next) {
+        if (child->name.len == strlen(name)
+            && memcmp(child->name.data, name, child->name.len) == 0)
+        {
+            found = child;
+        }
+    }
+
+    return found;
+}
+
+
+static size_t
+fuzz_tree_max(fuzz_tree_t *node)
+{
+    size_t        len;
+    fuzz_tree_t  *child;
+
+    len = sizeof("false,:")
+          + ngx_http_claude_json_escaped_max(node->name.len)
+          + ngx_http_claude_json_escaped_max(node->value.len);
+
+    for (child = node->first; child; child = child->next) {
+        len += fuzz_tree_max(child);
+    }
+
+    return len;
+}
+
+
+static u_char *
+fuzz_tree_write(u_char *p, fuzz_tree_t *node)
+{
+    ngx_uint_t    object;
+    fuzz_tree_t  *child;
+
+    switch (node->type) {
+
+    case NGX_HTTP_CLAUDE_JSON_NULL:
+        return ngx_cpymem(p, "null", 4);
+
+    case NGX_HTTP_CLAUDE_JSON_FALSE:
+        return ngx_cpymem(p, "false", 5);
+
+    case NGX_HTTP_CLAUDE_JSON_TRUE:
+        return ngx_cpymem(p, "true", 4);
+
+    case NGX_HTTP_CLAUDE_JSON_NUMBER:
+        return ngx_cpymem(p, node->value.data, node->value.len);
+
+    case NGX_HTTP_CLAUDE_JSON_STRING:
+        return ngx_http_claude_json_escape(p, node->value.data,
+                                           node->value.len);
+
+    default:
+        break;
+    }
+
+    object = (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
+    *p++ = object ? '{' : '[';
+
+    for (child = node->first; child; child = child->next) {
+
+        if (object) {
+            p = ngx_http_claude_json_escape(p, child->name.data,
+                                            child->name.len);
+            *p++ = ':';
+        }
+
+        p = fuzz_tree_write(p, child);
+
+        if (child->next) {
+            *p++ = ',';
+        }
+    }
+
+    *p++ = object ? '}' : ']';
+
+    return p;
+}
+
+
+ngx_str_t
+fuzz_tree_text(ngx_pool_t *pool, fuzz_tree_t *node)
+{
+    ngx_str_t  text;
+
+    text.data = ngx_pnalloc(pool, fuzz_tree_max(node));
+    fuzz_check(text.data != NULL);
+
+    text.len = fuzz_tree_write(text.data, node) - text.data;
+
+    return text;
 }
 
 
@@ -394,6 +541,8 @@ fuzz_request(ngx_pool_t *pool)
     fake->read.active = 1;
     fake->write.active = 1;
 
+    fake->ctx.scratch = pool;
+
     ngx_str_set(&fake->model.value, "sonnet");
     ngx_str_set(&fake->system.value, "You are an assistant.");
 
@@ -426,6 +575,7 @@ fuzz_request(ngx_pool_t *pool)
     r->main = r;
     r->count = 1;
     r->connection = &fake->connection;
+    fake->connection.data = r;
     r->loc_conf = fake->loc_confs;
     r->main_conf = fake->main_confs;
     r->ctx = fake->ctxs;
@@ -437,6 +587,8 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->ctx.request = r;
     ngx_str_set(&fake->ctx.id, "req_0123456789abcdef0123456789abcdef");
+
+    fake->ctx.dialect = &fake->chat;
 
     fake->chat.ctx = &fake->ctx;
     fake->chat.n = 1;

@@ -72,11 +72,34 @@ void fuzz_touch(ngx_str_t *s);
 
 
 /* the tree of a text that must be JSON, read by the module's own reader */
-ngx_http_claude_json_t *fuzz_json(ngx_pool_t *pool, u_char *p, size_t len);
+ngx_http_claude_json_t *fuzz_read(ngx_pool_t *pool, u_char *p, size_t len);
 
-/* member name of an object, which must be there, of that type */
-ngx_http_claude_json_t *fuzz_member(ngx_http_claude_json_t *node,
-    const char *name, ngx_http_claude_json_type_e type);
+
+/* the same as a tree that can be changed, which the module's own cannot */
+typedef struct fuzz_tree_s  fuzz_tree_t;
+
+struct fuzz_tree_s {
+    fuzz_tree_t                  *next;
+    fuzz_tree_t                  *first;
+    fuzz_tree_t                  *last;
+    ngx_str_t                     name;
+    ngx_str_t                     value;
+    ngx_http_claude_json_type_e   type;
+};
+
+fuzz_tree_t *fuzz_json(ngx_pool_t *pool, u_char *p, size_t len);
+fuzz_tree_t *fuzz_tree(ngx_pool_t *pool, ngx_http_claude_json_t *json);
+
+/* the last member of that name, or NULL */
+fuzz_tree_t *fuzz_tree_member(fuzz_tree_t *node, const char *name);
+
+/* the same, which must be there, of that type */
+fuzz_tree_t *fuzz_member(fuzz_tree_t *node, const char *name,
+    ngx_http_claude_json_type_e type);
+
+/* as JSON */
+ngx_str_t fuzz_tree_text(ngx_pool_t *pool, fuzz_tree_t *node);
+
 
 ngx_uint_t fuzz_same(ngx_str_t *a, ngx_str_t *b);
 

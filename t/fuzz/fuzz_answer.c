@@ -177,7 +177,7 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
     u_char                  *p, *last, *end;
     ngx_str_t                content;
     ngx_uint_t               done, errors;
-    ngx_http_claude_json_t  *node, *model, *choices;
+    fuzz_tree_t  *node, *model, *choices;
 
     done = 0;
     errors = 0;
@@ -202,7 +202,7 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
 
         node = fuzz_json(fake->pool, p, end - p);
 
-        if (ngx_http_claude_json_member(node, "error")) {
+        if (fuzz_tree_member(node, "error")) {
             errors++;
             continue;
         }
@@ -219,7 +219,7 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
 
         node = fuzz_member(choices->first, "delta",
                            NGX_HTTP_CLAUDE_JSON_OBJECT);
-        node = ngx_http_claude_json_member(node, "content");
+        node = fuzz_tree_member(node, "content");
 
         if (node) {
             ngx_memcpy(content.data + content.len, node->value.data,
@@ -276,7 +276,7 @@ answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
 static void
 answer_whole(fuzz_request_t *fake, ngx_str_t *text)
 {
-    ngx_http_claude_json_t  *node, *member;
+    fuzz_tree_t  *node, *member;
 
     answer_give(fake, *text);
     answer_slow = 0;

@@ -21,7 +21,7 @@
 
 typedef struct {
     fuzz_request_t          *fake;
-    ngx_http_claude_json_t  *body;
+    fuzz_tree_t  *body;
     ngx_http_claude_turn_t  *turn;     /* NULL: it is an error */
     ngx_http_claude_link_t  *links;
     ngx_str_t               *normal;   /* the root's, and of each message */
@@ -198,10 +198,8 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
     c->fake = fuzz_request(pool);
     c->body = fuzz_json(pool, text.data, text.len);
 
-    /* the request may take the tree apart */
-
     if (ngx_http_claude_chat_request(&c->fake->chat,
-                                     fuzz_json(pool, text.data, text.len))
+                                     fuzz_read(pool, text.data, text.len))
         != NGX_OK)
     {
         return;
@@ -215,13 +213,13 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
 }
 
 
-static ngx_http_claude_json_t *
+static fuzz_tree_t *
 chain_node(ngx_pool_t *pool, ngx_http_claude_json_type_e type,
     const char *name, ngx_str_t value)
 {
-    ngx_http_claude_json_t  *node;
+    fuzz_tree_t  *node;
 
-    node = ngx_pcalloc(pool, sizeof(ngx_http_claude_json_t));
+    node = ngx_pcalloc(pool, sizeof(fuzz_tree_t));
     fuzz_check(node != NULL);
 
     node->type = type;
@@ -237,7 +235,7 @@ chain_node(ngx_pool_t *pool, ngx_http_claude_json_type_e type,
 
 
 static void
-chain_push(ngx_http_claude_json_t *parent, ngx_http_claude_json_t *child)
+chain_push(fuzz_tree_t *parent, fuzz_tree_t *child)
 {
     child->next = NULL;
 
@@ -253,9 +251,9 @@ chain_push(ngx_http_claude_json_t *parent, ngx_http_claude_json_t *child)
 
 
 static void
-chain_remove(ngx_http_claude_json_t *parent, ngx_http_claude_json_t *child)
+chain_remove(fuzz_tree_t *parent, fuzz_tree_t *child)
 {
-    ngx_http_claude_json_t  *node, *next;
+    fuzz_tree_t  *node, *next;
 
     node = parent->first;
     parent->first = NULL;
@@ -274,9 +272,9 @@ chain_remove(ngx_http_claude_json_t *parent, ngx_http_claude_json_t *child)
 /* all members the other way round; of a name that is there twice one counts */
 
 static void
-chain_reverse(ngx_http_claude_json_t *object)
+chain_reverse(fuzz_tree_t *object)
 {
-    ngx_http_claude_json_t  *node, *next, *other;
+    fuzz_tree_t  *node, *next, *other;
 
     for (node = object->first; node; node = node->next) {
         for (other = node->next; other; other = other->next) {
@@ -299,9 +297,9 @@ chain_reverse(ngx_http_claude_json_t *object)
 
 
 static void
-chain_reverse_all(ngx_http_claude_json_t *node)
+chain_reverse_all(fuzz_tree_t *node)
 {
-    ngx_http_claude_json_t  *child;
+    fuzz_tree_t  *child;
 
     if (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
         chain_reverse(node);
@@ -339,9 +337,9 @@ chain_pad(ngx_pool_t *pool, fuzz_input_t *in, ngx_str_t s)
 
 
 static ngx_uint_t
-chain_is(ngx_http_claude_json_t *node, const char *name, const char *value)
+chain_is(fuzz_tree_t *node, const char *name, const char *value)
 {
-    node = ngx_http_claude_json_member(node, name);
+    node = fuzz_tree_member(node, name);
 
     return node && node->type == NGX_HTTP_CLAUDE_JSON_STRING
            && node->value.len == strlen(value)
@@ -355,19 +353,22 @@ static ngx_str_t
 chain_arguments(ngx_pool_t *pool, fuzz_input_t *in, ngx_str_t text)
 {
     ngx_str_t                other;
-    ngx_http_claude_json_t  *node;
+    ngx_http_claude_json_t  *json;
+    fuzz_tree_t             *node;
 
-    node = ngx_http_claude_json_parse(pool, &text);
+    json = ngx_http_claude_json_parse(pool, &text);
 
-    if (node == NULL) {
+    if (json == NULL) {
         return text;
     }
+
+    node = fuzz_tree(pool, json);
 
     if (fuzz_number(in, 2)) {
         chain_reverse_all(node);
     }
 
-    fuzz_check(ngx_http_claude_json_text(pool, node, &other) == NGX_OK);
+    other = fuzz_tree_text(pool, node);
 
     /* these are white space to JSON, too */
 
@@ -389,24 +390,24 @@ chain_arguments(ngx_pool_t *pool, fuzz_input_t *in, ngx_str_t text)
 
 static void
 chain_same_calls(ngx_pool_t *pool, fuzz_input_t *in,
-    ngx_http_claude_json_t *message)
+    fuzz_tree_t *message)
 {
-    ngx_http_claude_json_t  *calls, *call, *function, *arguments;
+    fuzz_tree_t  *calls, *call, *function, *arguments;
 
-    calls = ngx_http_claude_json_member(message, "tool_calls");
+    calls = fuzz_tree_member(message, "tool_calls");
 
     if (calls == NULL || calls->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
         return;
     }
 
     for (call = calls->first; call; call = call->next) {
-        function = ngx_http_claude_json_member(call, "function");
+        function = fuzz_tree_member(call, "function");
 
         if (function == NULL) {
             continue;
         }
 
-        arguments = ngx_http_claude_json_member(function, "arguments");
+        arguments = fuzz_tree_member(function, "arguments");
 
         if (arguments && arguments->type == NGX_HTTP_CLAUDE_JSON_STRING) {
             arguments->value = chain_arguments(pool, in, arguments->value);
@@ -418,21 +419,21 @@ chain_same_calls(ngx_pool_t *pool, fuzz_input_t *in,
 /* what a client may send back in place of what it got, or wrote before */
 
 static void
-chain_same(ngx_pool_t *pool, fuzz_input_t *in, ngx_http_claude_json_t *body)
+chain_same(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
 {
     ngx_str_t                nothing, trimmed;
     ngx_uint_t               answer, blank, called;
-    ngx_http_claude_json_t  *list, *message, *content, *calls, *part;
+    fuzz_tree_t  *list, *message, *content, *calls, *part;
 
     ngx_str_set(&nothing, "");
 
-    list = fuzz_member(body, "messages", NGX_HTTP_CLAUDE_JSON_ARRAY);
+    list = fuzz_tree_member(body, "messages");
 
     for (message = list->first; message; message = message->next) {
 
         answer = chain_is(message, "role", "assistant");
-        content = ngx_http_claude_json_member(message, "content");
-        calls = ngx_http_claude_json_member(message, "tool_calls");
+        content = fuzz_tree_member(message, "content");
+        calls = fuzz_tree_member(message, "tool_calls");
         called = calls && calls->type == NGX_HTTP_CLAUDE_JSON_ARRAY
                  && calls->first;
 
@@ -453,7 +454,7 @@ chain_same(ngx_pool_t *pool, fuzz_input_t *in, ngx_http_claude_json_t *body)
 
             while (content) {
                 chain_remove(message, content);
-                content = ngx_http_claude_json_member(message, "content");
+                content = fuzz_tree_member(message, "content");
             }
 
             switch (fuzz_number(in, 4)) {
@@ -511,10 +512,10 @@ chain_same(ngx_pool_t *pool, fuzz_input_t *in, ngx_http_claude_json_t *body)
 
 /* an inner string of the tree, a random one; *n are left to pass by */
 
-static ngx_http_claude_json_t *
-chain_pick(ngx_http_claude_json_t *node, size_t *n)
+static fuzz_tree_t *
+chain_pick(fuzz_tree_t *node, size_t *n)
 {
-    ngx_http_claude_json_t  *child, *found;
+    fuzz_tree_t  *child, *found;
 
     if (node->type == NGX_HTTP_CLAUDE_JSON_STRING && (*n)-- == 0) {
         return node;
@@ -533,10 +534,10 @@ chain_pick(ngx_http_claude_json_t *node, size_t *n)
 
 
 static size_t
-chain_strings(ngx_http_claude_json_t *node)
+chain_strings(fuzz_tree_t *node)
 {
     size_t                   n;
-    ngx_http_claude_json_t  *child;
+    fuzz_tree_t  *child;
 
     n = (node->type == NGX_HTTP_CLAUDE_JSON_STRING);
 
@@ -551,14 +552,14 @@ chain_strings(ngx_http_claude_json_t *node)
 /* a change that most often means something else */
 
 static void
-chain_other(ngx_pool_t *pool, fuzz_input_t *in, ngx_http_claude_json_t *body)
+chain_other(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
 {
     u_char                  *p;
     size_t                   n, at;
     ngx_str_t                s;
-    ngx_http_claude_json_t  *list, *node, *next;
+    fuzz_tree_t  *list, *node, *next;
 
-    list = fuzz_member(body, "messages", NGX_HTTP_CLAUDE_JSON_ARRAY);
+    list = fuzz_tree_member(body, "messages");
 
     switch (fuzz_number(in, 8)) {
 
@@ -578,7 +579,7 @@ chain_other(ngx_pool_t *pool, fuzz_input_t *in, ngx_http_claude_json_t *body)
     case 1:
         /* one that is there once more, at the end */
 
-        node = ngx_pcalloc(pool, sizeof(ngx_http_claude_json_t));
+        node = ngx_pcalloc(pool, sizeof(fuzz_tree_t));
         fuzz_check(node != NULL);
 
         if (list->first) {
@@ -773,6 +774,29 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 }
 
 
+/* of the tree as it is now, read with the names that the variable reads */
+
+static ngx_int_t
+chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
+{
+    ngx_str_t                       text;
+    ngx_http_claude_json_t         *body;
+    ngx_http_claude_json_reader_t  *reader;
+
+    text = fuzz_tree_text(pool, c->body);
+    reader = ngx_http_claude_json_reader(pool, pool, conversation_fields);
+
+    fuzz_check(reader != NULL);
+    fuzz_check(ngx_http_claude_json_read(reader, text.data, text.len)
+               == NGX_OK);
+
+    body = ngx_http_claude_json_end(reader);
+    fuzz_check(body != NULL);
+
+    return conversation_hash(&c->fake->request, pool, body, hash);
+}
+
+
 /* a conversation keeps its name whatever follows the user's first words */
 
 static void
@@ -781,11 +805,11 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
     u_char                   one[20], other[20];
     ngx_str_t                more;
     ngx_int_t                rc;
-    ngx_http_claude_json_t  *list, *message, *content;
+    fuzz_tree_t  *list, *message, *content;
 
-    rc = conversation_hash(&c->fake->request, pool, c->body, one);
+    rc = chain_conversation_hash(pool, c, one);
 
-    list = fuzz_member(c->body, "messages", NGX_HTTP_CLAUDE_JSON_ARRAY);
+    list = fuzz_tree_member(c->body, "messages");
 
     for (message = list->first; message; message = message->next) {
         if (chain_is(message, "role", "user")) {
@@ -801,11 +825,10 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
     message->next = NULL;
     list->last = message;
 
-    fuzz_check(conversation_hash(&c->fake->request, pool, c->body, other)
-               == NGX_OK);
+    fuzz_check(chain_conversation_hash(pool, c, other) == NGX_OK);
     fuzz_check(ngx_memcmp(one, other, sizeof(one)) == 0);
 
-    content = ngx_http_claude_json_member(message, "content");
+    content = fuzz_tree_member(message, "content");
 
     if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
         more.len = content->value.len + 1;
@@ -816,8 +839,7 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
         more.data[more.len - 1] = 'x';
         content->value = more;
 
-        fuzz_check(conversation_hash(&c->fake->request, pool, c->body, other)
-                   == NGX_OK);
+        fuzz_check(chain_conversation_hash(pool, c, other) == NGX_OK);
         fuzz_check(ngx_memcmp(one, other, sizeof(one)) != 0);
     }
 }
@@ -831,14 +853,15 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_pool_t                     *pool;
     fuzz_input_t                    in;
     chain_case_t                    one, same, other;
-    ngx_http_claude_json_t         *body;
+    fuzz_tree_t         *body;
     ngx_http_claude_json_reader_t  *reader;
 
     pool = fuzz_pool();
     fuzz_input(&in, p, len);
 
     text = fuzz_rest(&in);
-    reader = ngx_http_claude_json_reader(pool);
+    reader = ngx_http_claude_json_reader(pool, pool,
+                                         ngx_http_claude_json_all);
 
     if (ngx_http_claude_json_read(reader, text.data, text.len) != NGX_OK
         || ngx_http_claude_json_end(reader) == NULL)
@@ -857,7 +880,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     body = fuzz_json(pool, text.data, text.len);
     chain_same(pool, &in, body);
-    fuzz_check(ngx_http_claude_json_text(pool, body, &text) == NGX_OK);
+    text = fuzz_tree_text(pool, body);
 
     chain_case(&same, pool, text);
     fuzz_check(same.turn != NULL);
@@ -867,7 +890,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
         chain_other(pool, &in, body);
     }
 
-    fuzz_check(ngx_http_claude_json_text(pool, body, &text) == NGX_OK);
+    text = fuzz_tree_text(pool, body);
     chain_case(&other, pool, text);
 
     if (other.turn) {

@@ -82,11 +82,11 @@ pipe_drain(ngx_http_claude_process_t *process, fuzz_input_t *in)
 
 /* the next line; what is not one is a failure */
 
-static ngx_http_claude_json_t *
+static fuzz_tree_t *
 pipe_line(ngx_pool_t *pool, size_t *pos)
 {
     u_char                  *p, *end;
-    ngx_http_claude_json_t  *node;
+    fuzz_tree_t  *node;
 
     fuzz_check(*pos < pipe_len);
 
@@ -107,7 +107,7 @@ pipe_line(ngx_pool_t *pool, size_t *pos)
 static void
 pipe_check_settings(ngx_pool_t *pool, size_t *pos, ngx_str_t *stop)
 {
-    ngx_http_claude_json_t  *node;
+    fuzz_tree_t  *node;
 
     node = pipe_line(pool, pos);
     node = fuzz_member(node, "request", NGX_HTTP_CLAUDE_JSON_OBJECT);
@@ -130,7 +130,7 @@ pipe_check_message(ngx_pool_t *pool, size_t *pos,
     ngx_http_claude_message_t *message)
 {
     ngx_uint_t                i;
-    ngx_http_claude_json_t   *node, *content, *uuid;
+    fuzz_tree_t   *node, *content, *uuid;
     ngx_http_claude_block_t  *block;
 
     block = message->blocks.elts;
@@ -145,7 +145,7 @@ pipe_check_message(ngx_pool_t *pool, size_t *pos,
     fuzz_check(uuid->value.len == NGX_HTTP_CLAUDE_UUID_LEN);
 
     node = fuzz_member(node, "message", NGX_HTTP_CLAUDE_JSON_OBJECT);
-    content = ngx_http_claude_json_member(node, "content");
+    content = fuzz_tree_member(node, "content");
 
     fuzz_check(content != NULL);
 

@@ -116,18 +116,34 @@ describe('an error', { concurrency: 2 }, () => {
 
     /* Each alone: what it has learnt about the login, the module remembers for some seconds. */
     describe('the login', { concurrency: 1 }, () => {
-        for (const status of [401, 403]) {
-            test(`upstream answers ${status}: 503 cli_not_logged_in, from memory the second time`, async () => {
+        for (const model of ['sonnet', 'claude-sonnet-5-5']) {
+            test(`upstream answers 401: 503 cli_not_logged_in, from memory the second time, ${model}`, async () => {
                 const server = await startServer();
                 try {
-                    server.stub.script({ status, message: 'invalid x-api-key', times: 1000 });
-                    await bothFail(server, NOT_LOGGED_IN);
+                    server.stub.script({ status: 401, message: 'invalid x-api-key', times: 1000 });
+                    await bothFail(server, NOT_LOGGED_IN, { model });
 
                     /* each of the two workers has its own memory, and a connection has one worker */
                     const calls = server.stub.stats().total;
-                    checkError(await server.chat({ messages: [user('again')] }), NOT_LOGGED_IN, 'again');
-                    checkError(await server.chat({ messages: [user('again')] }), NOT_LOGGED_IN, 'again');
+                    checkError(await server.chat({ model, messages: [user('again')] }), NOT_LOGGED_IN, 'again');
+                    checkError(await server.chat({ model, messages: [user('again')] }), NOT_LOGGED_IN, 'again');
                     assert.ok(server.stub.stats().total - calls <= 3);
+                } finally {
+                    await server.end();
+                }
+            });
+
+            /* It may be about the question: nobody else's is refused for it. */
+            test(`upstream answers 403: 503 cli_not_logged_in, and the next is asked, ${model}`, async () => {
+                const server = await startServer();
+                try {
+                    server.stub.script({ status: 403, message: 'not allowed to you', times: 1000 });
+                    await bothFail(server, NOT_LOGGED_IN, { model });
+                    server.stub.clear();
+                    for (let i = 0; i < 4; i++) {
+                        const answer = await server.chat({ model, messages: [user(`next ${i}`)] });
+                        assert.equal(answer.status, 200, answer.text);
+                    }
                 } finally {
                     await server.end();
                 }

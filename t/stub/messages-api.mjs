@@ -11,7 +11,9 @@
  *     code, error reports, documentation pages); where a rule depends on the model, the table
  *     in modelTraits() decides;
  *   - answers what a script says, or echoes the user's text;
- *   - remembers what it got (GET /_requests).
+ *   - remembers what it got (GET /_requests);
+ *   - keeps an account (GET /_account) of what it would bill: of each call the usage that it has
+ *     sent last, whoever has read it.
  *
  * It never contacts another host, never reads or writes a file, never checks whether a key is
  * a real one (only that there is one), and never runs a model.
@@ -1001,19 +1003,28 @@ const frame = (data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`
 
 /*
  * Server-sent events with back-pressure. emit() gathers, and returns a promise only when there
- * is something to wait for: 200,000 deltas must not cost 200,000 turns of the event loop.
+ * is something to wait for: 200,000 deltas must not cost 200,000 turns of the event loop. Usage
+ * that an event tells is billed when the event goes out.
  */
 class EventStream {
-    constructor(res, { signal, cut }, breakAfter = Infinity) {
+    constructor(res, { signal, cut, bill }, breakAfter = Infinity) {
         this.res = res;
         this.signal = signal;
         this.disconnect = cut;
+        this.bill = bill;
+        this.usage = null;
         this.left = breakAfter;
         this.buffer = '';
     }
 
-    emit(text) {
+    billed() {
+        if (this.usage) this.bill(this.usage);
+        this.usage = null;
+    }
+
+    emit(text, usage) {
         this.buffer += text;
+        if (usage) this.usage = usage;
         this.left -= 1;
         if (this.left === 0) return this.cut();
         return this.buffer.length >= WRITE_SIZE ? this.flush() : undefined;
@@ -1024,6 +1035,7 @@ class EventStream {
         if (this.buffer === '') return undefined;
         const text = this.buffer;
         this.buffer = '';
+        this.billed();
         return this.res.write(text) ? undefined : this.drained();
     }
 
@@ -1047,6 +1059,7 @@ class EventStream {
 
     /* What was promised goes out first; then the connection is cut with the body unfinished. */
     async cut() {
+        this.billed();
         if (this.buffer === '') await new Promise((resolve) => setImmediate(resolve));
         else await new Promise((resolve) => this.res.write(this.buffer, resolve));
         this.disconnect();
@@ -1055,6 +1068,7 @@ class EventStream {
 
     end() {
         if (this.signal.aborted) throw new Gone();
+        this.billed();
         this.res.end(this.buffer);
         this.buffer = '';
     }
@@ -1073,9 +1087,9 @@ async function streamAnswer(res, answer, script, ctx) {
     if (script.hang === 'headers') await forever(signal);
     await sleep(script.first_ms, signal);
 
-    const message = messageObject(answer, [], { stop_reason: null, stop_sequence: null },
-        startUsage(answer.usage));
-    await out.emit(frame({ type: 'message_start', message }));
+    const begun = startUsage(answer.usage);
+    const message = messageObject(answer, [], { stop_reason: null, stop_sequence: null }, begun);
+    await out.emit(frame({ type: 'message_start', message }), begun);
     if (script.ping) await out.emit(frame({ type: 'ping' }));
     if (script.hang) {
         await out.flush();
@@ -1086,7 +1100,7 @@ async function streamAnswer(res, answer, script, ctx) {
         const { type = 'overloaded_error', message: text = 'Overloaded' } = script.error_event;
         await out.emit(frame(errorBody(type, text, requestId)));
     } else {
-        await out.emit(frame({ type: 'message_delta', delta: answer.stop, usage: answer.usage }));
+        await out.emit(frame({ type: 'message_delta', delta: answer.stop, usage: answer.usage }), answer.usage);
         await out.emit(frame({ type: 'message_stop' }));
     }
     out.end();
@@ -1115,7 +1129,7 @@ async function streamDeltas(out, deltas, repeat, index, gap) {
     }
 }
 
-async function wholeAnswer(res, answer, script, { signal, requestId, cut }) {
+async function wholeAnswer(res, answer, script, { signal, requestId, cut, bill }) {
     if (given(script.break_after)) {
         cut();
         throw new Gone();
@@ -1127,6 +1141,7 @@ async function wholeAnswer(res, answer, script, { signal, requestId, cut }) {
     }
     await sleep(script.first_ms, signal);
     const content = answer.plans.map((plan) => plan.whole());
+    bill(answer.usage);
     sendJson(res, 200, messageObject(answer, content, answer.stop, answer.usage), { 'request-id': requestId });
 }
 
@@ -1180,9 +1195,48 @@ class ScriptQueue {
 }
 
 /* What came in, the newest last, within KEEP_REQUESTS and KEEP_BYTES. */
+/* Sums by the API's terms: {calls, prompt, cached, completion, reasoning}, of all and of each model. */
+class Account {
+    constructor() {
+        this.all = Account.row();
+        this.models = {};
+        this.probes = Account.row();
+    }
+
+    static row() {
+        return { calls: 0, prompt: 0, cached: 0, completion: 0, reasoning: 0 };
+    }
+
+    /*
+     * For one call a function that takes its usage, each time it was told. What the CLI asks to
+     * try a model out, one token and not streamed, is kept apart.
+     */
+    call(body) {
+        const probe = body.stream !== true && body.max_tokens === 1;
+        const rows = probe ? [this.probes] : [this.all, this.models[body.model] ??= Account.row()];
+        let had = Account.row();
+        return (usage) => {
+            const has = {
+                calls: 1,
+                prompt: usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens,
+                cached: usage.cache_read_input_tokens,
+                completion: usage.output_tokens,
+                reasoning: usage.output_tokens_details?.thinking_tokens ?? 0,
+            };
+            for (const row of rows) for (const key of Object.keys(row)) row[key] += has[key] - had[key];
+            had = has;
+        };
+    }
+
+    copy() {
+        return structuredClone({ ...this.all, models: this.models, probes: this.probes });
+    }
+}
+
 class Recorder {
     constructor(enabled) {
         this.enabled = enabled;
+        this.account = new Account();
         this.requests = [];
         this.bytes = 0;
         this.total = 0;
@@ -1353,6 +1407,7 @@ class Stub {
         const answer = planAnswer(script, body, rawLength, text);
         const gap = script.gap_ms ?? (this.demo ? DEMO_GAP_MS : 0);
         ctx.record.status = 200;
+        ctx.bill = this.recorder.account.call(body);
         if (body.stream === true) await streamAnswer(res, answer, script, { ...ctx, gap });
         else await wholeAnswer(res, answer, script, ctx);
     }
@@ -1415,6 +1470,11 @@ class Stub {
         sendJson(res, 200, []);
     }
 
+    account(req, res) {
+        req.resume();
+        sendJson(res, 200, this.recorder.account.copy());
+    }
+
     stats(req, res) {
         req.resume();
         sendJson(res, 200, this.recorder.stats());
@@ -1427,6 +1487,7 @@ const ROUTES = {
     '/v1/messages/count_tokens': { POST: 'countTokens' },
     '/_script': { POST: 'addScripts', GET: 'listScripts', DELETE: 'clearScripts' },
     '/_requests': { GET: 'listRequests', DELETE: 'clearRequests' },
+    '/_account': { GET: 'account' },
     '/_stats': { GET: 'stats' },
 };
 
@@ -1438,7 +1499,7 @@ function scriptedError(script) {
 /**
  * For a test that runs in Node: options {demo, record, maxBody}. Returns the http server;
  * listen(port, host), which resolves to the port; close(); `requests`, the live array behind
- * GET /_requests; script(script | [scripts]), clear() and stats().
+ * GET /_requests; script(script | [scripts]), clear(), stats() and account().
  */
 export function createStub(options = {}) {
     const stub = new Stub(options);
@@ -1447,11 +1508,13 @@ export function createStub(options = {}) {
         server,
         requests: recorder.requests,
         script: (value) => scripts.add(value),
+        scripts: () => scripts.scripts,
         clear: () => {
             scripts.clear();
             recorder.clear();
         },
         stats: () => recorder.stats(),
+        account: () => recorder.account.copy(),
         listen: (port = 0, host = '127.0.0.1') => new Promise((resolve, reject) => {
             server.once('error', reject);
             server.listen(port, host, () => {

@@ -298,6 +298,26 @@ test('requests are recorded, refused ones too, and can be forgotten', async () =
     assert.deepEqual(await (await fetch(`${base}/_requests`)).json(), []);
 });
 
+test('the account has what was sent, of each call the last usage', async () => {
+    const one = createStub();
+    const url = `http://127.0.0.1:${await one.listen()}`;
+    const usage = { input_tokens: 10, cache_read_input_tokens: 20, cache_creation_input_tokens: 30, output_tokens: 40, output_tokens_details: { thinking_tokens: 5 } };
+    const send = async (script, extra = { stream: true }) => {
+        one.script({ usage, ...script });
+        await (await post(body(extra), { url })).text().catch(() => {});
+    };
+    await send({ text: 'x' });
+    await send({ text: 'x' }, {});
+    await send({ text: 'one two three', break_after: 3 });
+    await send({ break_after: 0 });
+    await send({ status: 500 });
+    await send({ text: 'x' }, { max_tokens: 1 });
+    const row = { calls: 3, prompt: 180, cached: 60, completion: 81, reasoning: 10 };
+    assert.deepEqual(one.account(), { ...row, models: { [MODEL]: row }, probes: { calls: 1, prompt: 60, cached: 20, completion: 40, reasoning: 5 } });
+    assert.deepEqual(await (await fetch(`${url}/_account`)).json(), one.account());
+    await one.close();
+});
+
 test('the record is bounded, and can be off', async () => {
     for (let i = 0; i < 1010; i += 10) await Promise.all(Array.from({ length: 10 }, () => ask()));
     assert.equal(stub.requests.length, 1000);

@@ -70,7 +70,7 @@ function portIsFree(port) {
 }
 
 /* Whether somebody listens, asked as a client does: a probe that binds would be in the way. */
-function isListening(port) {
+export function isListening(port) {
     return new Promise((resolve) => {
         const socket = net.connect(port, '127.0.0.1');
         socket.once('error', () => resolve(false));
@@ -214,7 +214,7 @@ ${temp}
         ${options.server ?? ''}
         location /v1/ { claude_openai; }
         location = /health { claude_health; }
-        location = /claude-status { claude_status; }
+        location = /claude-status { claude_status; ${options.status ?? ''} }
     }
 }
 `);

@@ -1,0 +1,287 @@
+# What was spent: the line of the access log and the account of the status say
+# the same, whatever became of the turn, and the line is written when it can.
+# t/real/account.test.mjs has the same against what upstream has billed; here
+# is what the real CLI does not do to order.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use ClaudeTest;
+use Test::More;
+
+my $true = JSON::PP::true;
+my @tokens = qw(prompt cached completion reasoning);
+my $format = q{log_format spent '$claude_prompt_tokens $claude_cached_tokens }
+             . q{$claude_completion_tokens $claude_reasoning_tokens }
+             . q{$claude_cost_usd "$claude_finish_reason" $claude_error }
+             . q{$status $claude_ttft';};
+
+sub started {
+    my (%o) = @_;
+    my $s = ClaudeTest->start(workers => 1, %o,
+        http => "$format claude_warm 0; " . ($o{http} // ''),
+        server => 'location /v1/ { claude_openai; access_log logs/spent spent;'
+                  . ' ' . ($o{location} // '') . '}');
+    $s->{lines} = 0;
+    $s->{was} = sums($s);
+    return $s;
+}
+
+sub sums {
+    my ($s) = @_;
+    my %sum = map { $_ => 0 } @tokens, 'cost';
+    for my $row (@{ $s->status->{usage} }) {
+        $sum{$_} += $row->{"${_}_tokens"} for @tokens;
+        $sum{cost} += $row->{cost_usd};
+    }
+    return \%sum;
+}
+
+sub usage {
+    my ($in, $out, $read, $write, $thinking) = @_;
+    return { input_tokens => $in, output_tokens => $out,
+             cache_read_input_tokens => $read,
+             cache_creation_input_tokens => $write,
+             output_tokens_details => { thinking_tokens => $thinking } };
+}
+
+# Waits for so many more lines, which have to be no more; returns them.
+
+sub lines {
+    my ($s, $n, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @lines;
+
+    wait_for {
+        open my $fh, '<', "$s->{dir}/logs/spent" or return 0;
+        @lines = map { /^(\S+) (\S+) (\S+) (\S+) (\S+) "(.*?)" (\S+) (\S+) (\S+)$/
+                       ? { prompt => $1, cached => $2, completion => $3,
+                           reasoning => $4, cost => $5, finish => $6,
+                           error => $7, status => $8, ttft => $9 } : () }
+                 <$fh>;
+        @lines >= $s->{lines} + $n
+    } "$name: its line";
+    is(scalar @lines, $s->{lines} + $n, "$name: and no other");
+    @lines = @lines[$s->{lines} .. $#lines];
+    $s->{lines} += @lines;
+    return @lines;
+}
+
+# The same, and that log and status agree, with these tokens.
+
+sub spent {
+    my ($s, $name, $want, $n) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @lines = lines($s, $n // 1, $name);
+
+    $s->wait_idle;
+    my $is = sums($s);
+    my $was = $s->{was};
+    $s->{was} = $is;
+
+    for my $kind (@tokens) {
+        my $logged = 0;
+        $logged += $_->{$kind} eq '-' ? 0 : $_->{$kind} for @lines;
+        is($logged, $want->{$kind} // 0, "$name: $kind in the log");
+        is($is->{$kind} - $was->{$kind}, $want->{$kind} // 0,
+           "$name: $kind in the status");
+    }
+    my $cost = 0;
+    $cost += $_->{cost} eq '-' ? 0 : $_->{cost} for @lines;
+    cmp_ok(abs($is->{cost} - $was->{cost} - $cost), '<', 2e-6 * (1 + @lines),
+           "$name: the cost in both") if !$want->{apart};
+    return @lines;
+}
+
+my $two = usage(3, 5, 7, 11, 2);
+
+{
+    my $s = started();
+    my ($l, $r);
+
+    for my $stream (0, 1) {
+        my $how = $stream ? 'streamed' : 'whole';
+
+        $s->chat('hi', stream => $stream, with => { n => 2 },
+                 fake => { text => 'x', usage => $two });
+        ($l) = spent($s, "two answers, $how", { prompt => 42, cached => 14,
+                     completion => 10, reasoning => 4 });
+        is($l->{finish}, 'stop, stop', '  both ends are told');
+        cmp_ok($l->{cost}, '>', 0, '  and the cost');
+    }
+
+    # calls that nobody goes on with, and what comes then
+
+    my $tools = [{ type => 'function', function => { name => 'look' } }];
+    my $call = { tool_use => [{ id => 'toolu_1', name => 'look',
+                                input => {} }], usage => $two,
+                 then => { text => 'y', usage => usage(100, 10, 0, 0, 0) } };
+
+    for my $stream (0, 1) {
+        my $how = $stream ? 'streamed' : 'whole';
+
+        $s->chat("call $stream", stream => $stream, fake => $call,
+                 with => { tools => $tools });
+        ($l) = spent($s, "a call, $how", { prompt => 21, cached => 7,
+                     completion => 5, reasoning => 2 });
+        is($l->{finish}, 'tool_calls', '  which is its end');
+        cmp_ok($l->{cost}, '>', 0, '  its cost is told at once');
+
+        $s->chat('else', stream => $stream,
+                 fake => { text => 'x', usage => $two });
+        my ($e) = spent($s, "what comes then, $how", { prompt => 21,
+                        cached => 7, completion => 5, reasoning => 2 });
+        cmp_ok(abs($e->{cost} - $l->{cost}), '<', 2e-6,
+               '  costs what it costs');
+    }
+
+    # what the CLI asks by itself, before it heeds the interrupt
+
+    $r = $s->chat('hi', fake => {
+        text => 'x', stop_reason => 'max_tokens', usage => $two,
+        ignore_interrupt => $true,
+        then => { text => 'more', usage => usage(1000, 50, 30, 20, 0) } });
+    is($r->{json}{usage}{prompt_tokens}, 21, 'the answer has its own usage');
+    ($l) = spent($s, 'the CLI goes on by itself', { prompt => 1071,
+                 cached => 37, completion => 55, reasoning => 2 });
+    is($l->{finish}, 'length', '  the end is that of the answer');
+
+    # the call upstream begins when the client is gone
+
+    my $c = $s->open_chat('hi', stream => 1, fake => {
+        delay_ms => 300, deltas => ['a', 'b'], usage => $two, gap_ms => 20,
+        ignore_interrupt => $true });
+    wait_for { ($s->events)[-1]{event} eq 'asked' } 'the model is asked';
+    $c->close;
+    ($l) = spent($s, 'it begins when the client is gone', { prompt => 21,
+                 cached => 7, completion => 5, reasoning => 2 });
+    is($l->{status}, 499, '  which the line says');
+    is($l->{finish}, '-', '  there is no end');
+
+    # nothing comes of it
+
+    $c = $s->open_chat('hi', fake => { hang => $true });
+    wait_for { ($s->events)[-1]{event} eq 'asked' } 'the model is asked';
+    $c->close;
+    ($l) = spent($s, 'left before anything came', {});
+    is($l->{completion}, 0, '  which is 0');
+
+    # the CLI dies of the interrupt: the tokens are known, the cost is not
+
+    $c = $s->open_chat('hi', stream => 1, fake => {
+        deltas => ['a', 'b'], hang_after_deltas => 1, usage => $two,
+        crash_on_interrupt => $true });
+    $c->until(qr/"a"/);
+    $c->close;
+    ($l) = spent($s, 'a CLI that dies of it', { prompt => 21, cached => 7,
+                 completion => 1 });
+    is($l->{cost}, '-', '  its cost is not known');
+
+    # the CLI does not heed the interrupt: the line waits, but not for long
+
+    my $begun = time;
+    $c = $s->open_chat('hi', stream => 1, fake => {
+        deltas => ['a', 'b'], hang_after_deltas => 1, usage => $two,
+        ignore_interrupt => $true });
+    $c->until(qr/"a"/);
+    $c->close;
+    ($l) = spent($s, 'a CLI that goes on', { prompt => 21, cached => 7,
+                 completion => 1 });
+    cmp_ok(time - $begun, '<', 15, '  the line has not waited for long');
+
+    # an error in the answer, and the next request on the same connection
+
+    my $body = ClaudeTest::body('hi', fake => {
+        deltas => ['a', 'b'], drop_after_deltas => 1, usage => $two });
+    my $next = ClaudeTest::body('hi', fake => { text => 'next',
+                                                usage => $two });
+    my $k = ClaudeTest::Connection->new(ClaudeTest::port());
+    my $head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+               . "Authorization: Bearer sk-test\r\nContent-Length: ";
+    $k->write($head . length($body) . "\r\n\r\n$body"
+              . $head . length($next) . "\r\n\r\n$next");
+    ok($k->until(qr/"next"/), 'a connection goes on after a failed turn');
+    $k->close;
+    my @l = spent($s, 'a failed turn, and the next on the connection',
+                  { prompt => 42, cached => 14, completion => 6,
+                    reasoning => 2 }, 2);
+    is($l[0]{error}, 'overloaded', '  the first has failed');
+
+    # the same with a call, whose line waits for the cost
+
+    $body = ClaudeTest::body('call', fake => $call,
+                             with => { tools => $tools });
+    $k = ClaudeTest::Connection->new(ClaudeTest::port());
+    $k->write($head . length($body) . "\r\n\r\n$body"
+              . $head . length($next) . "\r\n\r\n$next");
+    ok($k->until(qr/"next"/), 'a connection goes on after a call');
+    $k->close;
+    spent($s, 'a call, and the next on the connection',
+          { prompt => 42, cached => 14, completion => 10, reasoning => 4 }, 2);
+
+    # errors before anything was spent
+
+    $s->chat('hi', fake => { error => { word => 'rate_limit', status => 429,
+                                        text => 'slow' } });
+    ($l) = spent($s, 'upstream refuses', {});
+    is($l->{prompt}, 0, '  which is 0');
+    $s->send(POST => '/v1/chat/completions', body => '{')->rest;
+    ($l) = spent($s, 'no question at all', {});
+    is($l->{prompt}, '-', '  which is nothing');
+
+    # a worker that leaves while a line waits
+
+    $c = $s->open_chat('hi', stream => 1, fake => {
+        deltas => ['a', 'b'], hang_after_deltas => 1, usage => $two,
+        slow_interrupt_ms => 500 });
+    $c->until(qr/"a"/);
+    my ($old) = $s->workers;
+    $c->close;
+    $s->signal('HUP');
+    ($l) = spent($s, 'a reload meanwhile', { prompt => 21, cached => 7,
+                 completion => 1 });
+    cmp_ok($l->{cost}, '>', 0, '  the old worker has waited for the cost');
+    wait_for { !ClaudeTest::alive($old) } '  and is gone';
+    $s->stop;
+}
+
+# a CLI that does not tell what a call cost: it is counted when it does
+
+for my $how (['refuses to say', refuse => ['get_usage']],
+             ['does not say', no_answer => ['get_usage']])
+{
+    my ($name, @start) = @$how;
+    my $s = started(start => { @start });
+    my $tools = [{ type => 'function', function => { name => 'look' } }];
+
+    $s->chat('call', stream => 1, with => { tools => $tools }, fake => {
+        tool_use => [{ id => 'toolu_1', name => 'look', input => {} }],
+        usage => $two });
+    my ($l) = spent($s, "a CLI that $name", { prompt => 21, cached => 7,
+                    completion => 5, reasoning => 2 });
+    is($l->{cost}, '-', '  the line is written without it');
+
+    $s->chat('else', fake => { text => 'x', usage => $two });
+    ($l) = spent($s, 'the next turn', { prompt => 21, cached => 7,
+                 completion => 5, reasoning => 2 });
+    cmp_ok($l->{cost}, '>', 1e-4, '  has both costs, as the status does');
+    $s->stop;
+}
+
+# a turn that is out of time
+
+{
+    my $s = started(location => 'claude_timeout 500ms;');
+    my $r = $s->chat('hi', stream => 1, fake => {
+        deltas => ['a', 'b'], hang_after_deltas => 1, usage => $two });
+    is($r->{error}{code}, 'timeout', 'out of time');
+    my ($l) = spent($s, 'a turn that is out of time', { prompt => 21,
+                    cached => 7, completion => 1 });
+    cmp_ok($l->{cost}, '>', 0, '  the CLI is asked for its cost');
+    wait_for { !grep { $_->{state} ne 'starting' }
+               @{ $s->status->{processes} } } '  and is ended';
+    $s->stop;
+}
+
+done_testing();

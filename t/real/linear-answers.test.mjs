@@ -1,0 +1,79 @@
+/*
+ * What has a meaning is answered, however much it is: 100,000 messages, parts, calls, 10,000 tools,
+ * through a stand-in for the CLI. What they cost nginx until the answer is linear, too. And what
+ * waits for its turn is held as its turn, without all that the body said besides.
+ */
+
+import { after, before, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { kilobytes, startMeasured } from '../lib/measure.mjs';
+import { chat, whole } from '../lib/shapes.mjs';
+import { TRIES } from './lib/linear.mjs';
+import { SANITIZED, SLOW, waitFor } from './lib/server.mjs';
+
+/*
+ * CPU (ns) and memory of a byte. A message of the user's that is replayed costs the CLI's answer to
+ * it, some 15 µs, as short as it may be.
+ */
+const CPU = 600 * (SANITIZED ? 20 : 1);
+const MEMORY = SANITIZED ? Infinity : 16;
+const TIMES_MORE = 3;                                    /* twice as many take less than that */
+const MANY = 100000 / (SANITIZED ? 10 : 1);
+
+describe('until the answer', { concurrency: 1 }, () => {
+    const rows = [];
+    let answering;
+
+    before(async () => {
+        answering = await startMeasured({ http: 'claude_max_concurrent 1; claude_max_processes 2; claude_queue 0;' });
+        for (const make of Object.values(whole)) await answering.measure({ path: '/v1/chat/completions' }, Buffer.from(make(20)));
+    });
+    after(async () => {
+        for (const row of rows) console.log(`# ${row}`);
+        await answering?.end();
+    });
+
+    async function answered(make, n) {
+        const body = Buffer.from(make(n));
+        const spent = await answering.measure({ path: '/v1/chat/completions' }, body);
+        assert.equal(spent.runaway, undefined, `${n}: the worker was ended: ${spent.runaway}`);
+        assert.equal(spent.status, 200, `${n}: ${spent.status} ${spent.text.slice(-300)}`);
+        return { ...spent, length: body.length };
+    }
+
+    /* Both again while the ratio is too much: the first of a kind grows what later ones find. */
+    for (const [name, make] of Object.entries(whole)) {
+        test(`${name}: ${name === 'tools' ? MANY / 10 : MANY} of them are answered`, async () => {
+            let ratio = Infinity;
+            for (let i = 0; i < TRIES && ratio > TIMES_MORE; i++) {
+                const half = await answered(make, MANY / 2);
+                const all = await answered(make, MANY);
+                ratio = all.cpu / half.cpu;
+                rows.push(`${name.padEnd(54)} ${[half, all].map(({ cpu, memory, length }) => `${(cpu / length).toFixed(1)} ns ${(memory / length).toFixed(1)} B`.padStart(18)).join('')}`);
+                assert.ok(all.cpu / all.length < CPU, `${(all.cpu / all.length).toFixed(1)} ns of CPU a byte, ${CPU} allowed`);
+                assert.ok(all.memory / all.length < MEMORY, `${(all.memory / all.length).toFixed(1)} bytes a byte, ${MEMORY} allowed`);
+            }
+            assert.ok(ratio < TIMES_MORE, `twice as many take ${ratio.toFixed(2)} times the CPU`);
+        });
+    }
+});
+
+/* A body that waits for its turn is held as its turn: what it said besides is gone. */
+test('twenty turns that wait: no more than 3 bytes of memory for a byte of their bodies', async () => {
+    const WAITING = 20;
+    const waiting = await startMeasured({ http: `claude_max_concurrent 1; claude_max_processes 1; claude_queue ${WAITING + 10} timeout=10m;` });
+    try {
+        await waiting.hold();
+        const body = Buffer.from(chat(`"metadata":[${'0,'.repeat(990000)}0]`));
+        const before = kilobytes(waiting.pid, 'VmRSS');
+        for (let i = 1; i <= WAITING; i++) {
+            waiting.held.push(waiting.send('/v1/chat/completions', body));
+            await waitFor(`${i} turns to wait`, async () => (await waiting.status()).turns.waiting === i, 20000 * SLOW);
+        }
+        const grown = (kilobytes(waiting.pid, 'VmRSS') - before) / WAITING / body.length;
+        console.log(`# ${WAITING} turns that wait: ${grown.toFixed(2)} bytes of memory for a byte`);
+        assert.ok(SANITIZED || grown < 3, `${grown.toFixed(2)} bytes for a byte`);
+    } finally {
+        await waiting.end();
+    }
+});
