@@ -139,10 +139,20 @@ schema_merge_part(schema_place_t *place, schema_node_t **part)
 {
     ngx_int_t       rc;
     ngx_uint_t      n;
-    schema_node_t  *ref;
+    schema_node_t  *ref, *words[SCHEMA_NWORDS];
 
     for (n = 0; n < SCHEMA_LEVELS; n++) {
-        ref = schema_word(*part, SCHEMA_REF);
+
+        /* many parts may look through one long schema */
+
+        schema_members(place, *part, words);
+
+        rc = schema_check(place);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ref = words[SCHEMA_REF];
 
         if (ref == NULL) {
             break;

@@ -376,6 +376,10 @@ schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
     ngx_str_t       name;
     schema_mark_t  *mark;
 
+    /* two tables are looked into, for a byte or two of the pointer */
+
+    schema_charge(place, SCHEMA_COST_STEP);
+
     mark = schema_mark(place, *node);
     if (mark == NULL) {
         return NGX_ERROR;

@@ -338,6 +338,10 @@ const tools = [
 
 const property = (i, rest = '"type":"string"') => `"p${i}":{${rest}}`;
 
+/* n parts that are one reference, to what is long to look through; fewer values than a schema may have. */
+const allOfRefs = (n, defs) => `${OBJECT},"properties":{"a":{"type":"string","allOf":[${list(n, () => '{"$ref":"#/$defs/0"}').join(',')}]}},"required":["a"],"$defs":{${defs}}`;
+const longRef = (i, n) => `"${i}":{"$ref":"#/$defs/${i + 1}",${list(n, () => '"$id":1').join(',')}}`;
+
 /* The inside of a schema, without its braces. */
 const SCHEMAS = {
     'properties, all required': (b) => { const n = count(b, 34); return `${OBJECT},"properties":{${list(n, (i) => property(i)).join(',')}},"required":[${list(n, (i) => `"p${i}"`).join(',')}]`; },
@@ -353,6 +357,8 @@ const SCHEMAS = {
     'oneOf on top': (b) => `"oneOf":[${many(b, (i) => `{${OBJECT},"properties":{${property(i)}},"required":["p${i}"]}`)}]`,
     'allOf on top': (b) => `"allOf":[${many(b, (i) => `{"type":"object","properties":{${property(i)}},"required":["p${i}"]}`)}]`,
     'allOf on top, one name': (b) => `"allOf":[${many(b, '{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')}]`,
+    'allOf, each the same long chain': (b) => { const n = Math.min(4500, count(b, 38)); return allOfRefs(n, `${longRef(0, n)},${longRef(1, n)},"2":{"title":"x"}`); },
+    'allOf, each the same deep pointer': (b) => allOfRefs(Math.min(9000, count(b, 20)), `"0":{"$ref":"#/$defs/z${'/a'.repeat(110)}"},"z":${'{"a":'.repeat(110)}{"title":"x"}${'}'.repeat(110)}`),
     'anyOf of anyOf': (b) => `${OBJECT},"properties":{"a":{"anyOf":[${many(b, '{"anyOf":[{"type":"string"},{"type":"null"}]}')}]}},"required":["a"]`,
     'chain of $ref': (b) => { const n = count(b, 36); return `${OBJECT},"properties":{"a":{"$ref":"#/$defs/d0"}},"required":["a"],"$defs":{${list(n, (i) => `"d${i}":{"$ref":"#/$defs/d${i + 1}"}`).join(',')},"d${n}":{"type":"string"}}`; },
     '$ref to one': (b) => { const n = count(b, 40); return `${OBJECT},"properties":{${list(n, (i) => property(i, '"$ref":"#/$defs/d"')).join(',')}},"required":[${list(n, (i) => `"p${i}"`).join(',')}],"$defs":{"d":{"type":"string"}}`; },
