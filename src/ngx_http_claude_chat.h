@@ -42,6 +42,9 @@ typedef struct {
 /* a stop sequence that the provider does not take */
 typedef struct {
     ngx_str_t                  text;
+    uint32_t                  *border;         /* of so many bytes of it: the
+                                                  longest beginning that they
+                                                  end with, but for all */
     ngx_uint_t                 matched;        /* bytes of it, so far */
 } ngx_http_claude_chat_stop_t;
 
@@ -111,8 +114,7 @@ struct ngx_http_claude_chat_s {
     unsigned                   functions:1;    /* the older kind of tools */
     unsigned                   single:1;       /* no parallel calls */
     unsigned                   object:1;       /* json_object */
-    ngx_array_t                stops;          /* of ngx_str_t, that the
-                                                  provider does not take */
+    ngx_array_t                stops;          /* of chat_stop_t */
 
     /* the older endpoint, completions */
     unsigned                   completions:1;
@@ -290,6 +292,10 @@ ngx_int_t ngx_http_claude_chat_object(ngx_http_claude_chat_choice_t *choice,
  */
 size_t ngx_http_claude_chat_stops(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len, ngx_str_t *held, size_t *keep);
+
+/* adds one to those of the request.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat,
+    ngx_str_t *text);
 
 /* takes over those of the request.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_chat_stops_init(

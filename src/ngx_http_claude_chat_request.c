@@ -55,7 +55,6 @@ static ngx_int_t request_stop(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_stop_add(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *node);
-static ngx_str_t *request_stop_own(ngx_http_claude_chat_t *chat);
 static ngx_int_t request_sampling(ngx_http_claude_chat_t *chat,
     ngx_http_claude_json_t *body);
 static ngx_int_t request_effort(ngx_http_claude_chat_t *chat,
@@ -909,8 +908,12 @@ request_stop_add(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
 
     /* the provider takes no blank ones */
 
-    stop = request_blank(&value) ? request_stop_own(chat)
-                                 : ngx_array_push(&chat->turn.stops);
+    if (request_blank(&value)) {
+        return (ngx_http_claude_chat_stops_add(chat, &value) == NGX_OK)
+               ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    stop = ngx_array_push(&chat->turn.stops);
     if (stop == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -918,20 +921,6 @@ request_stop_add(ngx_http_claude_chat_t *chat, ngx_http_claude_json_t *node)
     *stop = value;
 
     return NGX_OK;
-}
-
-
-static ngx_str_t *
-request_stop_own(ngx_http_claude_chat_t *chat)
-{
-    if (chat->stops.elts == NULL
-        && ngx_array_init(&chat->stops, chat->turn.pool, 2, sizeof(ngx_str_t))
-           != NGX_OK)
-    {
-        return NULL;
-    }
-
-    return ngx_array_push(&chat->stops);
 }
 
 

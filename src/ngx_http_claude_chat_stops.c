@@ -12,44 +12,62 @@
 
 
 static ngx_uint_t stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch);
-static ngx_uint_t stops_border(u_char *text, ngx_uint_t n);
+static ngx_int_t stops_borders(ngx_pool_t *pool,
+    ngx_http_claude_chat_stop_t *stop);
 static ngx_http_claude_chat_stop_t *stops_longest(
     ngx_http_claude_chat_choice_t *choice);
 
 
 ngx_int_t
-ngx_http_claude_chat_stops_init(ngx_http_claude_chat_choice_t *choice)
+ngx_http_claude_chat_stops_add(ngx_http_claude_chat_t *chat, ngx_str_t *text)
 {
-    ngx_str_t                    *text;
-    ngx_uint_t                    i;
-    ngx_array_t                  *texts;
     ngx_http_claude_chat_stop_t  *stop;
 
-    texts = &choice->chat->stops;
+    if (chat->stops.elts == NULL
+        && ngx_array_init(&chat->stops, chat->turn.pool, 2,
+                          sizeof(ngx_http_claude_chat_stop_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    if (texts->nelts == 0) {
+    stop = ngx_array_push(&chat->stops);
+    if (stop == NULL) {
+        return NGX_ERROR;
+    }
+
+    stop->text = *text;
+    stop->matched = 0;
+
+    return stops_borders(chat->turn.pool, stop);
+}
+
+
+ngx_int_t
+ngx_http_claude_chat_stops_init(ngx_http_claude_chat_choice_t *choice)
+{
+    ngx_array_t                  *all;
+    ngx_http_claude_chat_stop_t  *stop;
+
+    all = &choice->chat->stops;
+
+    if (all->nelts == 0) {
         return NGX_OK;
     }
 
-    if (ngx_array_init(&choice->stops, choice->turn.pool, texts->nelts,
+    if (ngx_array_init(&choice->stops, choice->turn.pool, all->nelts,
                        sizeof(ngx_http_claude_chat_stop_t))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    text = texts->elts;
+    /* there is room for them */
 
-    for (i = 0; i < texts->nelts; i++) {
+    stop = ngx_array_push_n(&choice->stops, all->nelts);
 
-        stop = ngx_array_push(&choice->stops);
-        if (stop == NULL) {
-            return NGX_ERROR;
-        }
-
-        stop->text = text[i];
-        stop->matched = 0;
-    }
+    ngx_memcpy(stop, all->elts,
+               all->nelts * sizeof(ngx_http_claude_chat_stop_t));
 
     return NGX_OK;
 }
@@ -118,7 +136,7 @@ static ngx_uint_t
 stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch)
 {
     while (stop->matched && stop->text.data[stop->matched] != ch) {
-        stop->matched = stops_border(stop->text.data, stop->matched);
+        stop->matched = stop->border[stop->matched];
     }
 
     if (stop->text.data[stop->matched] == ch) {
@@ -129,20 +147,42 @@ stops_next(ngx_http_claude_chat_stop_t *stop, u_char ch)
 }
 
 
-/* the longest beginning that the first n bytes end with, n not among them */
+/*
+ * Made once (Knuth, Morris and Pratt): sequences have no limit, and neither
+ * has the white space that a model can be asked for.
+ */
 
-static ngx_uint_t
-stops_border(u_char *text, ngx_uint_t n)
+static ngx_int_t
+stops_borders(ngx_pool_t *pool, ngx_http_claude_chat_stop_t *stop)
 {
-    ngx_uint_t  border;
+    u_char      *text;
+    uint32_t    *border;
+    ngx_uint_t   i, n;
 
-    for (border = n - 1; border; border--) {
-        if (ngx_memcmp(text, text + n - border, border) == 0) {
-            break;
-        }
+    text = stop->text.data;
+
+    border = ngx_palloc(pool, (stop->text.len + 1) * sizeof(uint32_t));
+    if (border == NULL) {
+        return NGX_ERROR;
     }
 
-    return border;
+    stop->border = border;
+
+    border[0] = 0;
+    border[1] = 0;
+    n = 0;
+
+    for (i = 1; i < stop->text.len; i++) {
+
+        while (n && text[n] != text[i]) {
+            n = border[n];
+        }
+
+        n += (text[n] == text[i]);
+        border[i + 1] = n;
+    }
+
+    return NGX_OK;
 }
 
 

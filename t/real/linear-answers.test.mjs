@@ -6,10 +6,11 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { kilobytes, startMeasured } from '../lib/measure.mjs';
 import { chat, whole } from '../lib/shapes.mjs';
 import { TRIES } from './lib/linear.mjs';
-import { SANITIZED, SLOW, waitFor } from './lib/server.mjs';
+import { ROOT, SANITIZED, SLOW, waitFor } from './lib/server.mjs';
 
 /*
  * CPU (ns) and memory of a byte. A message of the user's that is replayed costs the CLI's answer to
@@ -55,6 +56,30 @@ describe('until the answer', { concurrency: 1 }, () => {
             }
             assert.ok(ratio < TIMES_MORE, `twice as many take ${ratio.toFixed(2)} times the CPU`);
         });
+    }
+});
+
+/* What is held back for a stop sequence is not looked through again for each byte that follows. */
+test('an answer that is a stop sequence but for its end, again and again', async () => {
+    const MEANT = 800000 / (SANITIZED ? 10 : 1);
+    const writing = await startMeasured({ claude: join(ROOT, 't/bin/claude') });
+    const space = (n) => ' '.repeat(n);
+    try {
+        for (const [delta, repeat, stop] of [
+            [space(1000), MEANT / 1000, `${space(MEANT / 2)}\t`],
+            [`${space(1000)}\t${space(1001)}`, Math.floor(MEANT / 2002), `${space(1000)}\t${space(1000)}\n`],
+        ]) {
+            const content = `[[fake ${JSON.stringify({ deltas: [delta], repeat })}]]`;
+            const body = Buffer.from(JSON.stringify({ model: 'sonnet', stop, messages: [{ role: 'user', content }] }));
+            const spent = await writing.measure({ path: '/v1/chat/completions' }, body);
+            assert.equal(spent.runaway, undefined, `the worker was ended: ${spent.runaway}`);
+            assert.equal(spent.status, 200, spent.text.slice(-300));
+            const cpu = spent.cpu / (delta.length * repeat + body.length);
+            console.log(`# white space and a stop sequence of ${stop.length}: ${cpu.toFixed(1)} ns`);
+            assert.ok(cpu < CPU, `${cpu.toFixed(1)} ns of CPU a byte of the answer, ${CPU} allowed`);
+        }
+    } finally {
+        await writing.end();
     }
 });
 
