@@ -37,6 +37,9 @@ static void driver_route(ngx_http_claude_process_t *process,
     ngx_http_claude_cli_line_t *line);
 static ngx_http_claude_call_t *driver_call_add(
     ngx_http_claude_process_t *process, ngx_str_t *id);
+static ngx_int_t driver_calls_init(ngx_http_claude_process_t *process);
+static void driver_calls_free(void *data);
+static void driver_input_free(ngx_http_claude_call_t *call);
 static ngx_int_t driver_copy(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
 static ngx_uint_t driver_is_object(ngx_str_t *json);
@@ -299,16 +302,8 @@ driver_call_add(ngx_http_claude_process_t *process, ngx_str_t *id)
 {
     ngx_http_claude_call_t  *call;
 
-    if (process->calls_pool == NULL) {
-        process->calls_pool = ngx_create_pool(1024, process->log);
-
-        if (process->calls_pool == NULL
-            || ngx_array_init(&process->calls, process->calls_pool, 2,
-                              sizeof(ngx_http_claude_call_t))
-               != NGX_OK)
-        {
-            return NULL;
-        }
+    if (process->calls_pool == NULL && driver_calls_init(process) != NGX_OK) {
+        return NULL;
     }
 
     call = ngx_array_push(&process->calls);
@@ -320,6 +315,66 @@ driver_call_add(ngx_http_claude_process_t *process, ngx_str_t *id)
 
     return (driver_copy(process->calls_pool, &call->id, id) == NGX_OK)
            ? call : NULL;
+}
+
+
+static ngx_int_t
+driver_calls_init(ngx_http_claude_process_t *process)
+{
+    ngx_pool_t          *pool;
+    ngx_pool_cleanup_t  *cln;
+
+    pool = ngx_create_pool(1024, process->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+
+    if (cln == NULL
+        || ngx_array_init(&process->calls, pool, 2,
+                          sizeof(ngx_http_claude_call_t))
+           != NGX_OK)
+    {
+        ngx_destroy_pool(pool);
+        return NGX_ERROR;
+    }
+
+    cln->handler = driver_calls_free;
+    cln->data = process;
+
+    process->calls_pool = pool;
+
+    return NGX_OK;
+}
+
+
+static void
+driver_calls_free(void *data)
+{
+    ngx_uint_t                  i;
+    ngx_http_claude_call_t     *call;
+    ngx_http_claude_process_t  *process = data;
+
+    call = process->calls.elts;
+
+    for (i = 0; i < process->calls.nelts; i++) {
+        driver_input_free(&call[i]);
+    }
+
+    process->calls.nelts = 0;
+}
+
+
+static void
+driver_input_free(ngx_http_claude_call_t *call)
+{
+    if (call->input.data) {
+        ngx_free(call->input.data);
+    }
+
+    ngx_str_null(&call->input);
+    call->size = 0;
 }
 
 
@@ -399,14 +454,11 @@ driver_arguments(ngx_http_claude_process_t *process, u_char *p, size_t len)
 
         size = ngx_max(DRIVER_INPUT, 2 * (call->input.len + len));
 
-        data = ngx_pnalloc(process->calls_pool, size);
+        /* not of the pool, which looks for what is freed among all of it */
+
+        data = realloc(call->input.data, size);
         if (data == NULL) {
             return NGX_ERROR;
-        }
-
-        if (call->input.data) {
-            ngx_memcpy(data, call->input.data, call->input.len);
-            ngx_pfree(process->calls_pool, call->input.data);
         }
 
         call->input.data = data;
@@ -469,8 +521,7 @@ driver_calls_link(ngx_http_claude_process_t *process)
 
         /* that was all that they were kept for */
 
-        ngx_pfree(process->calls_pool, call[i].input.data);
-        ngx_str_null(&call[i].input);
+        driver_input_free(&call[i]);
     }
 
     return NGX_OK;
@@ -504,13 +555,14 @@ driver_calls_drop(ngx_http_claude_process_t *process)
 {
     process->pending = 0;
     process->calling = 0;
-    process->calls.nelts = 0;
     process->routed = 0;
 
     if (process->calls_pool) {
         ngx_destroy_pool(process->calls_pool);
         process->calls_pool = NULL;
     }
+
+    process->calls.nelts = 0;
 }
 
 

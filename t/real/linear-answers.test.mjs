@@ -6,6 +6,8 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kilobytes, startMeasured } from '../lib/measure.mjs';
 import { chat, whole } from '../lib/shapes.mjs';
@@ -80,6 +82,29 @@ test('an answer that is a stop sequence but for its end, again and again', async
         }
     } finally {
         await writing.end();
+    }
+});
+
+/* What a call's arguments have outgrown is given back without a look at all the others. */
+test('an answer of many calls', async () => {
+    const calls = 10000 / (SANITIZED ? 10 : 1);
+    const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'calls-'));
+    const script = join(dir, 'script.json');
+    const tool_use = Array.from({ length: calls }, (_, i) => ({ id: `toolu_${i}`, name: 'look', input: { a: 'x'.repeat(1100) } }));
+    const answer = JSON.stringify({ turn: { text: '', tool_use } });
+    writeFileSync(script, answer);
+    const calling = await startMeasured({ claude: join(ROOT, 't/bin/claude'), http: `claude_env FAKE_CLAUDE_FILE=${script};` });
+    try {
+        const body = Buffer.from(chat('"tools":[{"type":"function","function":{"name":"look"}}]'));
+        const spent = await calling.measure({ path: '/v1/chat/completions' }, body);
+        assert.equal(spent.runaway, undefined, `the worker was ended: ${spent.runaway}`);
+        assert.equal(spent.text.match(/"id":"toolu_/g)?.length, calls, spent.text.slice(0, 300));
+        const cpu = spent.cpu / answer.length;
+        console.log(`# ${calls} calls: ${cpu.toFixed(1)} ns`);
+        assert.ok(cpu < CPU / 5, `${cpu.toFixed(1)} ns of CPU a byte of the answer, ${CPU / 5} allowed`);
+    } finally {
+        await calling.end();
+        rmSync(dir, { recursive: true });
     }
 });
 
