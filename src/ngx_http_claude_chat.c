@@ -382,6 +382,10 @@ chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc)
 
     ngx_http_claude_chat_release(chat);
 
+    if (ngx_http_claude_chat_defer(chat, rc)) {
+        return;
+    }
+
     ngx_http_set_log_request(c->log, r);
     ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);

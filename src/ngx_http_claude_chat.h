@@ -107,6 +107,8 @@ struct ngx_http_claude_chat_s {
     unsigned                   held:1;
     unsigned                   waiting:1;      /* for nothing else */
     unsigned                   blocked:1;      /* it was terminated */
+    unsigned                   deferred:1;     /* to be finalized with rc */
+    ngx_int_t                  rc;
 
     unsigned                   streamed:1;
     unsigned                   include_usage:1;
@@ -203,6 +205,13 @@ void ngx_http_claude_chat_hold(ngx_http_claude_chat_t *chat);
 
 /* the request is about to be finalized: it may go, or waits for the bill */
 void ngx_http_claude_chat_release(ngx_http_claude_chat_t *chat);
+
+/*
+ * Whether it is not to be finalized yet: it is when the bill is known.  The
+ * line of a mirror's request is written as it is finalized.
+ */
+ngx_uint_t ngx_http_claude_chat_defer(ngx_http_claude_chat_t *chat,
+    ngx_int_t rc);
 
 /* the same of one that nginx is about to terminate */
 void ngx_http_claude_chat_block(ngx_http_claude_chat_t *chat);

@@ -146,6 +146,31 @@ ngx_http_claude_chat_release(ngx_http_claude_chat_t *chat)
 }
 
 
+ngx_uint_t
+ngx_http_claude_chat_defer(ngx_http_claude_chat_t *chat, ngx_int_t rc)
+{
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = chat->ctx->request;
+
+    if (!chat->waiting || !r->background) {
+        return 0;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!clcf->log_subrequest) {
+        return 0;
+    }
+
+    chat->deferred = 1;
+    chat->rc = rc;
+
+    return 1;
+}
+
+
 /*
  * Nobody waits for the connection any more.  Termination does not heed the
  * count, and sets it itself.
@@ -200,6 +225,13 @@ ngx_http_claude_chat_paid(ngx_http_claude_chat_t *chat)
         r->blocked--;
 
         ngx_http_finalize_request(r, NGX_ERROR);
+
+    } else if (chat->deferred) {
+        chat->deferred = 0;
+        chat->held = 0;
+        r->count--;
+
+        ngx_http_finalize_request(chat->ctx->request, chat->rc);
 
     } else {
         chat->held = 0;

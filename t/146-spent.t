@@ -22,7 +22,7 @@ sub started {
     my $s = ClaudeTest->start(workers => 1, %o,
         http => "$format claude_warm 0; " . ($o{http} // ''),
         server => 'location /v1/ { claude_openai; access_log logs/spent spent;'
-                  . ' ' . ($o{location} // '') . '}');
+                  . ' ' . ($o{location} // '') . '}' . ($o{server} // ''));
     $s->{lines} = 0;
     $s->{was} = sums($s);
     return $s;
@@ -266,6 +266,29 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     ($l) = spent($s, 'the next turn', { prompt => 21, cached => 7,
                  completion => 5, reasoning => 2 });
     cmp_ok($l->{cost}, '>', 1e-4, '  has both costs, as the status does');
+    $s->stop;
+}
+
+# a mirror, whose line is not written when the request is freed
+
+{
+    my $s = started(server => 'location /mirror/ { claude_openai;'
+        . ' mirror /in/chat/completions; }'
+        . ' location /in/ { internal; claude_openai; log_subrequest on;'
+        . ' claude_timeout 300ms; access_log logs/spent spent; }');
+    for my $stream (0, 1) {
+        my $c = $s->send(POST => '/mirror/chat/completions', body =>
+            ClaudeTest::body('hi', stream => $stream, fake => {
+                deltas => ['a', 'b'], hang_after_deltas => 1,
+                slow_interrupt_ms => 200, usage => $two }));
+        wait_for { $s->status->{turns}{running} == 1 }
+            'the mirror is out of time';
+        my ($l) = lines($s, 1, 'its line');
+        is("$l->{prompt} $l->{completion}", '21 1', '  has the tokens');
+        cmp_ok($l->{cost} eq '-' ? 0 : $l->{cost}, '>', 0, '  and the cost');
+        $c->close;
+        $s->wait_idle;
+    }
     $s->stop;
 }
 
