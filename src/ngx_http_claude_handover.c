@@ -42,6 +42,7 @@ typedef struct {
     double                        stated;
     double                        cost;
     double                        charged;
+    ngx_uint_t                    broken_call;
     ngx_uint_t                    used;
     ngx_uint_t                    requests;
     ngx_uint_t                    lines;
@@ -521,6 +522,7 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     process->stated = head->stated;
     process->cost = head->cost;
     process->charged = head->charged;
+    process->broken_call = head->broken_call;
     process->used = head->used;
     process->requests = head->requests;
     process->lines = head->lines;
@@ -646,6 +648,7 @@ handover_send(ngx_socket_t s, ngx_http_claude_process_t *process,
     head.stated = process->stated;
     head.cost = process->cost;
     head.charged = process->charged;
+    head.broken_call = process->broken_call || process->open_call;
     head.used = process->used;
     head.requests = process->requests;
     head.lines = process->lines;
