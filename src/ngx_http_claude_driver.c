@@ -605,7 +605,9 @@ driver_broken(ngx_http_claude_process_t *process)
 {
     if (process->turn == NULL) {
 
-        if (process->phase == DRIVER_GREETING) {
+        /* a worker that shuts down closes it, whatever it was about to do */
+
+        if (process->phase == DRIVER_GREETING && !ngx_exiting) {
             ngx_log_error(NGX_LOG_ERR, process->log, 0,
                           "claude: process %P failed before its first turn: "
                           "%V%s%V", process->pid, &process->reason,

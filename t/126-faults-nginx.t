@@ -202,6 +202,21 @@ for my $session (0, 1) {
     wait_for { !grep { alive($_) } @clis } 'nothing outlives it', $gone_within;
 }
 
+# a reload while a process starts ahead of need: nothing has failed
+
+{
+    my $s = ClaudeTest->start(workers => 1, http => 'claude_warm 1;',
+                              start => { delay_ms => 20000 });
+    wait_for { grep { $_->{state} eq 'starting' }
+               @{ $s->status->{processes} } } 'a process starts';
+    my ($old) = children($s->{pid});
+    $s->signal('HUP');
+    wait_for { !alive($old) } 'reload: the old worker ends';
+    is(join('', grep { /\[(?:error|warn)\]/ } $s->errors), '',
+       '  and complains of nothing');
+    $s->stop;
+}
+
 # a new binary, under load: USR2, WINCH, QUIT
 
 {
