@@ -22,7 +22,7 @@ sub started {
     my $s = ClaudeTest->start(workers => 1, %o,
         http => "$format claude_warm 0; " . ($o{http} // ''),
         server => 'location /v1/ { claude_openai; access_log logs/spent spent;'
-                  . ' ' . ($o{location} // '') . '}' . ($o{server} // ''));
+                  . ' ' . ($o{location} // '') . '} ' . ($o{server} // ''));
     $s->{lines} = 0;
     $s->{was} = sums($s);
     return $s;
@@ -149,10 +149,11 @@ my $two = usage(3, 5, 7, 11, 2);
 
     # the call upstream begins when the client is gone
 
+    my $asked = () = $s->events('asked');
     my $c = $s->open_chat('hi', stream => 1, fake => {
-        delay_ms => 300, deltas => ['a', 'b'], usage => $two, gap_ms => 20,
+        delay_ms => 500, deltas => ['a', 'b'], usage => $two, gap_ms => 20,
         ignore_interrupt => $true });
-    wait_for { ($s->events)[-1]{event} eq 'asked' } 'the model is asked';
+    wait_for { (() = $s->events('asked')) > $asked } 'the model is asked';
     $c->close;
     ($l) = spent($s, 'it begins when the client is gone', { prompt => 21,
                  cached => 7, completion => 5, reasoning => 2 });
@@ -161,8 +162,9 @@ my $two = usage(3, 5, 7, 11, 2);
 
     # nothing comes of it
 
+    $asked = () = $s->events('asked');
     $c = $s->open_chat('hi', fake => { hang => $true });
-    wait_for { ($s->events)[-1]{event} eq 'asked' } 'the model is asked';
+    wait_for { (() = $s->events('asked')) > $asked } 'the model is asked';
     $c->close;
     ($l) = spent($s, 'left before anything came', {});
     is($l->{completion}, 0, '  which is 0');
@@ -275,7 +277,13 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     my $s = started(server => 'location /mirror/ { claude_openai;'
         . ' mirror /in/chat/completions; }'
         . ' location /in/ { internal; claude_openai; log_subrequest on;'
-        . ' claude_timeout 300ms; access_log logs/spent spent; }');
+        . ' claude_timeout 1s; access_log logs/spent spent; }');
+
+    # two processes, whose start is not in the time
+
+    $s->chat('hi', with => { n => 2 });
+    lines($s, 1, 'before');
+
     for my $stream (0, 1) {
         my $c = $s->send(POST => '/mirror/chat/completions', body =>
             ClaudeTest::body('hi', stream => $stream, fake => {
@@ -304,6 +312,31 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     cmp_ok($l->{cost}, '>', 0, '  the CLI is asked for its cost');
     wait_for { !grep { $_->{state} ne 'starting' }
                @{ $s->status->{processes} } } '  and is ended';
+    $s->stop;
+}
+
+# a login that fails when it has spent something, and another one that answers
+
+{
+    my $turn = '{"turn":{"deltas":["a","b"],"die_after_deltas":1,"usage":'
+             . '{"input_tokens":3,"output_tokens":5,'
+             . '"cache_read_input_tokens":7}}}';
+    my $s = started(
+        location => "error_page 502 = \@second; claude_env 'FAKE_CLAUDE=$turn';",
+        server => 'location @second { claude_openai; '
+                . 'access_log logs/spent spent; }');
+    my $r = $s->chat('hi', with => { n => 2 });
+    is($r->{json}{choices}[0]{message}{content}, 'echo: hi',
+       'another login answers');
+    my $second = $r->{json}{usage};
+    my ($l) = lines($s, 1, 'two logins');
+    $s->wait_idle;
+    my $is = sums($s);
+    cmp_ok($l->{prompt} - $second->{prompt_tokens}, '>=', 10,
+           '  what the first one has spent is in its line');
+    is($l->{$_}, $is->{$_}, "  $_: the line is what the status has")
+        for @tokens;
+    is($l->{finish}, 'stop, stop', '  its ends are those of the answer');
     $s->stop;
 }
 
