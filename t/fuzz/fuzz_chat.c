@@ -566,6 +566,10 @@ chat_ask(const uint8_t *p, size_t len, u_char fill, chat_result_t *result)
     fuzz_input(&in, p, len);
     chat_line(&in);
 
+    /* the handlers make their own */
+
+    chat_fake->ctx.scratch = NULL;
+
     chat_fake->lcf.sampling = (chat_flags & CHAT_SAMPLING) != 0;
     chat_fake->lcf.heartbeat = 15000;
     chat_fake->lcf.endpoint = 1;
