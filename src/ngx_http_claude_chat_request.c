@@ -456,7 +456,7 @@ request_calls(ngx_http_claude_json_t *message)
 
     node = request_field(message, "tool_calls");
 
-    return (node && request_first(node))
+    return (node && ngx_http_claude_json_holds(node))
            || request_field(message, "function_call");
 }
 

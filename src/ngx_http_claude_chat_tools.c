@@ -114,11 +114,13 @@ ngx_http_claude_chat_tools(ngx_http_claude_chat_t *chat,
         tools.name = "functions";
         tools.list = tools_field(body, "functions");
 
-        chat->functions = (tools.list && tools_first(tools.list));
+        chat->functions = (tools.list
+                           && ngx_http_claude_json_holds(tools.list));
     }
 
-    if (tools.list && tools_first(tools.list)
-        && chat->turn.profile->agent) {
+    if (tools.list && ngx_http_claude_json_holds(tools.list)
+        && chat->turn.profile->agent)
+    {
         return ngx_http_claude_error(chat->ctx, NGX_HTTP_BAD_REQUEST, NULL,
                                      tools.name, "'%s' cannot be offered "
                                      "here: the model has the tools of the "

@@ -62,7 +62,7 @@ static void peers_timer_handler(ngx_event_t *ev);
 
 
 static ngx_http_claude_zone_t         *peers_zone;
-static ngx_http_claude_zone_worker_t   peers_next;        /* is watched, last */
+static ngx_http_claude_zone_worker_t   peers_next;        /* watched last */
 static ngx_connection_t               *peers_connection;  /* NULL: nobody is */
 static ngx_fd_t                        peers_held = (ngx_fd_t) -1;
 static ngx_event_t                     peers_timer;

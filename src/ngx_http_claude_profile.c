@@ -149,11 +149,11 @@ static const char  *profile_environment[] = {
 
 
 /*
- * What keeps a CLI from acting but for the questions that it is asked: a socket
- * for other sessions; commands and agents that go on after the answer; jobs by
- * the clock, which even a CLI without tools takes from a file in its working
- * directory; workflows.  Each is open where the operator names a tool that is
- * nothing without it (2.1.330; wake-ups are jobs by the clock).
+ * What keeps a CLI from acting but for the questions that it is asked: a
+ * socket for other sessions; commands and agents that go on after the answer;
+ * jobs by the clock, which even a CLI without tools takes from a file in its
+ * working directory; workflows.  Each is open where the operator names a tool
+ * that is nothing without it (2.1.330; wake-ups are jobs by the clock).
  */
 
 static const profile_lock_t  profile_locks[] = {
