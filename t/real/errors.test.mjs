@@ -62,8 +62,9 @@ describe('an error', { concurrency: 2 }, () => {
     describe('upstream answers', { concurrency: 1 }, () => {
         let server;
 
+        /* A stream's status waits for a heartbeat at most, and the CLI's retries for a slow machine. */
         before(async () => {
-            server = await startServer();
+            server = await startServer({ server: 'claude_heartbeat 60s;' });
         });
         after(() => server?.end());
         beforeEach(() => server.stub.clear());
@@ -194,7 +195,7 @@ describe('an error', { concurrency: 2 }, () => {
         let server;
 
         before(async () => {
-            server = await startServer({ stubDown: true });
+            server = await startServer({ stubDown: true, server: 'claude_heartbeat 60s;' });
         });
         after(() => server?.end());
 

@@ -42,12 +42,12 @@ const create = (body, options, from = client) => from.chat.completions.create({ 
 
 /* Every CLI is idle or gone, every slot free, and upstream is left alone. */
 async function allFree(pids) {
-    await waitFor('the upstream request to be closed', () => server.stub.stats().active === 0, 2000 * SLOW);
+    await waitFor('the upstream request to be closed', () => server.stub.stats().active === 0, 10000 * SLOW);
     await waitFor('the CLI to be idle or gone', async () => {
         const { turns, processes } = await server.status();
         const idle = new Set(processes.filter(({ state }) => state === 'idle').map(({ pid }) => pid));
         return turns.running === 0 && turns.waiting === 0 && pids.every((pid) => idle.has(pid) || !isAlive(pid));
-    }, 2000 * SLOW);
+    }, 10000 * SLOW);
 }
 
 /* ---------------------------------------------------------------------------------------- */
