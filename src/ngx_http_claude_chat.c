@@ -464,6 +464,7 @@ chat_finished(ngx_http_claude_turn_t *turn)
 
     if (chat->unfinished == 0) {
         ngx_http_claude_chat_chunks_end(chat);
+        chat->stream.complete = 1;
 
         /* it has all of it: closing the connection takes nothing back */
 

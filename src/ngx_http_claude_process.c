@@ -615,8 +615,13 @@ process_dismiss(ngx_http_claude_process_t *process)
 {
     process_err_flush(process);
 
-    process_close_pipe(&process->in);
+    /*
+     * In this order: at the end of its stdin a CLI that waits for results
+     * gives up on them, and asks the model again.
+     */
+
     process_cut_lifeline(process);
+    process_close_pipe(&process->in);
 
     process_drop_pieces(process);
 

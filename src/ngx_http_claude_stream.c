@@ -157,7 +157,9 @@ ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
         return NGX_ERROR;
     }
 
-    ngx_add_timer(&stream->timer, stream->heartbeat);
+    if (!stream->complete) {
+        ngx_add_timer(&stream->timer, stream->heartbeat);
+    }
 
     return stream->request->header_only ? NGX_OK : stream_wait(stream);
 }
@@ -466,9 +468,9 @@ stream_heartbeat(ngx_event_t *ev)
     c = r->connection;
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
 
-    if (ctx == NULL || ctx->stream != stream) {
+    if (ctx == NULL || ctx->stream != stream || stream->complete) {
 
-        /* the client has left, and a post_action runs */
+        /* the client has left, and a post_action runs; or has its answer */
 
         return;
     }

@@ -29,6 +29,9 @@ struct ngx_http_claude_stream_s {
     void                 (*blocked)(ngx_http_claude_stream_t *stream);
     void                 (*unblocked)(ngx_http_claude_stream_t *stream);
 
+    unsigned               complete:1;    /* nothing comes behind what is
+                                             written, no heartbeat either */
+
     /* the room's own */
     ngx_chain_t           *out;
     ngx_chain_t          **last;

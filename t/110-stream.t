@@ -211,6 +211,17 @@ sub rss {
     ok(defined $r->{json}, 'and is JSON');
 }
 
+{
+    # the answer is complete, and the CLI takes its time to stop
+
+    my $r = $s->send(POST => '/beat/chat/completions', body =>
+        ClaudeTest::body('hi', stream => 1, with => { stop => "\n\n" }, fake =>
+            { deltas => ['one', "\n\n", 'two'], hang_after_deltas => 2,
+              slow_interrupt_ms => 900 }))->rest;
+    is($r->{text}, 'one', 'an answer that is complete before its turn is over');
+    is($r->{done}, 1, 'has no heartbeat behind its end');
+}
+
 # HTTP/2 and TLS
 
 SKIP: {
