@@ -17,11 +17,10 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-    endChild, freePort, isAlive, isListening, ROOT, SANITIZED, SLOW, spawnTied, waitFor,
+    confHead, endChild, freePort, isAlive, isListening, ROOT, SANITIZED, SLOW, spawnTied, TEMP_PATHS, waitFor,
 } from '../real/lib/server.mjs';
 
 const NGINX = process.env.TEST_NGINX_BINARY ?? 'nginx';
-const MODULE = process.env.TEST_NGINX_LOAD_MODULES ?? '';
 const KEY = 'sk-measure';
 
 /* When a worker is killed: a multiple of what a body may cost, and some for small ones. */
@@ -58,18 +57,8 @@ export const compileStandIn = (dir) => {
 };
 
 function writeConf(dir, port, options) {
-    const user = process.getuid() === 0 ? 'user root root;' : '';
-    const load = MODULE ? MODULE.split(/\s+/).map((path) => `load_module "${path}";`).join('\n') : '';
-    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-        .map((name) => `    ${name}_temp_path temp/${name};`).join('\n');
     writeFileSync(join(dir, 'nginx.conf'), `
-${load}
-daemon off;
-master_process on;
-worker_processes 1;
-${user}
-pid nginx.pid;
-error_log error.log warn;
+${confHead(1, 'warn')}
 events { worker_connections 512; }
 http {
     claude_zone claude:4m;
@@ -79,7 +68,7 @@ http {
     claude_warm 0;
     claude_timeout 1h;
 ${options.http ?? ''}
-${temp}
+${TEMP_PATHS}
     access_log off;
     client_max_body_size 64m;
     client_body_buffer_size 1m;

@@ -184,26 +184,33 @@ function cliEnvironment(dir, stubPort, env) {
         .map(([name, value]) => `    claude_env "${name}=${value}";`).join('\n');
 }
 
-function writeConf(dir, port, stubPort, options) {
-    const user = process.getuid() === 0 ? 'user root root;' : '';
+/* The head of a configuration, up to its events, and what its http begins with. */
+export function confHead(workers, level) {
     const load = MODULE ? MODULE.split(/\s+/).map((path) => `load_module "${path}";`).join('\n') : '';
-    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-        .map((name) => `    ${name}_temp_path temp/${name};`).join('\n');
-    writeFileSync(join(dir, 'nginx.conf'), `
+    return `
 ${load}
 daemon off;
 master_process on;
-worker_processes ${options.workers ?? 2};
-${user}
+worker_processes ${workers};
+${process.getuid() === 0 ? 'user root root;' : ''}
 pid nginx.pid;
-error_log error.log info;
+error_log error.log ${level};
+`;
+}
+
+export const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `    ${name}_temp_path temp/${name};`).join('\n');
+
+function writeConf(dir, port, stubPort, options) {
+    writeFileSync(join(dir, 'nginx.conf'), `
+${confHead(options.workers ?? 2, 'info')}
 ${options.main ?? ''}
 events { worker_connections 512; }
 http {
     claude_zone claude:4m;
     claude_binary "${CLAUDE}";
 ${cliEnvironment(dir, stubPort, options.env)}
-${temp}
+${TEMP_PATHS}
     access_log access.log;
     client_max_body_size 32m;
     ${options.http ?? ''}
