@@ -157,7 +157,6 @@ chat_answer(ngx_http_claude_ctx_t *ctx, ngx_http_claude_json_t *body,
 
     chat->ctx = ctx;
     chat->completions = completions;
-    chat->earlier = ctx->dialect;
     ctx->dialect = chat;
 
     if (chat_init(chat) != NGX_OK) {
@@ -279,7 +278,8 @@ chat_start(ngx_http_claude_chat_t *chat)
 
     choice = chat->choices;
 
-    chat->ctx->turn = &chat->turn;
+    chat->earlier = chat->ctx->spender;
+    chat->ctx->spender = chat;
     chat->ctx->total = ngx_http_claude_chat_total;
     chat->ctx->ends = ngx_http_claude_chat_ends;
 

@@ -100,8 +100,8 @@ struct ngx_http_claude_chat_s {
     ngx_uint_t                 nchoices;
     ngx_uint_t                 unfinished;     /* of them */
     ngx_uint_t                 unsettled;
-    ngx_http_claude_chat_t    *earlier;        /* of the same request, before
-                                                  an internal redirect */
+    ngx_http_claude_chat_t    *earlier;        /* whose turns began before, in
+                                                  another location */
 
     /* the request is kept until it is known what was spent, see chat_bill.c */
     unsigned                   held:1;
@@ -194,10 +194,11 @@ void ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat);
 
 /* in chat_bill.c: what was spent, and that the log line waits for it */
 
-/* puts into chat->turn what the log is to say of all turns of the request */
-void ngx_http_claude_chat_total(void *data);
-
-/* and why they ended, one after the other */
+/*
+ * What the log is to say of all turns of the request, in chat->turn; and why
+ * they ended, one after the other.  For ctx->total and ctx->ends.
+ */
+ngx_http_claude_turn_t *ngx_http_claude_chat_total(void *data);
 ngx_int_t ngx_http_claude_chat_ends(void *data, ngx_str_t *ends);
 
 /* the request is not freed before the release; the turns are about to begin */

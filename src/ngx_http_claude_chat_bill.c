@@ -19,7 +19,7 @@ static void bill_add(ngx_http_claude_spent_t *spent,
     ngx_http_claude_chat_t *chat);
 
 
-void
+ngx_http_claude_turn_t *
 ngx_http_claude_chat_total(void *data)
 {
     ngx_http_claude_chat_t  *chat = data;
@@ -44,6 +44,8 @@ ngx_http_claude_chat_total(void *data)
             sum->rung = turn->rung;
         }
     }
+
+    return sum;
 }
 
 

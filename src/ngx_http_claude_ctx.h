@@ -34,10 +34,10 @@ typedef struct {
     ngx_str_t                     session;      /* X-Session-Id */
     ngx_str_t                     model;        /* the CLI's */
     ngx_http_claude_key_t        *key;          /* NULL: everyone */
-    ngx_http_claude_turn_t       *turn;         /* for the log, when total()
-                                                   has made it */
-    void                        (*total)(void *dialect);
-    ngx_int_t                   (*ends)(void *dialect, ngx_str_t *ends);
+    void                         *spender;      /* for the log: whose turns
+                                                   were the last to begin */
+    ngx_http_claude_turn_t       *(*total)(void *spender);
+    ngx_int_t                   (*ends)(void *spender, ngx_str_t *ends);
     ngx_http_claude_error_t       error;
     ngx_str_t                     json;         /* of the error */
     void                         *body;         /* while it is read */

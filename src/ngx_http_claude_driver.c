@@ -115,8 +115,8 @@ ngx_http_claude_driver_give(ngx_http_claude_process_t *process)
         ngx_del_timer(&process->timer);
     }
 
-    driver_paid(process);
     driver_hooks->left(process);
+    driver_paid(process);
 
     ngx_http_claude_process_gone(process);
 
@@ -351,13 +351,14 @@ ngx_http_claude_driver_end(ngx_http_claude_process_t *process)
         driver_leave(process, driver_detach(process));
     }
 
-    driver_paid(process);
-
     if (process->timer.timer_set) {
         ngx_del_timer(&process->timer);
     }
 
+    /* in this order: another request may run before driver_paid() returns */
+
     driver_hooks->left(process);
+    driver_paid(process);
 
     ngx_http_claude_zone_process_set(driver_zone, process->row,
                                      NGX_HTTP_CLAUDE_PROCESS_ENDING, 0, 0);

@@ -538,6 +538,14 @@ mailbox_read(ngx_connection_t *c)
     switch (message.kind) {
 
     case MAILBOX_ASK:
+
+        /* a reload may have changed the user, and a process stays with its */
+
+        if (cred.uid != geteuid()) {
+            ngx_http_claude_rights_close(&fd, 1);
+            return NGX_DECLINED;
+        }
+
         if (fd != (ngx_fd_t) -1) {
             mailbox_handlers->asked(message.row, cred.pid, fd);
         }
@@ -593,7 +601,6 @@ mailbox_receive(ngx_connection_t *c, mailbox_message_t *message, ngx_fd_t *fd,
         && ngx_memcmp(message->secret, mailbox_own.secret,
                       sizeof(message->secret))
            == 0
-        && cred->uid == geteuid()
         && ngx_http_claude_zone_worker_known(mailbox_zone, cred->pid))
     {
         return NGX_OK;

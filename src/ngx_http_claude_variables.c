@@ -170,14 +170,12 @@ variable_turn(ngx_http_request_t *r, ngx_http_variable_value_t *v)
 
     ctx = ngx_http_claude_ctx(r);
 
-    if (ctx == NULL || ctx->turn == NULL) {
+    if (ctx == NULL || ctx->spender == NULL) {
         v->not_found = 1;
         return NULL;
     }
 
-    ctx->total(ctx->dialect);
-
-    return ctx->turn;
+    return ctx->total(ctx->spender);
 }
 
 
@@ -314,12 +312,12 @@ variable_finish_reason(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ctx = ngx_http_claude_ctx(r);
 
-    if (ctx == NULL || ctx->turn == NULL) {
+    if (ctx == NULL || ctx->spender == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    if (ctx->ends(ctx->dialect, &ends) != NGX_OK) {
+    if (ctx->ends(ctx->spender, &ends) != NGX_OK) {
         return NGX_ERROR;
     }
 

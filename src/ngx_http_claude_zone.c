@@ -189,8 +189,6 @@ ngx_http_claude_zone_sums(ngx_http_claude_zone_t *zone,
 void
 zone_lock(ngx_http_claude_zone_t *zone)
 {
-#if (NGX_HAVE_ATOMIC_OPS)
-
     ngx_uint_t  n;
 
     for (n = 1; !ngx_shmtx_trylock(&zone->shpool->mutex); n++) {
@@ -206,12 +204,6 @@ zone_lock(ngx_http_claude_zone_t *zone)
 
         ngx_sched_yield();
     }
-
-#else
-
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
-#endif
 
     if (zone->sh->dirty) {
         zone_repair(zone->sh);
@@ -237,8 +229,6 @@ zone_unlock(ngx_http_claude_zone_t *zone)
 static void
 zone_unlock_dead(ngx_http_claude_zone_t *zone)
 {
-#if (NGX_HAVE_ATOMIC_OPS)
-
     uint64_t                        start;
     ngx_pid_t                       pid;
     ngx_uint_t                      i;
@@ -266,8 +256,6 @@ zone_unlock_dead(ngx_http_claude_zone_t *zone)
     /* whoever has it cannot run: it gets the CPU sooner without this one */
 
     ngx_msleep(1);
-
-#endif
 }
 
 

@@ -195,14 +195,11 @@ sub logged {
 
 # (root's has none, so the workers are nobody's)
 
-my $reaches = $> != 0
-    || system('setpriv', '--reuid=nobody', '--regid=' . (getpwnam 'nobody')[3],
-              '--clear-groups', 'sh', '-c', '"$1" --version >/dev/null '
-              . '2>&1', 'sh', root() . '/t/bin/claude') == 0;
+my $reaches = ClaudeTest::nobody_reaches();
 
 SKIP: {
     skip 'nobody cannot start the stand-in where it is', 1 if !$reaches;
-    my $s = ClaudeTest::Nobody->start(@server);
+    my $s = ClaudeTest->start(nobody => 1, @server);
     my $c = bystander($s);
     my $worker = worker_of($s);
     my $spawner = spawner_of($s);
@@ -231,7 +228,7 @@ SKIP: {
 
 SKIP: {
     skip 'nobody cannot start the stand-in where it is', 1 if !$reaches;
-    my $s = ClaudeTest::Nobody->start(@server);
+    my $s = ClaudeTest->start(nobody => 1, @server);
     my $worker = worker_of($s);
     my $fork_failed = qr/fork\(\) failed|close\(\) channel failed \(9: /; # nginx
 
@@ -326,21 +323,3 @@ SKIP: {
 }
 
 done_testing();
-
-
-# As ClaudeTest, with workers that are nobody's.
-
-package ClaudeTest::Nobody;
-
-use parent -norequire, 'ClaudeTest';
-
-sub configuration {
-    my ($s, %o) = @_;
-    my $text = $s->SUPER::configuration(%o);
-    if ($> == 0) {
-        $text =~ s/^user root;$/'user nobody ' . getgrgid((getpwnam 'nobody')[3]) . ';'/me;
-        chown +(getpwnam 'nobody')[2, 3], map { "$s->{dir}/$_" } 'cli',
-              'cli/cwd', 'cli/home';
-    }
-    return $text;
-}

@@ -314,6 +314,28 @@ for my $workers (1, 2) {
     $s->stop(allow => $killed);
 }
 
+# a reload that gives the workers another user: they wake each other all the same
+
+SKIP: {
+    skip 'only root has users to choose from', 1 if $> != 0;
+    skip 'nobody cannot start the stand-in where it is', 1
+        if !ClaudeTest::nobody_reaches();
+    my %o = (workers => 1,
+        http => 'claude_max_concurrent 1; claude_queue 4 timeout=300s; '
+              . 'claude_warm 0;');
+    my $s = ClaudeTest->start(%o);
+    my $c = stream($s);
+    $s->configure(%o, nobody => 1);
+    my ($old) = reload($s);
+    ok(alive($old), 'another user: the old worker has a stream');
+    my $waits = $s->open_chat('waits');
+    wait_for { $s->status->{turns}{waiting} == 1 } '  a new one waits for it';
+    $c->close;
+    is($waits->rest->{text}, 'echo: waits', '  and is told when it is free');
+    $s->wait_idle(undef);
+    $s->stop;
+}
+
 # several generations of old workers, all killed at once
 
 {

@@ -340,4 +340,30 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     $s->stop;
 }
 
+# a location that has spent something, and another one that refuses the request
+
+for my $second ('claude_tools Read; claude_model_map other sonnet;',
+                'claude_model_map x sonnet;') {
+    my %body = $second =~ /tools/
+        ? (tools => [{ type => 'function', function => { name => 'f' } }]) : ();
+    my $turn = '{"turn":{"deltas":["a","b"],"die_after_deltas":1,"usage":'
+             . '{"input_tokens":3,"output_tokens":5,'
+             . '"cache_read_input_tokens":7}}}';
+    my $s = started(
+        location => "error_page 502 = \@second; claude_env 'FAKE_CLAUDE=$turn';"
+                  . 'claude_model_map other sonnet;',
+        server => "location \@second { claude_openai; $second "
+                . 'access_log logs/spent spent; }');
+    my $r = $s->chat('hi', with => { %body, model => 'other' });
+    is($r->{status}, %body ? 400 : 404, "a second location: $second")
+        or diag($r->{body});
+    my ($l) = lines($s, 1, '  one line');
+    $s->wait_idle;
+    my $is = sums($s);
+    cmp_ok($is->{prompt}, '>=', 10, '  the first one has spent something');
+    is($l->{$_}, $is->{$_}, "  $_: the line is what the status has")
+        for @tokens;
+    $s->stop;
+}
+
 done_testing();

@@ -147,7 +147,7 @@ sub configuration {
     my $dir = $s->{dir};
     my $modules = join '', map { "load_module $_;\n" }
                                split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
-    my $user = $> == 0 ? "user root;\n" : '';
+    my $user = $> != 0 ? '' : $o{nobody} ? $s->nobody : "user root;\n";
     my $root = root();
     my ($main, $http, $more) = map { $_ // '' } @o{qw(main http env)};
     my $workers = $o{workers} // 2;
@@ -195,6 +195,26 @@ http {
     }
 }
 END
+}
+
+
+# The directive for workers that are nobody's, who may write what CLIs write.
+
+sub nobody {
+    my ($s) = @_;
+    my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+
+    chown $uid, $gid, map { "$s->{dir}/$_" } 'cli', 'cli/cwd', 'cli/home';
+    return 'user nobody ' . getgrgid($gid) . ";\n";
+}
+
+
+# Whether nobody can start the stand-in where it is.
+
+sub nobody_reaches {
+    return $> != 0 || system('setpriv', '--reuid=nobody',
+        '--regid=' . (getpwnam 'nobody')[3], '--clear-groups', 'sh', '-c',
+        '"$1" --version >/dev/null 2>&1', 'sh', root() . '/t/bin/claude') == 0;
 }
 
 
