@@ -20,6 +20,7 @@
 #include "ngx_http_claude_json.h"
 #include "ngx_http_claude_schema.h"
 #include "ngx_http_claude_stream.h"
+#include "ngx_http_claude_text.h"
 #include "ngx_http_claude_turn.h"
 
 
@@ -77,8 +78,7 @@ typedef struct {
     ngx_uint_t                 ncalls;
 
     /* a forced call of any tool: name and arguments as JSON */
-    ngx_str_t                  forced_json;    /* so far */
-    size_t                     forced_size;
+    ngx_http_claude_text_t     forced_json;    /* so far */
 
     /* whole */
     ngx_http_claude_chat_text_t  text;

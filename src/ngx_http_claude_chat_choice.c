@@ -66,6 +66,7 @@ choice_init(ngx_http_claude_chat_choice_t *choice)
 
     choice->text.last = &choice->text.first;
     choice->thoughts.last = &choice->thoughts.first;
+    choice->forced_json.pool = chat->turn.pool;
 
     if (choice->index) {
 
@@ -237,7 +238,6 @@ void
 ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat)
 {
     ngx_uint_t                i;
-    ngx_http_claude_turn_t   *turn;
     ngx_http_claude_usage_t  *usage;
 
     usage = &chat->turn.usage;
@@ -245,13 +245,7 @@ ngx_http_claude_chat_choices_sum(ngx_http_claude_chat_t *chat)
     ngx_memzero(usage, sizeof(ngx_http_claude_usage_t));
 
     for (i = 0; i < chat->nchoices; i++) {
-        turn = &chat->choices[i].turn;
-
-        usage->input += turn->usage.input;
-        usage->cache_read += turn->usage.cache_read;
-        usage->cache_creation += turn->usage.cache_creation;
-        usage->output += turn->usage.output;
-        usage->thinking += turn->usage.thinking;
+        ngx_http_claude_usage_add(usage, &chat->choices[i].turn.usage);
     }
 }
 

@@ -20,8 +20,6 @@ void
 ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len)
 {
-    u_char                  *data;
-    size_t                   size;
     ngx_http_claude_chat_t  *chat;
 
     chat = choice->chat;
@@ -38,28 +36,9 @@ ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
 
     /* its name may come last: it is told when it is complete */
 
-    if (choice->forced_size - choice->forced_json.len < len) {
-
-        size = 2 * (choice->forced_json.len + len);
-
-        data = ngx_pnalloc(chat->turn.pool, size);
-        if (data == NULL) {
-            chat->stream.failed = 1;
-            return;
-        }
-
-        if (choice->forced_json.data) {
-            ngx_memcpy(data, choice->forced_json.data,
-                       choice->forced_json.len);
-            ngx_pfree(chat->turn.pool, choice->forced_json.data);
-        }
-
-        choice->forced_json.data = data;
-        choice->forced_size = size;
+    if (ngx_http_claude_text_add(&choice->forced_json, p, len) != NGX_OK) {
+        chat->stream.failed = 1;
     }
-
-    ngx_memcpy(choice->forced_json.data + choice->forced_json.len, p, len);
-    choice->forced_json.len += len;
 }
 
 
@@ -68,7 +47,7 @@ ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
 void
 ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice)
 {
-    ngx_str_t                text, tool;
+    ngx_str_t                text, tool, json;
     ngx_pool_t              *pool;
     ngx_http_claude_json_t  *call, *name, *arguments;
 
@@ -77,7 +56,9 @@ ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice)
     }
 
     pool = choice->turn.pool;
-    call = ngx_http_claude_json_parse(pool, &choice->forced_json);
+    json.data = choice->forced_json.data;
+    json.len = choice->forced_json.len;
+    call = ngx_http_claude_json_parse(pool, &json);
 
     if (call == NULL
         || (name = ngx_http_claude_json_member(call, "name")) == NULL

@@ -365,7 +365,8 @@ cli_extra_body(ngx_http_claude_process_t *process,
           + sizeof(CLI_THINKING);
 
     for (i = 0; i < turn->stops.nelts; i++) {
-        len += ngx_http_claude_cli_escaped(&stop[i]) + 1;
+        len += ngx_http_claude_json_escaped_len(stop[i].data, stop[i].len)
+               + 1;
     }
 
     json = ngx_palloc(turn->pool, len);
@@ -427,26 +428,4 @@ static u_char *
 cli_copy(u_char *p, const char *text)
 {
     return ngx_cpymem(p, text, ngx_strlen(text));
-}
-
-
-size_t
-ngx_http_claude_cli_escaped(ngx_str_t *s)
-{
-    size_t   len;
-    u_char  *p, *last;
-
-    len = s->len + 2;
-    last = s->data + s->len;
-
-    for (p = s->data; p < last; p++) {
-
-        /* the only ones that yajl may write otherwise, six bytes at most */
-
-        if (*p < 0x20 || *p == '"' || *p == '\\' || *p == '/' || *p == 0x7f) {
-            len += 5;
-        }
-    }
-
-    return len;
 }

@@ -36,11 +36,4 @@
     }
 
 
-/*
- * Room for a string escaped, with its quotes: most need little more than they
- * are long, where the room that is always enough is six times as much.
- */
-size_t ngx_http_claude_cli_escaped(ngx_str_t *s);
-
-
 #endif /* _NGX_HTTP_CLAUDE_CLI_PRIVATE_H_INCLUDED_ */

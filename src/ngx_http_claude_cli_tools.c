@@ -157,7 +157,7 @@ ngx_http_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
 
     for (i = 0; i < names->nelts; i++) {
         len += sizeof(",{\"name\":" CLI_TOOL)
-               + ngx_http_claude_cli_escaped(&name[i]);
+               + ngx_http_claude_json_escaped_len(name[i].data, name[i].len);
     }
 
     p = ngx_pnalloc(pool, len);

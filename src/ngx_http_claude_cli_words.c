@@ -9,6 +9,9 @@
 #include "ngx_http_claude_cli.h"
 
 
+#define CLI_LOGGED_OUT  "Not logged in"
+
+
 typedef struct {
     ngx_str_t                word;
     ngx_uint_t               value;
@@ -18,6 +21,7 @@ typedef struct {
 static ngx_uint_t cli_word(const ngx_http_claude_word_t *words,
     ngx_str_t *word);
 static ngx_uint_t cli_has(ngx_str_t *s, const char *what);
+static ngx_uint_t cli_logged_out(ngx_http_claude_cli_line_t *line);
 static ngx_http_claude_fail_e cli_status(ngx_http_claude_cli_line_t *line,
     ngx_uint_t status);
 
@@ -105,11 +109,10 @@ ngx_http_claude_fail_e
 ngx_http_claude_cli_result_error(ngx_http_claude_cli_line_t *line)
 {
     double      status;
-    ngx_str_t  *terminal, *result, *subtype;
+    ngx_str_t  *terminal, *subtype;
 
     subtype = &line->string[NGX_HTTP_CLAUDE_CLI_S_SUBTYPE];
     terminal = &line->string[NGX_HTTP_CLAUDE_CLI_S_TERMINAL];
-    result = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT];
     status = line->number[NGX_HTTP_CLAUDE_CLI_N_STATUS];
 
     if (cli_has(subtype, "error_max_budget_usd")) {
@@ -126,7 +129,7 @@ ngx_http_claude_cli_result_error(ngx_http_claude_cli_line_t *line)
         return cli_status(line, (ngx_uint_t) status);
     }
 
-    if (cli_has(result, "Not logged in")) {
+    if (cli_logged_out(line)) {
         return NGX_HTTP_CLAUDE_FAIL_NOT_LOGGED_IN;
     }
 
@@ -142,17 +145,37 @@ ngx_http_claude_cli_result_error(ngx_http_claude_cli_line_t *line)
 ngx_uint_t
 ngx_http_claude_cli_no_login(ngx_http_claude_cli_line_t *line)
 {
-    ngx_str_t  *result, *error, *code;
+    ngx_str_t  *error, *code;
 
-    result = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT];
     error = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR];
     code = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE];
 
     return line->number[NGX_HTTP_CLAUDE_CLI_N_STATUS] == 401
-           || cli_has(result, "Not logged in")
-           || cli_has(error, "Not logged in")
+           || cli_logged_out(line)
+           || (cli_has(error, "Not logged in")
+               && !cli_has(error, "API error: "))
            || cli_has(error, "resolve authentication method")
            || cli_has(code, "auth_failed");
+}
+
+
+/*
+ * The CLI's own words, without a status of upstream's and before anything
+ * else: upstream, or a proxy on the way, may quote what a client has written.
+ */
+
+static ngx_uint_t
+cli_logged_out(ngx_http_claude_cli_line_t *line)
+{
+    ngx_str_t  *result;
+
+    result = &line->string[NGX_HTTP_CLAUDE_CLI_S_RESULT];
+
+    return line->number[NGX_HTTP_CLAUDE_CLI_N_STATUS] < 400
+           && result->len >= sizeof(CLI_LOGGED_OUT) - 1
+           && ngx_memcmp(result->data, CLI_LOGGED_OUT,
+                         sizeof(CLI_LOGGED_OUT) - 1)
+              == 0;
 }
 
 

@@ -85,9 +85,9 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
 
 
 /*
- * What the location before has come to is not this one's answer.  The turn it
- * has had stays until there is another, and the key until it is looked for
- * again: the log asks for both.
+ * What the location before has come to is not this one's answer.  The turn and
+ * the model that it has had stay until there is another, and the key until it
+ * is looked for again: the log asks for them.
  */
 
 static void
@@ -96,7 +96,6 @@ ctx_again(ngx_http_claude_ctx_t *ctx)
     ngx_memzero(&ctx->error, sizeof(ngx_http_claude_error_t));
 
     ngx_str_null(&ctx->session);
-    ngx_str_null(&ctx->model);
     ngx_str_null(&ctx->json);
 
     ctx->answered = 0;

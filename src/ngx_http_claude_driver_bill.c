@@ -201,11 +201,7 @@ driver_bill_usage(ngx_http_claude_process_t *process,
         ngx_http_claude_metrics_usage(process->account, more);
     }
 
-    process->counted.input += more->input;
-    process->counted.cache_read += more->cache_read;
-    process->counted.cache_creation += more->cache_creation;
-    process->counted.output += more->output;
-    process->counted.thinking += more->thinking;
+    ngx_http_claude_usage_add(&process->counted, more);
 }
 
 

@@ -19,6 +19,10 @@ ngx_http_claude_response_headers(ngx_http_request_t *r)
 
     ctx->answered = 1;
 
+    /* If-Match and the like ask about a document; this is a new answer */
+
+    r->disable_not_modified = 1;
+
     /* X-Accel-Redirect leaves those of the response that had it */
 
     r->headers_out.content_type_lowcase = NULL;

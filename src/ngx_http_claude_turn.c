@@ -32,14 +32,22 @@ ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn, ngx_pool_t *pool,
 
 
 void
+ngx_http_claude_usage_add(ngx_http_claude_usage_t *sum,
+    ngx_http_claude_usage_t *more)
+{
+    sum->input += more->input;
+    sum->cache_read += more->cache_read;
+    sum->cache_creation += more->cache_creation;
+    sum->output += more->output;
+    sum->thinking += more->thinking;
+}
+
+
+void
 ngx_http_claude_spent_add(ngx_http_claude_spent_t *sum,
     ngx_http_claude_spent_t *spent)
 {
-    sum->usage.input += spent->usage.input;
-    sum->usage.cache_read += spent->usage.cache_read;
-    sum->usage.cache_creation += spent->usage.cache_creation;
-    sum->usage.output += spent->usage.output;
-    sum->usage.thinking += spent->usage.thinking;
+    ngx_http_claude_usage_add(&sum->usage, &spent->usage);
 
     if (spent->cost >= 0) {
         sum->cost = ngx_max(sum->cost, 0) + spent->cost;

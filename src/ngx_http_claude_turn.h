@@ -305,6 +305,10 @@ ngx_int_t ngx_http_claude_turn_init(ngx_http_claude_turn_t *turn,
 /* whether its process has yet to say what was spent */
 #define ngx_http_claude_turn_owing(turn)  ((turn)->payee != NULL)
 
+/* adds tokens to a sum */
+void ngx_http_claude_usage_add(ngx_http_claude_usage_t *sum,
+    ngx_http_claude_usage_t *more);
+
 /* adds what was spent; a cost that is not known is none beside one that is */
 void ngx_http_claude_spent_add(ngx_http_claude_spent_t *sum,
     ngx_http_claude_spent_t *spent);

@@ -1332,3 +1332,49 @@ $post->('{') . $post->($hi)
 
 
 
+=== TEST 84: a condition on an answer of one piece is not heeded: If-None-Match
+--- headers: If-None-Match: *
+--- ask: hi
+--- json
+choices.0.message.content = "echo: hi"
+--- error_code: 200
+
+
+
+=== TEST 85: a condition on an answer of one piece is not heeded: If-Match
+--- headers: If-Match: "x"
+--- ask: hi
+--- json
+choices.0.message.content = "echo: hi"
+--- error_code: 200
+
+
+
+=== TEST 86: a condition on a stream is not heeded: If-None-Match
+--- headers: If-None-Match: *
+--- ask: hi
+--- with: "stream":true
+--- chunks
+text = "echo: hi"
+done = 1
+--- error_code: 200
+
+
+
+=== TEST 87: a condition on a stream is not heeded: If-Unmodified-Since
+--- headers: If-Unmodified-Since: Thu, 01 Jan 1970 00:00:10 GMT
+--- ask: hi
+--- with: "stream":true
+--- chunks
+text = "echo: hi"
+done = 1
+--- error_code: 200
+
+
+
+=== TEST 88: a condition on the list of models is not heeded: If-None-Match
+--- headers: If-None-Match: *
+--- get: /v1/models
+--- json
+object = "list"
+--- error_code: 200

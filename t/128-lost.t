@@ -726,6 +726,21 @@ for my $set ({}, { LOST_FILTER => 1 }) {
     ok(scalar(grep { /\[error\].*not logged in.*403/ } $s->errors),
        '  the log has the words');
 
+    # words that upstream, or a proxy on the way, quotes are no login's
+
+    for my $stream (0, 1) {
+        for my $e ({ status => 403, text => 'API Error: 403 the text "Not '
+                     . 'logged in" is not allowed' },
+                   { status => undef, word => 'invalid_request',
+                     text => 'API Error: Not logged in: is not allowed' }) {
+            isnt($code->($s->chat('hi', stream => $stream,
+                                  fake => { error => $e })), 'none',
+                 "upstream quotes: $e->{text}");
+            is($s->chat('next', key => 'sk-other')->{text}, 'echo: next',
+               '  the next is asked');
+        }
+    }
+
     my $fake = { fake => { error => { status => 401 } } };
     is($code->($two->('hi', %$fake)), 'cli_not_logged_in',
        'upstream answers 401');

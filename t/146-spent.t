@@ -366,4 +366,22 @@ for my $second ('claude_tools Read; claude_model_map other sonnet;',
     $s->stop;
 }
 
+# a location of ours without a model behind it: what was spent has the first's
+
+{
+    my $s = ClaudeTest->start(workers => 1,
+        http => q{log_format model '$claude_model $claude_prompt_tokens';},
+        server => 'location /v1/ { claude_openai; access_log logs/m model; '
+                . 'error_page 502 =200 /other; }'
+                . 'location = /other { claude_health; access_log logs/m model; }');
+    my $r = $s->chat('hi', fake => { deltas => ['a'], die_after_deltas => 1,
+                                     usage => $two });
+    is($r->{status}, 200, 'another location of ours answers')
+        or diag($r->{body});
+    my $line;
+    wait_for { ($line) = ClaudeTest::lines_of("$s->{dir}/logs/m") } '  a line';
+    like($line // '', qr/^sonnet 21$/, '  with the model that was billed');
+    $s->stop;
+}
+
 done_testing();
