@@ -454,7 +454,7 @@ chat_finished(ngx_http_claude_turn_t *turn)
 
     chat->unfinished--;
 
-    /* a whole one waits the few milliseconds until its cost is known */
+    /* a whole one is sent when its cost is known: milliseconds, as a rule */
 
     if (!chat->streamed) {
         return;

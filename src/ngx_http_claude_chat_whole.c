@@ -65,8 +65,7 @@ ngx_http_claude_chat_keep(ngx_http_claude_chat_choice_t *choice,
 
         (void) ngx_http_claude_error(chat->ctx,
                        NGX_HTTP_INTERNAL_SERVER_ERROR, "internal_error", NULL,
-                       "The answer is too long for one piece; ask for a "
-                       "stream.");
+                       "The answer is too long.");
         return NGX_ERROR;
     }
 

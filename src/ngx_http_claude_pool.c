@@ -418,7 +418,10 @@ ngx_http_claude_pool_rate(ngx_http_claude_process_t *process,
 
     if (!process->used) {
 
-        /* what an agent did before may be on disk, see engine_ask_record() */
+        /*
+         * What an agent did before may be on disk, in a transcript that
+         * only a process at its start can take up.
+         */
 
         return (turn->profile->agent && turn->messages.nelts > 1)
                ? NGX_HTTP_CLAUDE_RUNG_NONE : NGX_HTTP_CLAUDE_RUNG_WARM;
