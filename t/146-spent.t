@@ -94,6 +94,18 @@ sub spent {
     return @lines;
 }
 
+# The CLI that was asked last, and its row, are gone.
+
+sub killed {
+    my ($s) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($pid) = map { $_->{pid} } reverse $s->events('asked');
+
+    kill 'KILL', $pid;
+    wait_for { !grep { $_->{pid} == $pid } @{ $s->status->{processes} } }
+        'the CLI is killed';
+}
+
 my $two = usage(3, 5, 7, 11, 2);
 
 {
@@ -268,6 +280,31 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     ($l) = spent($s, 'the next turn', { prompt => 21, cached => 7,
                  completion => 5, reasoning => 2 });
     cmp_ok($l->{cost}, '>', 1e-4, '  has both costs, as the status does');
+    $s->stop;
+}
+
+# a CLI that is resumed after it was killed: of what the one before has told it
+# knows a part, or nothing, and goes on from there
+
+for my $known (0, 0.001, 0.003) {
+    my $s = started(start => { resumed_total => $known },
+                    location => 'add_header X-Process $claude_process;');
+    my @id = (headers => ['X-Session-Id: 0198a2b4-1111-4222-8333-000000000001']);
+    my $name = "a resumed CLI that knows of \$$known";
+
+    $s->chat('one', @id, fake => { text => 'x',
+                                   usage => usage(1000, 100, 0, 0, 0) });
+    my ($l) = spent($s, "$name: before", { prompt => 1000, completion => 100 });
+    cmp_ok(abs($l->{cost} - 0.003), '<', 2e-6, '  its price');
+    killed($s);
+
+    for my $rung ('resumed', 'live') {
+        my $r = $s->chat($rung, @id, fake => { text => 'x', usage => $two });
+        is($r->{headers}{'x-process'}, $rung, "$name: $rung");
+        ($l) = spent($s, $name, { prompt => 21, cached => 7, completion => 5,
+                                  reasoning => 2 });
+        cmp_ok(abs($l->{cost} - 84.9e-6), '<', 2e-6, '  its price');
+    }
     $s->stop;
 }
 
