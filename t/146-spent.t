@@ -96,6 +96,22 @@ sub spent {
     return @lines;
 }
 
+# A turn that this worker does not get, of two.
+
+sub elsewhere {
+    my ($s, $not, $body) = @_;
+
+    kill 'STOP', $not;
+    my $c = ClaudeTest::Connection->new(port());
+    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
+              . 'Content-Length: ' . length($body) . "\r\n\r\n");
+    $s->get('/health');                # accepted after it
+    kill 'CONT', $not;
+    $c->write($body);
+    return $c;
+}
+
 # The CLI that was asked last, and its row, are gone.
 
 sub killed {
@@ -284,6 +300,39 @@ for my $how (['refuses to say', refuse => ['get_usage']],
     ($l) = spent($s, 'the next turn', { prompt => 21, cached => 7,
                  completion => 5, reasoning => 2 });
     cmp_ok($l->{cost}, '>', 1e-4, '  has both costs, as the status does');
+    $s->stop;
+}
+
+# calls wait for their results, and their process goes to the other worker. It
+# has begun a call of its own meanwhile, which never gets an end: what came out
+# of that the CLI guesses, and nobody has billed
+
+{
+    my $s = started(workers => 2);
+    my $tools = [{ type => 'function', function => { name => 'look' } }];
+    my $fake = { tool_use => [{ id => 'toolu_1', name => 'look',
+                                input => {} }], usage => $two,
+                 own => { usage => usage(1000, 40, 0, 0, 0) },
+                 then => { text => 'y', usage => usage(100, 10, 0, 0, 0) } };
+    wait_for { $s->workers == 2 } undef;
+
+    my $r = $s->chat('call', fake => $fake, with => { tools => $tools });
+    is($r->{json}{choices}[0]{finish_reason}, 'tool_calls', 'a call');
+    lines($s, 1, '  it waits');
+    wait_for { sums($s)->{prompt} == 1021 } '  its CLI calls by itself';
+    is(sums($s)->{completion}, 6, '  which has begun');
+    $s->{was} = sums($s);
+
+    my ($cli) = @{ $s->status->{processes} };
+    my $body = json->decode(ClaudeTest::body('call', fake => $fake,
+                                             with => { tools => $tools }));
+    push @{ $body->{messages} }, $r->{json}{choices}[0]{message},
+        { role => 'tool', tool_call_id => 'toolu_1', content => 'seen' };
+    $r = elsewhere($s, $cli->{worker}, json->encode($body))->rest;
+    is($r->{text}, 'y', '  the result comes to the other worker');
+    is($s->status->{handed}, 1, '  which takes the process over');
+    spent($s, '  where what was guessed does not count',
+          { prompt => 100, completion => 10, apart => 1 });
     $s->stop;
 }
 
