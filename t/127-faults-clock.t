@@ -9,7 +9,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
 use Test::More;
-use Time::HiRes qw(time sleep);
+use Time::HiRes qw(time sleep clock_gettime CLOCK_MONOTONIC);
 
 my $dir = "$ENV{TEST_NGINX_SERVROOT}/clock";
 my $day = 86400;
@@ -27,6 +27,7 @@ print $fh <<'END';
 #include <unistd.h>
 #include <sys/syscall.h>
 
+/* seconds to add; msec that the monotonic clock shows, if it stands; to add */
 static volatile long  *offset;
 
 __attribute__((constructor)) static void
@@ -36,7 +37,7 @@ clock_init(void)
     int    fd = name ? open(name, O_RDONLY|O_CLOEXEC) : -1;
 
     if (fd != -1) {
-        offset = mmap(NULL, sizeof(long), PROT_READ, MAP_SHARED, fd, 0);
+        offset = mmap(NULL, 3 * sizeof(long), PROT_READ, MAP_SHARED, fd, 0);
         close(fd);
     }
 }
@@ -48,6 +49,15 @@ clock_gettime(clockid_t id, struct timespec *ts)
 
     if (offset && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
         ts->tv_sec += *offset;
+
+    } else if (offset && (id == CLOCK_MONOTONIC
+                          || id == CLOCK_MONOTONIC_COARSE))
+    {
+        long  ms = offset[1] ? offset[1] : ts->tv_sec * 1000
+                                           + ts->tv_nsec / 1000000 + offset[2];
+
+        ts->tv_sec = ms / 1000;
+        ts->tv_nsec = ms % 1000 * 1000000 + ts->tv_nsec % 1000000;
     }
 
     return rc;
@@ -86,6 +96,12 @@ sub set_clock {                        # seconds off the right time
     syswrite $fh, pack 'l!', $_[0];
 }
 
+sub set_monotonic {                    # msec: it stands, and is ahead then
+    open my $fh, '+<', "$dir/offset" or die;
+    sysseek $fh, length pack('l!', 0), 0;
+    syswrite $fh, pack 'l!l!', @_;
+}
+
 sub now {                              # as nginx has it, at its next event
     my ($s) = @_;
     my ($date) = $s->get('/health')->{headers}{date} =~ /, (.*) GMT/;
@@ -94,23 +110,24 @@ sub now {                              # as nginx has it, at its next event
 }
 
 open $fh, '>', "$dir/offset" or die;
-print $fh pack 'l!', 0;
+print $fh pack 'l!l!l!', 0, 0, 0;
 close $fh;
 
-my $s;
-{
+sub started {
     local $ENV{LD_PRELOAD} = "$dir/clock.so";
     local $ENV{CLOCK_OFFSET} = "$dir/offset";
     local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
                                     'verify_asan_link_order=0';
-    $s = ClaudeTest->start(workers => 1,
-        http => 'claude_warm 1; claude_max_concurrent 2; '
-            . 'claude_queue 5 timeout=60s; claude_idle_timeout 1h; '
-            . 'claude_session_ttl 1h;',
-        server => 'location /v1/ { claude_openai; claude_timeout 1h; '
-            . 'claude_heartbeat 200ms; } '
-            . 'location /soon/ { claude_openai; claude_timeout 500ms; }');
+    return ClaudeTest->start(workers => 1, @_);
 }
+
+my $s = started(
+    http => 'claude_warm 1; claude_max_concurrent 2; '
+        . 'claude_queue 5 timeout=60s; claude_idle_timeout 1h; '
+        . 'claude_session_ttl 1h;',
+    server => 'location /v1/ { claude_openai; claude_timeout 1h; '
+        . 'claude_heartbeat 200ms; } '
+        . 'location /soon/ { claude_openai; claude_timeout 500ms; }');
 
 my $name = '5d9cbf2a-8a53-4b1e-9e0e-1f0f6f1d0a13';
 my @session = (headers => ["X-Session-Id: $name"]);
@@ -196,6 +213,48 @@ wait_for { abs(now($s) - time) < 20 } undef;
     my @clis = map { $_->{pid} } $s->events('start');
     $s->stop;
     wait_for { !grep { alive($_) } @clis } 'all end';
+}
+
+# what is answered from memory is so for 5 seconds, and then no more
+
+$s = started(http => 'claude_warm 0;', log => "$dir/log",
+    server => join ' ', map { "location /$_->[0]/ { claude_openai; "
+                              . "claude_env HOME=$dir FAKE_CLAUDE_LOG=$dir/log "
+                              . "'$_->[1]'; }" }
+              ['none', 'LOGIN=none'], ['refused', 'LOGIN=refused'],
+              ['old', 'FAKE_CLAUDE={"start":{"version":"2.1.1"}}']);
+{
+    my $at = int(clock_gettime(CLOCK_MONOTONIC) * 1000);
+    my $late = sub { set_monotonic($at += $_[0], 0) };
+    my $work = sub { scalar grep { $_->{event} =~ /^(?:start|asked)$/ }
+                     $s->events };
+
+    for (['none', 'cli_not_logged_in', { not_logged_in => JSON::PP::true }],
+         ['refused', 'cli_not_logged_in', { error => { status => 401 } }],
+         ['old', 'cli_too_old']) {
+        my ($where, $code, $fake) = @$_;
+        my $chat = sub {
+            my $r = $s->send(POST => "/$where/chat/completions",
+                             body => ClaudeTest::body('hi', @_))->rest;
+            return $r->{error} ? $r->{error}{code} : $r->{text};
+        };
+
+        $late->(0);
+        is($chat->(fake => $fake), $code, "$where: it fails");
+        my $done = $work->();
+        cmp_ok($done, '>', 0, '  so says a CLI');
+
+        $late->(4900);
+        is($chat->(), $code, '  and memory 4.9 seconds later');
+        is($work->(), $done, '  which asks none');
+
+        $late->(200);
+        is($chat->(), $fake ? 'echo: hi' : $code, '  but not after 5.1');
+        cmp_ok($work->(), '>', $done, '  when one is asked again');
+    }
+
+    set_monotonic(0, $at + 1000 - int(clock_gettime(CLOCK_MONOTONIC) * 1000));
+    $s->stop;
 }
 
 done_testing();
