@@ -361,3 +361,42 @@ done = 1
 --- ask: hi
 --- json
 choices.0.message.content = "echo: hi"
+
+
+
+=== TEST 39: a white-space stop that begins again within itself
+--- ask: hi
+--- fake: {"deltas":["a\n\n\n\tb"]}
+--- with: "stop":"\n\n\t"
+--- json
+choices.0.message.content = "a\n"
+choices.0.finish_reason = "stop"
+
+
+
+=== TEST 40: the same across deltas
+--- ask: hi
+--- fake: {"deltas":["a\n","\n","\n","\tb"]}
+--- with: "stop":"\n\n\t"
+--- json
+choices.0.message.content = "a\n"
+
+
+
+=== TEST 41: the same in a stream
+--- ask: hi
+--- fake: {"deltas":["a\n\n\n\tb"]}
+--- with: "stream":true,"stop":"\n\n\t"
+--- chunks
+text = "a\n"
+done = 1
+
+
+
+=== TEST 42: the same in a stream, across deltas
+--- ask: hi
+--- fake: {"deltas":["a\n","\n","\n","\tb"]}
+--- with: "stream":true,"stop":"\n\n\t"
+--- chunks
+text = "a\n"
+done = 1
