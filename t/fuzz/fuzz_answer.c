@@ -2,9 +2,10 @@
 /*
  * An answer on its way to the client, streamed or whole, through a client
  * that takes what it likes.  What arrives are events and JSON to the letter,
- * and the text in it is the text that the model gave.
+ * and the text in it is the text that the model gave, up to a stop sequence.
  *
- * The input: flags, the model's name up to a line feed, the text.
+ * The input: flags, the model's name up to a line feed, with ANSWER_STOPS two
+ * sequences up to a NUL each, the text.
  */
 
 
@@ -18,6 +19,7 @@
 #define ANSWER_ERROR     0x04
 #define ANSWER_SLOW      0x08
 #define ANSWER_LONG      0x70                 /* so many times 16 the text */
+#define ANSWER_STOPS     0x80
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
@@ -158,6 +160,13 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
 
         free(piece);
 
+        if (chat->stops.nelts && chat->choices[0].stops.nelts == 0) {
+
+            /* one was found, and the turn gives no more */
+
+            return;
+        }
+
         text.data += n;
         text.len -= n;
 
@@ -166,6 +175,65 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
             answer_drain(&fake->request);
         }
     }
+}
+
+
+/* whether the first len bytes of the text end with n of the sequence */
+
+static ngx_uint_t
+answer_ends(ngx_str_t *text, size_t len, ngx_str_t *stop, size_t n)
+{
+    return n <= len && memcmp(text->data + len - n, stop->data, n) == 0;
+}
+
+
+/* of what is behind a failure nobody knows whether it is a stop's beginning */
+
+static size_t
+answer_held(ngx_str_t *text, ngx_str_t *stop)
+{
+    size_t  n;
+
+    for (n = stop->len - 1; n && !answer_ends(text, text->len, stop, n); n--) {
+        /* void */
+    }
+
+    return n;
+}
+
+
+/* the text that goes out, found the simple way */
+
+static ngx_str_t
+answer_expected(ngx_http_claude_chat_t *chat, ngx_str_t text, ngx_uint_t fails)
+{
+    size_t                        len, cut;
+    ngx_uint_t                    i;
+    ngx_http_claude_chat_stop_t  *stop;
+
+    stop = chat->stops.elts;
+    cut = 0;
+
+    for (len = 1; len <= text.len && cut == 0; len++) {
+        for (i = 0; i < chat->stops.nelts; i++) {
+            if (answer_ends(&text, len, &stop[i].text, stop[i].text.len)) {
+                cut = ngx_max(cut, stop[i].text.len);
+            }
+        }
+    }
+
+    if (cut) {
+        text.len = len - 1 - cut;
+        return text;
+    }
+
+    for (i = 0; fails && i < chat->stops.nelts; i++) {
+        cut = ngx_max(cut, answer_held(&text, &stop[i].text));
+    }
+
+    text.len -= cut;
+
+    return text;
 }
 
 
@@ -237,12 +305,13 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
 static void
 answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
 {
-    ngx_str_t                 json;
+    ngx_str_t                 json, expected;
     ngx_http_claude_chat_t   *chat;
     ngx_http_claude_error_t  *error;
 
     chat = &fake->chat;
     error = &fake->ctx.error;
+    expected = answer_expected(chat, *text, fails);
 
     fuzz_check(ngx_http_claude_chat_chunks(chat) == NGX_OK);
 
@@ -269,16 +338,20 @@ answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
     answer_slow = 0;
     (void) answer_body_filter(&fake->request, NULL);
 
-    fuzz_check(answer_events(fake, text) == !fails);
+    fuzz_check(answer_events(fake, &expected) == !fails);
 }
 
 
 static void
 answer_whole(fuzz_request_t *fake, ngx_str_t *text)
 {
+    ngx_str_t     expected;
     fuzz_tree_t  *node, *member;
 
+    expected = answer_expected(&fake->chat, *text, 0);
+
     answer_give(fake, *text);
+    chat_finished(&fake->chat.choices[0].turn);
     answer_slow = 0;
 
     fuzz_check(ngx_http_claude_chat_whole(&fake->chat) == NGX_OK);
@@ -294,7 +367,25 @@ answer_whole(fuzz_request_t *fake, ngx_str_t *text)
     member = fuzz_member(member->first, "message",
                          NGX_HTTP_CLAUDE_JSON_OBJECT);
     member = fuzz_member(member, "content", NGX_HTTP_CLAUDE_JSON_STRING);
-    fuzz_check(fuzz_same(&member->value, text));
+    fuzz_check(fuzz_same(&member->value, &expected));
+}
+
+
+/* up to two, of any bytes that a text may have */
+
+static void
+answer_stops(ngx_http_claude_chat_t *chat, ngx_pool_t *pool, fuzz_input_t *in)
+{
+    ngx_str_t   stop;
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        stop = fuzz_copy(pool, fuzz_until(in, '\0'), 1);
+
+        if (stop.len) {
+            fuzz_check(ngx_http_claude_chat_stops_add(chat, &stop) == NGX_OK);
+        }
+    }
 }
 
 
@@ -333,7 +424,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_str_t                text;
     ngx_uint_t               i;
     ngx_pool_t              *pool;
-    fuzz_input_t             in;
+    fuzz_input_t             in, stops;
     fuzz_request_t          *fake;
     ngx_http_claude_chat_t  *chat;
 
@@ -358,6 +449,13 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
         }
     }
 
+    stops = in;
+
+    if (flags & ANSWER_STOPS) {
+        (void) fuzz_until(&in, '\0');
+        (void) fuzz_until(&in, '\0');
+    }
+
     text = answer_text(pool, &in, 1 + 16 * ((flags & ANSWER_LONG) >> 4));
 
     /* the longest: each byte escaped in its own event */
@@ -380,6 +478,10 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_str_set(&fake->ctx.session, "01234567-89ab-8def-8123-456789abcdef");
 
     fuzz_check(chat_init(chat) == NGX_OK);
+
+    if (flags & ANSWER_STOPS) {
+        answer_stops(chat, pool, &stops);
+    }
 
     chat->streamed = flags & ANSWER_STREAMED;
     chat->include_usage = (flags & ANSWER_USAGE) != 0;
