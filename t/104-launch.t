@@ -103,6 +103,12 @@ sub locks {
     $start = launch($s, '/mcp');
     locks($start, '', 'MCP servers alone: every switch');
     is($start->{settings}{crossSessionInbound}, 'refuse', '  no messages');
+    ok(!exists $start->{settings}{enabledPlugins},
+       '  plugins as they are: it is an agent');
+    is($start->{option}{'--mcp-config'}, root() . '/t/data/README.md',
+       '  with its servers');
+    is($start->{option}{'--tools'}, '', '  no other tools');
+    ok(!exists $start->{option}{'--allowedTools'}, '  and none of a client');
 }
 
 for my $tool (sort keys %opened) {
