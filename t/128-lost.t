@@ -13,6 +13,8 @@ use lib "$FindBin::Bin/lib";
 use ClaudeTest;
 use Test::More;
 use IO::Select;
+use Socket qw(AF_UNIX MSG_DONTWAIT SOCK_DGRAM SOL_SOCKET SO_SNDBUF
+              pack_sockaddr_un);
 use Time::HiRes qw(time sleep);
 
 my $true = JSON::PP::true;
@@ -238,6 +240,7 @@ sub murder {
     wait_for { !grep { alive($_) } @pids } undef;
 }
 
+sub stopped { return state_of($_[0]) eq 'T' }
 sub touch { open my $fh, '>', $_[0] or die }
 sub fds { my %fd = descriptors($_[0]); return scalar keys %fd }
 sub asked { my @a = $_[0]->events('asked'); return $a[-1]{pid} }
@@ -658,6 +661,14 @@ sub mailboxes {                        # names, by worker
     } $s->workers;
 }
 
+sub taken {                            # datagrams, of so many, by one mailbox
+    my ($name, $n) = @_;
+    my $to = pack_sockaddr_un($name =~ s/^\@/\0/r);
+    socket my $s, AF_UNIX, SOCK_DGRAM, 0 or die;
+    setsockopt $s, SOL_SOCKET, SO_SNDBUF, 4096 or die;
+    return scalar grep { defined send $s, 'x' x 32, MSG_DONTWAIT, $to } 1 .. $n;
+}
+
 for my $set ({}, { LOST_FILTER => 1 }) {
     my $s = start($set, workers => 2, http => 'claude_warm 0;');
     wait_for { $s->workers == 2 } undef;
@@ -666,6 +677,21 @@ for my $set ({}, { LOST_FILTER => 1 }) {
     is(scalar @names, 2, %$set ? 'no filter: mailboxes' : 'mailboxes');
     my %before = map { $_ => fds($_) } $s->workers;
     my $n = 20_000;
+
+    # Nobody reads them now: what is not dropped as it is sent has to wait, and
+    # for so many there is no room.
+
+    kill 'STOP', $s->workers;
+    wait_for { 2 == grep { stopped($_) } $s->workers } undef;
+    for my $name (@names) {
+        my $took = taken($name, 1000);
+        if (%$set) {
+            cmp_ok($took, '<', 1000, 'messages of strangers wait');
+        } else {
+            is($took, 1000, 'messages of strangers do not wait');
+        }
+    }
+    kill 'CONT', $s->workers;
 
     for my $uid ($> == 0 ? (65534, 0) : $>) {
         for my $length (0, 8, 32, 200) {

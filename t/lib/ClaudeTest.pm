@@ -24,7 +24,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(wait_for patience alive port json root cmdline children
-                 parent descriptors memory limit);
+                 parent descriptors memory limit state_of);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $servroot = $ENV{TEST_NGINX_SERVROOT} || '/tmp/claude-test-servroot';
@@ -62,11 +62,16 @@ sub wait_for(&$;$) {
 }
 
 
+sub state_of {                         # a letter, as in proc(5); or none
+    my ($pid) = @_;
+    open my $fh, '<', "/proc/$pid/stat" or return '';
+    return (<$fh> // '') =~ /\) ([A-Za-z])/ ? $1 : '';
+}
+
+
 sub alive {                            # zombies are not
     my ($pid) = @_;
-    open my $fh, '<', "/proc/$pid/stat" or return 0;
-    my $stat = <$fh> // '';
-    return $stat =~ /\) ([A-Z])/ && $1 ne 'Z' && $1 ne 'X';
+    return state_of($pid) =~ /^[^ZX]/ ? 1 : 0;
 }
 
 
