@@ -155,13 +155,14 @@ compile('flood', <<'END');
 #include <sys/un.h>
 #include <unistd.h>
 
-/* flood UID COUNT LENGTH NAME: datagrams with two descriptors each */
+/* flood UID COUNT LENGTH NAME FDS: datagrams with one descriptor or two each */
 
 int
 main(int argc, char **argv)
 {
     int                 s, i, fd[2];
     long                n, sent;
+    size_t              size = atoi(argv[5]) * sizeof(int);
     uid_t               uid = atoi(argv[1]);
     char                data[256] = "";
     socklen_t           len;
@@ -188,12 +189,12 @@ main(int argc, char **argv)
     msg.msg_iov = &iov;
     msg.msg_iovlen = 1;
     msg.msg_control = &control;
-    msg.msg_controllen = sizeof(control);
+    msg.msg_controllen = CMSG_SPACE(size);
     cmsg = CMSG_FIRSTHDR(&msg);
     cmsg->cmsg_level = SOL_SOCKET;
     cmsg->cmsg_type = SCM_RIGHTS;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
-    memcpy(CMSG_DATA(cmsg), fd, sizeof(fd));
+    cmsg->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(cmsg), fd, size);
 
     for (n = 0, sent = 0; n < atol(argv[2]); n++) {
         sent += (sendmsg(s, &msg, 0) != -1);
@@ -661,6 +662,13 @@ sub mailboxes {                        # names, by worker
     } $s->workers;
 }
 
+sub flood {                            # what it says, when it is done
+    my ($name, $uid, @o) = @_;
+    open my $out, '-|', "$dir/flood", $uid, @o[0, 1], $name =~ s/^\@//r, $o[2]
+        or die;
+    return $out;
+}
+
 sub taken {                            # datagrams, of so many, by one mailbox
     my ($name, $n) = @_;
     my $to = pack_sockaddr_un($name =~ s/^\@/\0/r);
@@ -693,13 +701,20 @@ for my $set ({}, { LOST_FILTER => 1 }) {
     }
     kill 'CONT', $s->workers;
 
+    # One descriptor is taken from a message, two are not. All but the last few
+    # messages have been read when the last is sent.
+
+    for my $fds (1, 2) {
+        my $sent = 0;
+        $sent += readline flood($_, $>, 200, 32, $fds) for @names;
+        is($sent, 400, "descriptors in a message: $fds");
+        wait_for { !grep { fds($_) > $before{$_} + 8 } keys %before }
+            '  none of them stays';
+    }
+
     for my $uid ($> == 0 ? (65534, 0) : $>) {
         for my $length (0, 8, 32, 200) {
-            my @flood = map {
-                open my $out, '-|', "$dir/flood", $uid, $n / 4, $length,
-                     s/^\@//r or die;
-                $out;
-            } @names;
+            my @flood = map { flood($_, $uid, $n / 4, $length, 2) } @names;
             my ($bad, $t) = (0, time);
             my $select = IO::Select->new(@flood);
             do {
