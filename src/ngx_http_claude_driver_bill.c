@@ -295,11 +295,15 @@ driver_bill_forgotten(ngx_http_claude_process_t *process, double total,
 {
     double  less;
 
-    /* an older one says totals alone */
+    /* an older one says totals alone, and a lower one counts as no cost */
 
-    less = process->stated - ((since >= 0) ? total - since : total);
+    if (since < 0) {
+        return;
+    }
 
-    if (less > 1e-9 && (since >= 0 || total < process->cost)) {
+    less = process->stated - (total - since);
+
+    if (less > 1e-9) {
         process->cost -= less;
         process->charged -= less;
     }
