@@ -376,8 +376,7 @@ SKIP: {
     wait_for { $s->status->{turns}{waiting} == 1 }
         'a stream in one worker, another turn waits in the other';
     $s->signal('QUIT');
-    wait_for { 2 == grep { cmdline($_) =~ /shutting down/ } @workers }
-        '  nginx quits';
+    wait_for { 2 == grep { $s->shuts_down($_) } @workers } '  nginx quits';
     murder($one);
     is($waits->rest->{text}, 'echo: waits',
        '  the first worker is killed: the other has its place');

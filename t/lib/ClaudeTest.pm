@@ -307,11 +307,20 @@ sub workers {                          # pids, those that shut down aside
     my ($s) = @_;
 
     # valgrind's command line stays what it was
-    return children($s->{pid}) if ($ENV{TEST_SANITIZED} // '') eq 'valgrind';
+    return grep { !$s->shuts_down($_) } children($s->{pid})
+        if ($ENV{TEST_SANITIZED} // '') eq 'valgrind';
 
     return grep { cmdline($_) =~ /^nginx: worker process\0/
                   || cmdline($_) =~ /^nginx: worker process *\z/ }
            children($s->{pid});
+}
+
+
+# Whether this worker has said that it shuts down, which takes the log's level.
+
+sub shuts_down {
+    my ($s, $pid) = @_;
+    return scalar grep { /\b$pid#\d+: gracefully shutting down/ } $s->errors;
 }
 
 
