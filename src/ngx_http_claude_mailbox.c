@@ -600,8 +600,7 @@ mailbox_receive(ngx_connection_t *c, mailbox_message_t *message, ngx_fd_t *fd,
     if (n == sizeof(mailbox_message_t) && !(msg.msg_flags & MSG_TRUNC)
         && ngx_memcmp(message->secret, mailbox_own.secret,
                       sizeof(message->secret))
-           == 0
-        && ngx_http_claude_zone_worker_known(mailbox_zone, cred->pid))
+           == 0)
     {
         return NGX_OK;
     }

@@ -7,9 +7,10 @@
  * It is an abstract socket with a random name that is used once, so it leaves
  * no file behind and is inherited by nobody.  Whoever looks for the name finds
  * it, and any user of the machine may send to it: a message counts only if it
- * begins with the worker's secret, which is in the zone, and comes from a
- * worker that is in the zone.  The kernel itself drops what does not begin so,
- * descriptors and all, before it takes any room.
+ * begins with the worker's secret, which is in the zone.  The kernel itself
+ * drops what does not begin so, descriptors and all, before it takes any room.
+ * Who sent it may be gone from the zone by now: the last wake-up of a worker
+ * is of what its end gives back.
  *
  * It is open as long as its worker lives: that is how others can tell.
  */

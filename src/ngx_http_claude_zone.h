@@ -186,10 +186,6 @@ ngx_int_t ngx_http_claude_zone_worker(ngx_http_claude_zone_t *zone,
 ngx_int_t ngx_http_claude_zone_worker_next(ngx_http_claude_zone_t *zone,
     ngx_http_claude_zone_worker_t *worker);
 
-/* whether the pid is a worker's that has entered; no lock is taken */
-ngx_uint_t ngx_http_claude_zone_worker_known(ngx_http_claude_zone_t *zone,
-    ngx_pid_t pid);
-
 /*
  * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
  * NGX_BUSY: the queue is full; NGX_ERROR: the table is.  *row names it from

@@ -151,21 +151,6 @@ ngx_http_claude_zone_worker_next(ngx_http_claude_zone_t *zone,
 }
 
 
-ngx_uint_t
-ngx_http_claude_zone_worker_known(ngx_http_claude_zone_t *zone, ngx_pid_t pid)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < zone->sh->nworkers; i++) {
-        if (zone->sh->workers[i].pid == pid) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
 /*
  * The row goes last: who is killed in the midst of this leaves the rest to
  * the next one that finds the worker dead.

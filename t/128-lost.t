@@ -340,6 +340,34 @@ SKIP: {
     $s->stop;
 }
 
+# an old worker gives back what it held as it ends: who reads of it when it is
+# gone already gets it all the same
+
+for my $what (qw(place session)) {
+    my $s = ClaudeTest->start(workers => 1,
+        http => 'claude_queue 4 timeout=300s; claude_warm 0;'
+              . ($what eq 'place' ? ' claude_max_concurrent 1;' : ''));
+    my @o = $what eq 'place' ? ()
+        : (headers => ['X-Session-Id: b61f4a9e-57f0-4dc1-8d5c-0e5f5b0c9a11']);
+    my $c = $s->open_chat('hi', stream => 1, @o,
+                          fake => { deltas => ['first ', 'second'],
+                                    gap_ms => 3000 });
+    $c->until(qr/first/) or fail("$what: a stream begins");
+    my ($old) = reload($s);
+    ok(alive($old), "$what: the old worker has a stream");
+    my ($new) = $s->workers;
+    my $waits = $s->open_chat('waits', @o);
+    wait_for { $s->status->{turns}{waiting} == 1 } '  a new one waits for it';
+    kill 'STOP', $new;
+    wait_for { stopped($new) } undef;
+    like($c->rest->{text}, qr/second/, '  the stream ends');
+    wait_for { !alive($old) } '  and its worker';
+    kill 'CONT', $new;
+    is($waits->rest->{text}, 'echo: waits', '  the new one is told');
+    $s->wait_idle(undef);
+    $s->stop;
+}
+
 # several generations of old workers, all killed at once
 
 {
