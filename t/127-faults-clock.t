@@ -15,8 +15,7 @@ my $dir = "$ENV{TEST_NGINX_SERVROOT}/clock";
 my $day = 86400;
 
 mkdir $dir;
-open my $fh, '>', "$dir/clock.c" or die;
-print $fh <<'END';
+ClaudeTest::compile("$dir/clock.so", <<'END', '-shared', '-fPIC');
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -84,12 +83,6 @@ time(time_t *t)
     return ts.tv_sec;
 }
 END
-close $fh;
-
-my ($cc) = grep { system("command -v $_ >/dev/null 2>&1") == 0 } qw(cc gcc);
-plan skip_all => 'no C compiler' if !$cc;
-system($cc, '-shared', '-fPIC', '-O1', '-o', "$dir/clock.so", "$dir/clock.c")
-    == 0 or die "the shim is not built\n";
 
 sub set_clock {                        # seconds off the right time
     open my $fh, '+<', "$dir/offset" or die;
@@ -109,16 +102,13 @@ sub now {                              # as nginx has it, at its next event
     return Time::Piece->strptime($date, '%d %b %Y %H:%M:%S')->epoch;
 }
 
-open $fh, '>', "$dir/offset" or die;
+open my $fh, '>', "$dir/offset" or die;
 print $fh pack 'l!l!l!', 0, 0, 0;
 close $fh;
 
 sub started {
-    local $ENV{LD_PRELOAD} = "$dir/clock.so";
-    local $ENV{CLOCK_OFFSET} = "$dir/offset";
-    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
-                                    'verify_asan_link_order=0';
-    return ClaudeTest->start(workers => 1, @_);
+    return ClaudeTest->start(workers => 1, preload => "$dir/clock.so",
+                             environ => { CLOCK_OFFSET => "$dir/offset" }, @_);
 }
 
 my $s = started(

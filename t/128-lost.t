@@ -23,12 +23,9 @@ my $hang = { deltas => ['first ', 'second'], hang_after_deltas => 1 };
 my $killed = qr/exited on signal 9/;
 my $dir = "$ENV{TEST_NGINX_SERVROOT}/lost";
 
-my ($cc) = grep { system("command -v $_ >/dev/null 2>&1") == 0 } qw(cc gcc);
-plan skip_all => 'no C compiler' if !$cc;
-
 mkdir $dir;
 chmod 0755, $ENV{TEST_NGINX_SERVROOT}, $dir;
-compile('lost.so', <<'END', '-shared', '-fPIC');
+ClaudeTest::compile("$dir/lost.so", <<'END', '-shared', '-fPIC');
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -143,7 +140,7 @@ sendmsg(int s, const struct msghdr *msg, int flags)
 }
 END
 
-compile('flood', <<'END');
+ClaudeTest::compile("$dir/flood", <<'END');
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <grp.h>
@@ -205,25 +202,15 @@ main(int argc, char **argv)
 }
 END
 
-sub compile {
-    my ($name, $code, @options) = @_;
-    open my $fh, '>', "$dir/$name.c" or die;
-    print $fh $code;
-    close $fh;
-    system($cc, @options, '-O1', '-o', "$dir/$name", "$dir/$name.c") == 0
-        or die "$name is not built\n";
-    chmod 0755, "$dir/$name";
-}
-
 sub start {                            # nginx with the shim, set so
     my ($set, @o) = @_;
-    local %ENV = (%ENV, LD_PRELOAD => "$dir/lost.so", %$set,
-                  ASAN_OPTIONS => join ':', $ENV{ASAN_OPTIONS} // (),
-                                  'verify_asan_link_order=0',
-                                  # which has no names without /proc
-                                  $set->{LOST_PROC} ? 'detect_leaks=0' : ());
     my $main = join '', map { "env $_;" } sort keys %$set;
-    return ClaudeTest->start(main => $main, @o);
+
+    # LeakSanitizer has no names without /proc
+    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
+                               $set->{LOST_PROC} ? 'detect_leaks=0' : ();
+    return ClaudeTest->start(main => $main, preload => "$dir/lost.so",
+                             environ => $set, @o);
 }
 
 sub stream {
@@ -258,21 +245,9 @@ sub free {                             # nothing of what was is in the zone
     } $name, $within;
 }
 
-# A turn that this worker does not get, of two.
-
-sub elsewhere {
-    my ($s, $not, $text, %o) = @_;
-    my $body = ClaudeTest::body($text, %o);
-
-    kill 'STOP', $not;
-    my $c = ClaudeTest::Connection->new(port());
-    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
-              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
-              . 'Content-Length: ' . length($body) . "\r\n\r\n");
-    $s->get('/health');                # accepted after it
-    kill 'CONT', $not;
-    $c->write($body);
-    return $c;
+sub elsewhere {                        # in the other worker, of two
+    my ($s, $not, @o) = @_;
+    return $s->elsewhere($not, ClaudeTest::body(@o));
 }
 
 sub history {

@@ -13,8 +13,7 @@ use Test::More;
 my $dir = "$ENV{TEST_NGINX_SERVROOT}/farewell";
 
 mkdir $dir;
-open my $fh, '>', "$dir/close.c" or die;
-print $fh <<'END';
+ClaudeTest::compile("$dir/close.so", <<'END', '-shared', '-fPIC');
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -58,12 +57,6 @@ close(int fd)
     return syscall(SYS_close, fd);
 }
 END
-close $fh;
-
-my ($cc) = grep { system("command -v $_ >/dev/null 2>&1") == 0 } qw(cc gcc);
-plan skip_all => 'no C compiler' if !$cc;
-system($cc, '-shared', '-fPIC', '-O1', '-o', "$dir/close.so", "$dir/close.c")
-    == 0 or die "the shim is not built\n";
 
 sub hold {                             # a pipe, or none any more
     open my $fh, '+<', "$dir/held" or die;
@@ -76,19 +69,14 @@ sub held {                             # whether somebody waits
     return (unpack 'l!2', $buf)[1];
 }
 
-open $fh, '>', "$dir/held" or die;
+open my $fh, '>', "$dir/held" or die;
 print $fh pack 'l!2', 0, 0;
 close $fh;
 chmod 0666, "$dir/held";
 
-my $s;
-{
-    local $ENV{LD_PRELOAD} = "$dir/close.so";
-    local $ENV{CLOSE_HELD} = "$dir/held";
-    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
-                                    'verify_asan_link_order=0';
-    $s = ClaudeTest->start(workers => 1, http => 'claude_warm 0;');
-}
+my $s = ClaudeTest->start(workers => 1, http => 'claude_warm 0;',
+                          preload => "$dir/close.so",
+                          environ => { CLOSE_HELD => "$dir/held" });
 
 my $r = $s->chat('call', fake => { tool_use => [{ id => 'toolu_1',
                                    name => 'look', input => {} }] },

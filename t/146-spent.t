@@ -96,22 +96,6 @@ sub spent {
     return @lines;
 }
 
-# A turn that this worker does not get, of two.
-
-sub elsewhere {
-    my ($s, $not, $body) = @_;
-
-    kill 'STOP', $not;
-    my $c = ClaudeTest::Connection->new(port());
-    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
-              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
-              . 'Content-Length: ' . length($body) . "\r\n\r\n");
-    $s->get('/health');                # accepted after it
-    kill 'CONT', $not;
-    $c->write($body);
-    return $c;
-}
-
 # The CLI that was asked last, and its row, are gone.
 
 sub killed {
@@ -328,7 +312,7 @@ for my $how (['refuses to say', refuse => ['get_usage']],
                                              with => { tools => $tools }));
     push @{ $body->{messages} }, $r->{json}{choices}[0]{message},
         { role => 'tool', tool_call_id => 'toolu_1', content => 'seen' };
-    $r = elsewhere($s, $cli->{worker}, json->encode($body))->rest;
+    $r = $s->elsewhere($cli->{worker}, json->encode($body))->rest;
     is($r->{text}, 'y', '  the result comes to the other worker');
     is($s->status->{handed}, 1, '  which takes the process over');
     spent($s, '  where what was guessed does not count',

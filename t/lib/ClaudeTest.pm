@@ -7,6 +7,8 @@
 #   wait_for { condition } 'name';                        # no sleep instead
 #   $s->stop;            ends it, and tests that the log has nothing alarming
 #
+# preload and environ of start() are nginx's alone.
+#
 # nginx runs as a child in the foreground, so its pid is known; all that a
 # suite starts is ended by pid, also when the suite dies.
 
@@ -248,6 +250,11 @@ sub run {
     if ($pid == 0) {
         open STDOUT, '>>', "$s->{dir}/logs/stdout";
         open STDERR, '>>', "$s->{dir}/logs/stderr";
+        %ENV = (%ENV, LD_PRELOAD => $s->{preload},
+                ASAN_OPTIONS => join ':', $ENV{ASAN_OPTIONS} // (),
+                                          'verify_asan_link_order=0')
+            if $s->{preload};
+        %ENV = (%ENV, %{ $s->{environ} || {} });
         exec $s->arguments or POSIX::_exit(127);
     }
 
@@ -264,6 +271,24 @@ sub run {
         Test::More::diag($s->stderr, $s->errors);
         die "nginx has not started\n";
     }
+}
+
+
+# A program, or with -shared -fPIC what nginx is to be started with as preload.
+
+sub compile {
+    my ($file, $code, @options) = @_;
+    my ($cc) = grep { system("command -v $_ >/dev/null 2>&1") == 0 }
+                    qw(cc gcc);
+
+    Test::More::plan(skip_all => 'no C compiler') if !$cc;
+    open my $fh, '>', "$file.c" or die "$file.c: $!";
+    print $fh $code;
+    close $fh or die;
+    system($cc, @options, '-O1', '-o', $file, "$file.c") == 0
+        or die "$file is not built\n";
+    chmod 0755, $file;
+    return $file;
 }
 
 
@@ -428,6 +453,23 @@ sub send {
 
     $r .= 'Content-Length: ' . length($o{body}) . "\r\n" if defined $o{body};
     $c->write("$r\r\n" . ($o{body} // ''));
+    return $c;
+}
+
+
+# A turn that this worker does not get, of two.
+
+sub elsewhere {
+    my ($s, $not, $body) = @_;
+
+    kill 'STOP', $not;
+    my $c = ClaudeTest::Connection->new($port);
+    $c->write("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+              . "Connection: close\r\nAuthorization: Bearer sk-test\r\n"
+              . 'Content-Length: ' . length($body) . "\r\n\r\n");
+    $s->get('/health');                # accepted after it
+    kill 'CONT', $not;
+    $c->write($body);
     return $c;
 }
 
