@@ -570,7 +570,7 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
                        sizeof(ngx_http_claude_loc_conf_t *))
         != NGX_OK
         || ngx_array_init(&mcf->profiles, cf->pool, 4,
-                          sizeof(ngx_http_claude_profile_t *))
+                          sizeof(ngx_claude_profile_t *))
            != NGX_OK)
     {
         return NULL;
@@ -625,16 +625,16 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
 
     size = mcf->shm_zone->shm.size;
 
-    if (mcf->max_concurrent + mcf->queue > ngx_http_claude_zone_turn_rows(size)
-        || mcf->max_processes > ngx_http_claude_zone_process_rows(size))
+    if (mcf->max_concurrent + mcf->queue > ngx_claude_zone_turn_rows(size)
+        || mcf->max_processes > ngx_claude_zone_process_rows(size))
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "claude_zone \"%V\" has room for %ui turns and %ui "
                       "processes, which is less than claude_max_concurrent, "
                       "claude_queue and claude_max_processes allow: make it "
                       "larger", &mcf->shm_zone->shm.name,
-                      ngx_http_claude_zone_turn_rows(size),
-                      ngx_http_claude_zone_process_rows(size));
+                      ngx_claude_zone_turn_rows(size),
+                      ngx_claude_zone_process_rows(size));
         return NGX_CONF_ERROR;
     }
 
@@ -811,7 +811,7 @@ ngx_int_t
 ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
     ngx_cycle_t                  *cycle;
-    ngx_http_claude_zone_t       *zone, *old;
+    ngx_claude_zone_t            *zone, *old;
     ngx_http_claude_main_conf_t  *mcf;
 
     mcf = shm_zone->data;
@@ -825,7 +825,7 @@ ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     ngx_http_claude_check_connections(cycle, mcf, shm_zone->shm.log);
 
-    return ngx_http_claude_zone_init(zone, shm_zone, old);
+    return ngx_claude_zone_init(zone, shm_zone, old);
 }
 
 
@@ -838,8 +838,8 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
     uid_t                         uid;
     gid_t                         gid;
     ngx_uint_t                    i, j;
-    ngx_http_claude_launch_t      launch;
-    ngx_http_claude_profile_t    *profile, **known;
+    ngx_claude_launch_t           launch;
+    ngx_claude_profile_t         *profile, **known;
     ngx_http_claude_loc_conf_t  **lcf;
 
     ngx_http_claude_workers_user(cycle, &uid, &gid);
@@ -857,7 +857,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
             continue;
         }
 
-        ngx_memzero(&launch, sizeof(ngx_http_claude_launch_t));
+        ngx_memzero(&launch, sizeof(ngx_claude_launch_t));
 
         launch.binary = lcf[i]->binary;
         launch.directory = lcf[i]->directory.len ? lcf[i]->directory
@@ -870,8 +870,8 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.permission_mode = lcf[i]->permission_mode;
         launch.mcp_config = lcf[i]->mcp_config;
 
-        profile = ngx_http_claude_profile_create(cycle->pool, &launch, uid,
-                                                 gid, log);
+        profile = ngx_claude_profile_create(cycle->pool, &launch, uid,
+                                            gid, log);
         if (profile == NULL) {
             return NGX_ERROR;
         }
@@ -1006,7 +1006,7 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
     mcf->engine.pool.warm = mcf->warm / workers
                             + (ngx_worker < mcf->warm % workers);
 
-    ngx_http_claude_engine_init(&mcf->engine);
+    ngx_claude_engine_init(&mcf->engine);
 
     return NGX_OK;
 }
@@ -1015,7 +1015,7 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_claude_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_http_claude_engine_exit(cycle);
+    ngx_claude_engine_exit(cycle);
 }
 
 

@@ -69,7 +69,7 @@ choose_flags() {
 
 # configure_tree SOURCE DIR CFLAGS FLAG…: copies SOURCE to DIR/nginx-src and
 # configures it to build in DIR/obj, unless that was done for the same source,
-# flags and config before. Our own objects alone get CFLAGS: -Werror in
+# flags, config and list of our files before. Our own objects alone get CFLAGS: -Werror in
 # nginx's feature tests would change what they find, and nginx does not hold
 # itself to our warnings.
 configure_tree() {
@@ -78,7 +78,8 @@ configure_tree() {
 
     stamp=$(printf '%s\n' "$source" "$(source_version "$source")" \
                    "$(stat -c %Y "$source/src/core/nginx.h")" "$cflags" "$@"
-            cat "$ROOT/config")
+            cat "$ROOT/config"
+            cd "$ROOT" && find src -name '*.[ch]' | LC_ALL=C sort)
 
     if [ "$stamp" = "$(cat "$dir/stamp" 2>/dev/null || true)" ]; then
         return

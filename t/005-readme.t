@@ -110,7 +110,7 @@ for my $name (sort keys %initial) {
          "$name: its default is $want");
 }
 
-my ($map) = slurp('src/ngx_http_claude_models.c')
+my ($map) = slurp('src/http/ngx_http_claude_models.c')
             =~ /models_map\[\] = \{(.*?)null/s;
 my @map = $map =~ /\{ ngx_string\("(.*?)"\), ngx_string\("(.*?)"\) \}/g;
 my @pairs;
@@ -137,7 +137,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 # Variables.
 
 {
-    my @code = slurp('src/ngx_http_claude_variables.c')
+    my @code = slurp('src/http/ngx_http_claude_variables.c')
                =~ /\{ ngx_string\("(\w+)"\), NULL/g;
     my @page = section('Variables', 2) =~ /^\| `\$(\w+)` \|/mg;
     my %code = map { $_ => 1 } @code;
@@ -152,8 +152,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 
 {
     my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
-                        glob("$root/src/ngx_http_claude_chat_*.c"),
-                             "$root/src/ngx_http_claude_completions.c";
+                        glob("$root/src/dialect/chat/*.c");
     my %code = map { $_ => 1 } $code =~ /\b\w+_field\([^,()]+, "(\w+)"\)/g;
 
     while ($code =~ /names\[\] = \{(.*?)\}/sg) {
@@ -198,7 +197,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
         $rows{"$1 $2"} = $3;
     }
 
-    my $code = slurp('src/ngx_http_claude_error.c');
+    my $code = slurp('src/http/ngx_http_claude_error.c');
     my ($turns) = $code =~ /error_turns\[\] = \{(.*?)^\};/ms;
     my (%known, @retry);
 
@@ -214,7 +213,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 
     my %status = (UNAUTHORIZED => 401, NOT_FOUND => 404, );
 
-    for my $file (glob "$root/ngx_http_claude_module.c $root/src/*.c") {
+    for my $file (glob "$root/*.c $root/src/*/*.c $root/src/*/*/*.c") {
         my $text = slurp($file =~ s{^\Q$root\E/}{}r);
         $known{"$status{$1} $2"} = 1
             while $text =~ /ngx_http_claude_error\(\w+,\s*(?:NGX_HTTP_)?
@@ -230,7 +229,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 # Metrics.
 
 {
-    my %code = slurp('src/ngx_http_claude_status_prometheus.c')
+    my %code = slurp('src/http/ngx_http_claude_status_prometheus.c')
                =~ /prometheus_(?:head|one)\(p, "(\w+)", "(\w+)"/g;
     my %page;
 
@@ -247,9 +246,11 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 
 {
     my %rooms = map { $_ => 1 }
-                map { /^\| (`.*?) \|/ ? $1 =~ /`(\w+)`/g : () }
+                map { /^\| (?:`[\w\/]+\/`)? ?\| (`.*?) \|/
+                          ? $1 =~ /`(\w+)`/g : () }
                 split /\n/, section('Development', 2);
-    my @files = map { /ngx_http_claude_(\w+)\.c$/ } glob "$root/src/*.c";
+    my @files = map { /ngx_(?:http_)?claude_(\w+)\.c$/ }
+                glob "$root/src/*/*.c $root/src/*/*/*.c";
 
     same([keys %rooms], \@files, 'the rooms of README are the files of src/');
 

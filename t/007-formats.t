@@ -31,7 +31,7 @@ my $check = Formats->new(build => $build, root => $root);
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_claude_chat.h"
-#include "ngx_http_claude_cstr.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_http_claude_error.h"
 
 #define error(...)  ngx_http_claude_error(ctx, 400, NULL, NULL, __VA_ARGS__)
@@ -62,8 +62,8 @@ END
     error("%s", buf);                            /* bad: %s takes a C string */
     error("%s", name);                           /* bad: is an array */
     error("%s%s", c, n ? "a" : "b");
-    error("%s", ngx_http_claude_cstr(p));
-    error("%s", ngx_http_claude_cstr_print(buf, sizeof(buf), "%V", s));
+    error("%s", ngx_claude_cstr(p));
+    error("%s", ngx_claude_cstr_print(buf, sizeof(buf), "%V", s));
     error("%V", v);                              /* bad: %V takes ngx_str_t * */
     error("%V%V", s, &v);
     error("%*s", v.len, v.data);
@@ -98,7 +98,7 @@ END
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0, "%V %d", s, n); /* bad: %d takes */
     n = ngx_strlen(s->data);                     /* bad: "s->data" is bytes */
     n = ngx_strlen(c);
-    n = ngx_strlen(ngx_http_claude_cstr(p));
+    n = ngx_strlen(ngx_claude_cstr(p));
     n = ngx_strcmp(v.data, "none");              /* bad: "v.data" is bytes */
     n = ngx_strncmp(c, "a", ngx_strlen(p));      /* bad: "p" is bytes */
     n = ngx_strcasecmp(p, p);                    /* bad: takes bytes for */
@@ -151,7 +151,7 @@ END
 
 # The source, two files at a time.
 
-my @files = sort glob("$root/*.c"), glob("$root/src/*.c");
+my @files = sort map { glob "$root/$_" } qw(*.c src/*/*.c src/*/*/*.c);
 my @done = ([], []);
 
 for my $half (0, 1) {
@@ -184,7 +184,7 @@ for (@done) {
 }
 
 is(join('', map { "$_\n" } @{ $of{$_}{found} // ['was not read'] }), '',
-   'src/' . s{.*/}{}r) for @files;
+   s{^\Q$root\E/}{}r) for @files;
 cmp_ok($formats, '>', 250, "$formats formats were read");
 
 

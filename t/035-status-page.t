@@ -92,7 +92,7 @@ my $s = ClaudeTest->start(workers => 1, server =>
        join(' ', sort keys %{ $status->{rungs} }), 'it knows all rungs');
     my ($states) = $script =~ /order = \[(.*?)\]/;
     my %known = map { $_ => 1 } $states =~ /\w+/g;
-    my ($names) = slurp(root() . '/src/ngx_http_claude_status.c')
+    my ($names) = slurp(root() . '/src/http/ngx_http_claude_status.c')
                   =~ /states\[\] = \{(.*?)\}/s;
     is(join(' ', grep { !$known{$_} && $_ ne 'free' } $names =~ /"(\w+)"/g),
        '', 'and all states');

@@ -221,7 +221,7 @@ for my $evil ("x\r\nX-Evil: 1", "x\nSet-Cookie: a=b", "x\0y", "\x1b[2Jx",
 # keys. A test of times would be of luck.
 
 {
-    open my $fh, '<', root() . '/src/ngx_http_claude_auth.c' or die;
+    open my $fh, '<', root() . '/src/http/ngx_http_claude_auth.c' or die;
     local $/;
     my ($find) = <$fh> =~ /^ngx_http_claude_auth_find\(.*?\n\{(.*?)^\}/ms;
     ok(length $find, 'the comparison of keys is found');

@@ -285,17 +285,17 @@ fuzz_touch(ngx_str_t *s)
 }
 
 
-ngx_http_claude_json_t *
+ngx_claude_json_t *
 fuzz_read(ngx_pool_t *pool, u_char *p, size_t len)
 {
-    ngx_http_claude_json_t         *root;
-    ngx_http_claude_json_reader_t  *reader;
+    ngx_claude_json_t         *root;
+    ngx_claude_json_reader_t  *reader;
 
-    reader = ngx_http_claude_json_reader(pool, pool, ngx_http_claude_json_all);
+    reader = ngx_claude_json_reader(pool, pool, ngx_claude_json_all);
     fuzz_check(reader != NULL);
 
-    if (ngx_http_claude_json_read(reader, p, len) != NGX_OK
-        || (root = ngx_http_claude_json_end(reader)) == NULL)
+    if (ngx_claude_json_read(reader, p, len) != NGX_OK
+        || (root = ngx_claude_json_end(reader)) == NULL)
     {
         fprintf(stderr, "%.*s\n", (int) len, p);
         fuzz_failed(__FILE__, __LINE__, "what was written is JSON");
@@ -315,9 +315,9 @@ fuzz_json(ngx_pool_t *pool, u_char *p, size_t len)
 
 fuzz_tree_t *
 fuzz_member(fuzz_tree_t *node, const char *name,
-    ngx_http_claude_json_type_e type)
+    ngx_claude_json_type_e type)
 {
-    fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
+    fuzz_check(node->type == NGX_CLAUDE_JSON_OBJECT);
 
     node = fuzz_tree_member(node, name);
 
@@ -329,21 +329,21 @@ fuzz_member(fuzz_tree_t *node, const char *name,
 
 
 fuzz_tree_t *
-fuzz_tree(ngx_pool_t *pool, ngx_http_claude_json_t *json)
+fuzz_tree(ngx_pool_t *pool, ngx_claude_json_t *json)
 {
-    fuzz_tree_t             *node, *one;
-    ngx_http_claude_json_t  *child;
+    fuzz_tree_t        *node, *one;
+    ngx_claude_json_t  *child;
 
     node = ngx_pcalloc(pool, sizeof(fuzz_tree_t));
     fuzz_check(node != NULL);
 
     node->type = json->type;
-    node->name = ngx_http_claude_json_name(json);
-    node->value = ngx_http_claude_json_value(json);
+    node->name = ngx_claude_json_name(json);
+    node->value = ngx_claude_json_value(json);
 
-    for (child = ngx_http_claude_json_first(json);
+    for (child = ngx_claude_json_first(json);
          child;
-         child = ngx_http_claude_json_next(child))
+         child = ngx_claude_json_next(child))
     {
         one = fuzz_tree(pool, child);
 
@@ -366,7 +366,7 @@ fuzz_tree_member(fuzz_tree_t *node, const char *name)
 {
     fuzz_tree_t  *child, *found;
 
-    if (node->type != NGX_HTTP_CLAUDE_JSON_OBJECT) {
+    if (node->type != NGX_CLAUDE_JSON_OBJECT) {
         return NULL;
     }
 
@@ -391,8 +391,8 @@ fuzz_tree_max(fuzz_tree_t *node)
     fuzz_tree_t  *child;
 
     len = sizeof("false,:")
-          + ngx_http_claude_json_escaped_max(node->name.len)
-          + ngx_http_claude_json_escaped_max(node->value.len);
+          + ngx_claude_json_escaped_max(node->name.len)
+          + ngx_claude_json_escaped_max(node->value.len);
 
     for (child = node->first; child; child = child->next) {
         len += fuzz_tree_max(child);
@@ -410,34 +410,34 @@ fuzz_tree_write(u_char *p, fuzz_tree_t *node)
 
     switch (node->type) {
 
-    case NGX_HTTP_CLAUDE_JSON_NULL:
+    case NGX_CLAUDE_JSON_NULL:
         return ngx_cpymem(p, "null", 4);
 
-    case NGX_HTTP_CLAUDE_JSON_FALSE:
+    case NGX_CLAUDE_JSON_FALSE:
         return ngx_cpymem(p, "false", 5);
 
-    case NGX_HTTP_CLAUDE_JSON_TRUE:
+    case NGX_CLAUDE_JSON_TRUE:
         return ngx_cpymem(p, "true", 4);
 
-    case NGX_HTTP_CLAUDE_JSON_NUMBER:
+    case NGX_CLAUDE_JSON_NUMBER:
         return ngx_cpymem(p, node->value.data, node->value.len);
 
-    case NGX_HTTP_CLAUDE_JSON_STRING:
-        return ngx_http_claude_json_escape(p, node->value.data,
-                                           node->value.len);
+    case NGX_CLAUDE_JSON_STRING:
+        return ngx_claude_json_escape(p, node->value.data,
+                                      node->value.len);
 
     default:
         break;
     }
 
-    object = (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
+    object = (node->type == NGX_CLAUDE_JSON_OBJECT);
     *p++ = object ? '{' : '[';
 
     for (child = node->first; child; child = child->next) {
 
         if (object) {
-            p = ngx_http_claude_json_escape(p, child->name.data,
-                                            child->name.len);
+            p = ngx_claude_json_escape(p, child->name.data,
+                                       child->name.len);
             *p++ = ':';
         }
 
@@ -478,13 +478,13 @@ fuzz_same(ngx_str_t *a, ngx_str_t *b)
 
 /* one for all inputs, as a worker that nothing has been asked of has it */
 
-static ngx_http_claude_zone_t *
+static ngx_claude_zone_t *
 fuzz_zone(ngx_log_t *log)
 {
     ngx_slab_pool_t  *shpool;
 
-    static ngx_shm_zone_t          shm;
-    static ngx_http_claude_zone_t  zone;
+    static ngx_shm_zone_t     shm;
+    static ngx_claude_zone_t  zone;
 
     if (shm.shm.addr) {
         return &zone;
@@ -504,7 +504,7 @@ fuzz_zone(ngx_log_t *log)
     ngx_slab_sizes_init();
     ngx_slab_init(shpool);
 
-    fuzz_check(ngx_http_claude_zone_init(&zone, &shm, NULL) == NGX_OK);
+    fuzz_check(ngx_claude_zone_init(&zone, &shm, NULL) == NGX_OK);
 
     return &zone;
 }
@@ -592,7 +592,7 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->chat.ctx = &fake->ctx;
     fake->chat.n = 1;
-    fuzz_check(ngx_http_claude_turn_init(&fake->chat.turn, pool, &fake->log)
+    fuzz_check(ngx_claude_turn_init(&fake->chat.turn, pool, &fake->log)
                == NGX_OK);
 
     fake->profile.transcripts = "/";

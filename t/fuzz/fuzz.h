@@ -15,10 +15,10 @@
 #include <ngx_http.h>
 
 #include "ngx_http_claude_chat.h"
-#include "ngx_http_claude_cli.h"
+#include "ngx_claude_cli.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
-#include "ngx_http_claude_json.h"
+#include "ngx_claude_json.h"
 
 
 /* ends the run, and libFuzzer keeps the input */
@@ -72,7 +72,7 @@ void fuzz_touch(ngx_str_t *s);
 
 
 /* the tree of a text that must be JSON, read by the module's own reader */
-ngx_http_claude_json_t *fuzz_read(ngx_pool_t *pool, u_char *p, size_t len);
+ngx_claude_json_t *fuzz_read(ngx_pool_t *pool, u_char *p, size_t len);
 
 
 /* the same as a tree that can be changed, which the module's own cannot */
@@ -84,18 +84,18 @@ struct fuzz_tree_s {
     fuzz_tree_t                  *last;
     ngx_str_t                     name;
     ngx_str_t                     value;
-    ngx_http_claude_json_type_e   type;
+    ngx_claude_json_type_e        type;
 };
 
 fuzz_tree_t *fuzz_json(ngx_pool_t *pool, u_char *p, size_t len);
-fuzz_tree_t *fuzz_tree(ngx_pool_t *pool, ngx_http_claude_json_t *json);
+fuzz_tree_t *fuzz_tree(ngx_pool_t *pool, ngx_claude_json_t *json);
 
 /* the last member of that name, or NULL */
 fuzz_tree_t *fuzz_tree_member(fuzz_tree_t *node, const char *name);
 
 /* the same, which must be there, of that type */
 fuzz_tree_t *fuzz_member(fuzz_tree_t *node, const char *name,
-    ngx_http_claude_json_type_e type);
+    ngx_claude_json_type_e type);
 
 /* as JSON */
 ngx_str_t fuzz_tree_text(ngx_pool_t *pool, fuzz_tree_t *node);
@@ -115,7 +115,7 @@ typedef struct {
     ngx_log_t                     log;
     ngx_http_core_loc_conf_t      clcf;
     ngx_http_claude_loc_conf_t    lcf;
-    ngx_http_claude_profile_t     profile;
+    ngx_claude_profile_t          profile;
     ngx_http_claude_ctx_t         ctx;
     ngx_http_claude_chat_t        chat;
     ngx_http_complex_value_t      model;

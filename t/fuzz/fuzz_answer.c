@@ -11,7 +11,7 @@
 
 #include "fuzz.h"
 
-#include "../../src/ngx_http_claude_chat.c"
+#include "ngx_http_claude_chat.c"
 
 
 #define ANSWER_STREAMED  0x01
@@ -275,18 +275,18 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
             continue;
         }
 
-        model = fuzz_member(node, "model", NGX_HTTP_CLAUDE_JSON_STRING);
+        model = fuzz_member(node, "model", NGX_CLAUDE_JSON_STRING);
         fuzz_check(fuzz_same(&model->value, &fake->chat.model));
 
-        choices = fuzz_member(node, "choices", NGX_HTTP_CLAUDE_JSON_ARRAY);
+        choices = fuzz_member(node, "choices", NGX_CLAUDE_JSON_ARRAY);
 
         if (choices->first == NULL) {
-            (void) fuzz_member(node, "usage", NGX_HTTP_CLAUDE_JSON_OBJECT);
+            (void) fuzz_member(node, "usage", NGX_CLAUDE_JSON_OBJECT);
             continue;
         }
 
         node = fuzz_member(choices->first, "delta",
-                           NGX_HTTP_CLAUDE_JSON_OBJECT);
+                           NGX_CLAUDE_JSON_OBJECT);
         node = fuzz_tree_member(node, "content");
 
         if (node) {
@@ -360,13 +360,13 @@ answer_whole(fuzz_request_t *fake, ngx_str_t *text)
 
     node = fuzz_json(fake->pool, answer_out, answer_len);
 
-    member = fuzz_member(node, "model", NGX_HTTP_CLAUDE_JSON_STRING);
+    member = fuzz_member(node, "model", NGX_CLAUDE_JSON_STRING);
     fuzz_check(fuzz_same(&member->value, &fake->chat.model));
 
-    member = fuzz_member(node, "choices", NGX_HTTP_CLAUDE_JSON_ARRAY);
+    member = fuzz_member(node, "choices", NGX_CLAUDE_JSON_ARRAY);
     member = fuzz_member(member->first, "message",
-                         NGX_HTTP_CLAUDE_JSON_OBJECT);
-    member = fuzz_member(member, "content", NGX_HTTP_CLAUDE_JSON_STRING);
+                         NGX_CLAUDE_JSON_OBJECT);
+    member = fuzz_member(member, "content", NGX_CLAUDE_JSON_STRING);
     fuzz_check(fuzz_same(&member->value, &expected));
 }
 

@@ -11,20 +11,20 @@
 
 #include <stdio.h>
 
-#include "ngx_http_claude_chain.h"
+#include "ngx_claude_chain.h"
 
-#include "../../src/ngx_http_claude_conversation.c"
+#include "ngx_http_claude_conversation.c"
 
 
 #define CHAIN_SPACE  " \t\n\v\f\r"
 
 
 typedef struct {
-    fuzz_request_t          *fake;
+    fuzz_request_t     *fake;
     fuzz_tree_t  *body;
-    ngx_http_claude_turn_t  *turn;     /* NULL: it is an error */
-    ngx_http_claude_link_t  *links;
-    ngx_str_t               *normal;   /* the root's, and of each message */
+    ngx_claude_turn_t  *turn;          /* NULL: it is an error */
+    ngx_claude_link_t  *links;
+    ngx_str_t          *normal;        /* the root's, and of each message */
 } chain_case_t;
 
 
@@ -97,8 +97,8 @@ chain_trim(ngx_str_t s)
 static void
 chain_add_blocks(chain_text_t *text, ngx_array_t *blocks)
 {
-    ngx_uint_t                i;
-    ngx_http_claude_block_t  *block;
+    ngx_uint_t           i;
+    ngx_claude_block_t  *block;
 
     block = blocks->elts;
 
@@ -123,22 +123,22 @@ chain_add_blocks(chain_text_t *text, ngx_array_t *blocks)
 static void
 chain_add_answer(chain_text_t *text, ngx_array_t *blocks)
 {
-    ngx_str_t                 input;
-    ngx_uint_t                i;
-    ngx_http_claude_block_t  *block;
+    ngx_str_t            input;
+    ngx_uint_t           i;
+    ngx_claude_block_t  *block;
 
     block = blocks->elts;
 
     for (i = 0; i < blocks->nelts; i++) {
-        if (block[i].type == NGX_HTTP_CLAUDE_TEXT) {
+        if (block[i].type == NGX_CLAUDE_TEXT) {
             chain_add_string(text, chain_trim(block[i].text));
         }
     }
 
     for (i = 0; i < blocks->nelts; i++) {
-        if (block[i].type == NGX_HTTP_CLAUDE_TOOL_USE) {
-            fuzz_check(ngx_http_claude_json_canonical(text->pool,
-                                                      &block[i].text, &input)
+        if (block[i].type == NGX_CLAUDE_TOOL_USE) {
+            fuzz_check(ngx_claude_json_canonical(text->pool,
+                                                 &block[i].text, &input)
                        != NGX_ERROR);
 
             chain_add(text, "c", 1);
@@ -151,12 +151,12 @@ chain_add_answer(chain_text_t *text, ngx_array_t *blocks)
 
 
 static ngx_str_t *
-chain_normal(ngx_pool_t *pool, ngx_http_claude_turn_t *turn)
+chain_normal(ngx_pool_t *pool, ngx_claude_turn_t *turn)
 {
-    ngx_str_t                  *normal;
-    ngx_uint_t                  i;
-    chain_text_t                text;
-    ngx_http_claude_message_t  *message;
+    ngx_str_t             *normal;
+    ngx_uint_t             i;
+    chain_text_t           text;
+    ngx_claude_message_t  *message;
 
     normal = ngx_palloc(pool, (turn->messages.nelts + 1) * sizeof(ngx_str_t));
     fuzz_check(normal != NULL);
@@ -171,7 +171,7 @@ chain_normal(ngx_pool_t *pool, ngx_http_claude_turn_t *turn)
             chain_add_string(&text, turn->model);
             chain_add_string(&text, turn->system);
 
-        } else if (message[i - 1].role == NGX_HTTP_CLAUDE_USER) {
+        } else if (message[i - 1].role == NGX_CLAUDE_USER) {
             chain_add(&text, "u", 1);
             chain_add_blocks(&text, &message[i - 1].blocks);
 
@@ -206,7 +206,7 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
     }
 
     c->turn = &c->fake->chat.turn;
-    c->links = ngx_http_claude_chain(c->turn);
+    c->links = ngx_claude_chain(c->turn);
     fuzz_check(c->links != NULL);
 
     c->normal = chain_normal(pool, c->turn);
@@ -214,7 +214,7 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
 
 
 static fuzz_tree_t *
-chain_node(ngx_pool_t *pool, ngx_http_claude_json_type_e type,
+chain_node(ngx_pool_t *pool, ngx_claude_json_type_e type,
     const char *name, ngx_str_t value)
 {
     fuzz_tree_t  *node;
@@ -301,7 +301,7 @@ chain_reverse_all(fuzz_tree_t *node)
 {
     fuzz_tree_t  *child;
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
+    if (node->type == NGX_CLAUDE_JSON_OBJECT) {
         chain_reverse(node);
     }
 
@@ -341,7 +341,7 @@ chain_is(fuzz_tree_t *node, const char *name, const char *value)
 {
     node = fuzz_tree_member(node, name);
 
-    return node && node->type == NGX_HTTP_CLAUDE_JSON_STRING
+    return node && node->type == NGX_CLAUDE_JSON_STRING
            && node->value.len == strlen(value)
            && ngx_memcmp(node->value.data, value, node->value.len) == 0;
 }
@@ -352,11 +352,11 @@ chain_is(fuzz_tree_t *node, const char *name, const char *value)
 static ngx_str_t
 chain_arguments(ngx_pool_t *pool, fuzz_input_t *in, ngx_str_t text)
 {
-    ngx_str_t                other;
-    ngx_http_claude_json_t  *json;
-    fuzz_tree_t             *node;
+    ngx_str_t           other;
+    ngx_claude_json_t  *json;
+    fuzz_tree_t        *node;
 
-    json = ngx_http_claude_json_parse(pool, &text);
+    json = ngx_claude_json_parse(pool, &text);
 
     if (json == NULL) {
         return text;
@@ -396,7 +396,7 @@ chain_same_calls(ngx_pool_t *pool, fuzz_input_t *in,
 
     calls = fuzz_tree_member(message, "tool_calls");
 
-    if (calls == NULL || calls->type != NGX_HTTP_CLAUDE_JSON_ARRAY) {
+    if (calls == NULL || calls->type != NGX_CLAUDE_JSON_ARRAY) {
         return;
     }
 
@@ -409,7 +409,7 @@ chain_same_calls(ngx_pool_t *pool, fuzz_input_t *in,
 
         arguments = fuzz_tree_member(function, "arguments");
 
-        if (arguments && arguments->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        if (arguments && arguments->type == NGX_CLAUDE_JSON_STRING) {
             arguments->value = chain_arguments(pool, in, arguments->value);
         }
     }
@@ -434,16 +434,16 @@ chain_same(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
         answer = chain_is(message, "role", "assistant");
         content = fuzz_tree_member(message, "content");
         calls = fuzz_tree_member(message, "tool_calls");
-        called = calls && calls->type == NGX_HTTP_CLAUDE_JSON_ARRAY
+        called = calls && calls->type == NGX_CLAUDE_JSON_ARRAY
                  && calls->first;
 
         trimmed = nothing;
         blank = 0;
 
-        if (content == NULL || content->type == NGX_HTTP_CLAUDE_JSON_NULL) {
+        if (content == NULL || content->type == NGX_CLAUDE_JSON_NULL) {
             blank = 1;
 
-        } else if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+        } else if (content->type == NGX_CLAUDE_JSON_STRING) {
             trimmed = chain_trim(content->value);
             blank = (trimmed.len == 0);
         }
@@ -464,12 +464,12 @@ chain_same(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
 
             case 1:
                 chain_push(message, chain_node(pool,
-                           NGX_HTTP_CLAUDE_JSON_NULL, "content", nothing));
+                           NGX_CLAUDE_JSON_NULL, "content", nothing));
                 break;
 
             default:
                 chain_push(message, chain_node(pool,
-                           NGX_HTTP_CLAUDE_JSON_STRING, "content",
+                           NGX_CLAUDE_JSON_STRING, "content",
                            chain_pad(pool, in, nothing)));
             }
 
@@ -484,15 +484,15 @@ chain_same(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
             if ((answer || chain_is(message, "role", "user"))
                 && fuzz_number(in, 2))
             {
-                part = chain_node(pool, NGX_HTTP_CLAUDE_JSON_OBJECT, NULL,
+                part = chain_node(pool, NGX_CLAUDE_JSON_OBJECT, NULL,
                                   nothing);
-                chain_push(part, chain_node(pool, NGX_HTTP_CLAUDE_JSON_STRING,
+                chain_push(part, chain_node(pool, NGX_CLAUDE_JSON_STRING,
                                             "text", content->value));
-                chain_push(part, chain_node(pool, NGX_HTTP_CLAUDE_JSON_STRING,
+                chain_push(part, chain_node(pool, NGX_CLAUDE_JSON_STRING,
                                             "type", (ngx_str_t)
                                             ngx_string("text")));
 
-                content->type = NGX_HTTP_CLAUDE_JSON_ARRAY;
+                content->type = NGX_CLAUDE_JSON_ARRAY;
                 content->first = NULL;
                 content->last = NULL;
                 chain_push(content, part);
@@ -517,7 +517,7 @@ chain_pick(fuzz_tree_t *node, size_t *n)
 {
     fuzz_tree_t  *child, *found;
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING && (*n)-- == 0) {
+    if (node->type == NGX_CLAUDE_JSON_STRING && (*n)-- == 0) {
         return node;
     }
 
@@ -539,7 +539,7 @@ chain_strings(fuzz_tree_t *node)
     size_t                   n;
     fuzz_tree_t  *child;
 
-    n = (node->type == NGX_HTTP_CLAUDE_JSON_STRING);
+    n = (node->type == NGX_CLAUDE_JSON_STRING);
 
     for (child = node->first; child; child = child->next) {
         n += chain_strings(child);
@@ -667,7 +667,7 @@ chain_compare(chain_case_t *a, chain_case_t *b, ngx_uint_t all)
         same = same && fuzz_same(&a->normal[i], &b->normal[i]);
 
         fuzz_check(same || !all);
-        fuzz_check(!ngx_http_claude_link_same(&a->links[i], &b->links[i])
+        fuzz_check(!ngx_claude_link_same(&a->links[i], &b->links[i])
                    == !same);
     }
 
@@ -682,36 +682,36 @@ chain_compare(chain_case_t *a, chain_case_t *b, ngx_uint_t all)
 static void
 chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 {
-    ngx_uint_t               n, from;
-    ngx_http_claude_turn_t   turn;
-    ngx_http_claude_link_t  *links;
+    ngx_uint_t          n, from;
+    ngx_claude_turn_t   turn;
+    ngx_claude_link_t  *links;
 
     n = c->turn->messages.nelts;
 
     turn = *c->turn;
     turn.messages.nelts = fuzz_number(in, n + 1);
 
-    links = ngx_http_claude_chain(&turn);
+    links = ngx_claude_chain(&turn);
     fuzz_check(links != NULL);
     fuzz_check(ngx_memcmp(links, c->links, (turn.messages.nelts + 1)
-                                           * sizeof(ngx_http_claude_link_t))
+                                           * sizeof(ngx_claude_link_t))
                == 0);
 
     from = fuzz_number(in, n + 1);
 
     turn = *c->turn;
     turn.messages.nelts = n - from;
-    turn.messages.elts = (ngx_http_claude_message_t *) turn.messages.elts
+    turn.messages.elts = (ngx_claude_message_t *) turn.messages.elts
                          + from;
     turn.links = ngx_palloc(pool, (n - from + 1)
-                                  * sizeof(ngx_http_claude_link_t));
+                                  * sizeof(ngx_claude_link_t));
     fuzz_check(turn.links != NULL);
 
-    fuzz_check(ngx_http_claude_chain_follow(&turn,
-                                            from ? &c->links[from] : NULL)
+    fuzz_check(ngx_claude_chain_follow(&turn,
+                                       from ? &c->links[from] : NULL)
                == NGX_OK);
     fuzz_check(ngx_memcmp(turn.links, &c->links[from],
-                          (n - from + 1) * sizeof(ngx_http_claude_link_t))
+                          (n - from + 1) * sizeof(ngx_claude_link_t))
                == 0);
 }
 
@@ -725,10 +725,10 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
     size_t                        n, left;
     ngx_str_t                     text, input;
     ngx_uint_t                    i, j, texts;
-    ngx_http_claude_link_t        link;
-    ngx_http_claude_block_t      *block;
-    ngx_http_claude_message_t    *message;
-    ngx_http_claude_link_text_t   answer;
+    ngx_claude_link_t             link;
+    ngx_claude_block_t           *block;
+    ngx_claude_message_t         *message;
+    ngx_claude_link_text_t        answer;
 
     message = c->turn->messages.elts;
 
@@ -739,7 +739,7 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
         texts = 0;
 
         for (j = 0; j < message[i].blocks.nelts; j++) {
-            if (block[j].type == NGX_HTTP_CLAUDE_TEXT) {
+            if (block[j].type == NGX_CLAUDE_TEXT) {
                 text = block[j].text;
                 texts++;
             }
@@ -750,26 +750,26 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
         }
 
         text = chain_pad(pool, in, text);
-        ngx_http_claude_link_begin(&answer, &c->links[i]);
+        ngx_claude_link_begin(&answer, &c->links[i]);
 
         for (p = text.data, left = text.len; left; p += n, left -= n) {
             n = fuzz_size(in, 256, left);
-            ngx_http_claude_link_add(&answer, p, n);
+            ngx_claude_link_add(&answer, p, n);
         }
 
         for (j = 0; j < message[i].blocks.nelts; j++) {
-            if (block[j].type == NGX_HTTP_CLAUDE_TOOL_USE) {
+            if (block[j].type == NGX_CLAUDE_TOOL_USE) {
                 input = chain_arguments(pool, in, block[j].text);
 
-                fuzz_check(ngx_http_claude_link_call(&answer, pool,
-                                                     &block[j].id,
-                                                     &block[j].name, &input)
+                fuzz_check(ngx_claude_link_call(&answer, pool,
+                                                &block[j].id,
+                                                &block[j].name, &input)
                            != NGX_ERROR);
             }
         }
 
-        ngx_http_claude_link_end(&answer, &link);
-        fuzz_check(ngx_http_claude_link_same(&link, &c->links[i + 1]));
+        ngx_claude_link_end(&answer, &link);
+        fuzz_check(ngx_claude_link_same(&link, &c->links[i + 1]));
     }
 }
 
@@ -779,18 +779,18 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 static ngx_int_t
 chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
 {
-    ngx_str_t                       text;
-    ngx_http_claude_json_t         *body;
-    ngx_http_claude_json_reader_t  *reader;
+    ngx_str_t                  text;
+    ngx_claude_json_t         *body;
+    ngx_claude_json_reader_t  *reader;
 
     text = fuzz_tree_text(pool, c->body);
-    reader = ngx_http_claude_json_reader(pool, pool, conversation_fields);
+    reader = ngx_claude_json_reader(pool, pool, conversation_fields);
 
     fuzz_check(reader != NULL);
-    fuzz_check(ngx_http_claude_json_read(reader, text.data, text.len)
+    fuzz_check(ngx_claude_json_read(reader, text.data, text.len)
                == NGX_OK);
 
-    body = ngx_http_claude_json_end(reader);
+    body = ngx_claude_json_end(reader);
     fuzz_check(body != NULL);
 
     return conversation_hash(&c->fake->request, pool, body, hash);
@@ -830,7 +830,7 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
 
     content = fuzz_tree_member(message, "content");
 
-    if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (content->type == NGX_CLAUDE_JSON_STRING) {
         more.len = content->value.len + 1;
         more.data = ngx_pnalloc(pool, more.len);
         fuzz_check(more.data != NULL);
@@ -848,23 +848,23 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
-    ngx_str_t                       text;
-    ngx_uint_t                      n;
-    ngx_pool_t                     *pool;
-    fuzz_input_t                    in;
-    chain_case_t                    one, same, other;
+    ngx_str_t                  text;
+    ngx_uint_t                 n;
+    ngx_pool_t                *pool;
+    fuzz_input_t               in;
+    chain_case_t               one, same, other;
     fuzz_tree_t         *body;
-    ngx_http_claude_json_reader_t  *reader;
+    ngx_claude_json_reader_t  *reader;
 
     pool = fuzz_pool();
     fuzz_input(&in, p, len);
 
     text = fuzz_rest(&in);
-    reader = ngx_http_claude_json_reader(pool, pool,
-                                         ngx_http_claude_json_all);
+    reader = ngx_claude_json_reader(pool, pool,
+                                    ngx_claude_json_all);
 
-    if (ngx_http_claude_json_read(reader, text.data, text.len) != NGX_OK
-        || ngx_http_claude_json_end(reader) == NULL)
+    if (ngx_claude_json_read(reader, text.data, text.len) != NGX_OK
+        || ngx_claude_json_end(reader) == NULL)
     {
         goto done;
     }

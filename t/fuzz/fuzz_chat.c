@@ -47,15 +47,13 @@ size_t LLVMFuzzerMutate(uint8_t *p, size_t len, size_t max);
 
 void *__real_ngx_alloc(size_t size, ngx_log_t *log);
 void *__wrap_ngx_alloc(size_t size, ngx_log_t *log);
-ngx_http_claude_json_reader_t *__real_ngx_http_claude_json_reader(
-    ngx_pool_t *pool, ngx_pool_t *cells,
-    const ngx_http_claude_json_field_t *fields);
-ngx_http_claude_json_reader_t *__wrap_ngx_http_claude_json_reader(
-    ngx_pool_t *pool, ngx_pool_t *cells,
-    const ngx_http_claude_json_field_t *fields);
+ngx_claude_json_reader_t *__real_ngx_claude_json_reader(ngx_pool_t *pool,
+    ngx_pool_t *cells, const ngx_claude_json_field_t *fields);
+ngx_claude_json_reader_t *__wrap_ngx_claude_json_reader(ngx_pool_t *pool,
+    ngx_pool_t *cells, const ngx_claude_json_field_t *fields);
 void __wrap_ngx_http_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
-ngx_int_t __wrap_ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn);
-void __wrap_ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn);
+ngx_int_t __wrap_ngx_claude_turn_start(ngx_claude_turn_t *turn);
+void __wrap_ngx_claude_turn_abort(ngx_claude_turn_t *turn);
 
 
 static u_char          chat_fill;       /* what unused memory is full of */
@@ -82,12 +80,12 @@ __wrap_ngx_alloc(size_t size, ngx_log_t *log)
 
 /* all members, in place of those that the dialect names */
 
-ngx_http_claude_json_reader_t *
-__wrap_ngx_http_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
-    const ngx_http_claude_json_field_t *fields)
+ngx_claude_json_reader_t *
+__wrap_ngx_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
+    const ngx_claude_json_field_t *fields)
 {
-    return __real_ngx_http_claude_json_reader(pool, cells,
-                           chat_keep_all ? ngx_http_claude_json_all : fields);
+    return __real_ngx_claude_json_reader(pool, cells,
+                      chat_keep_all ? ngx_claude_json_all : fields);
 }
 
 
@@ -201,16 +199,16 @@ chat_text(ngx_str_t *s)
 /* its text, and the results of a tool that are in it */
 
 static void
-chat_block(ngx_http_claude_block_t *block)
+chat_block(ngx_claude_block_t *block)
 {
-    ngx_uint_t                i;
-    ngx_http_claude_block_t  *inner;
+    ngx_uint_t           i;
+    ngx_claude_block_t  *inner;
 
-    if (block->type != NGX_HTTP_CLAUDE_TOOL_RESULT) {
+    if (block->type != NGX_CLAUDE_TOOL_RESULT) {
         chat_text(&block->text);
     }
 
-    if (block->type == NGX_HTTP_CLAUDE_TOOL_USE) {
+    if (block->type == NGX_CLAUDE_TOOL_USE) {
         chat_json(&block->text);
     }
 
@@ -227,13 +225,13 @@ chat_block(ngx_http_claude_block_t *block)
 
 
 static void
-chat_messages(ngx_http_claude_turn_t *turn)
+chat_messages(ngx_claude_turn_t *turn)
 {
-    size_t                      spaces;
-    ngx_str_t                  *s;
-    ngx_uint_t                  i, j;
-    ngx_http_claude_block_t    *block;
-    ngx_http_claude_message_t  *message;
+    size_t                 spaces;
+    ngx_str_t             *s;
+    ngx_uint_t             i, j;
+    ngx_claude_block_t    *block;
+    ngx_claude_message_t  *message;
 
     message = turn->messages.elts;
 
@@ -241,8 +239,8 @@ chat_messages(ngx_http_claude_turn_t *turn)
 
     for (i = 0; i < turn->messages.nelts; i++) {
 
-        fuzz_check(message[i].role == ((i % 2) ? NGX_HTTP_CLAUDE_ASSISTANT
-                                               : NGX_HTTP_CLAUDE_USER));
+        fuzz_check(message[i].role == ((i % 2) ? NGX_CLAUDE_ASSISTANT
+                                               : NGX_CLAUDE_USER));
         fuzz_check(message[i].blocks.nelts != 0);
 
         block = message[i].blocks.elts;
@@ -251,7 +249,7 @@ chat_messages(ngx_http_claude_turn_t *turn)
             s = &block[j].text;
             chat_block(&block[j]);
 
-            if (block[j].type != NGX_HTTP_CLAUDE_TEXT) {
+            if (block[j].type != NGX_CLAUDE_TEXT) {
                 continue;
             }
 
@@ -268,7 +266,7 @@ chat_messages(ngx_http_claude_turn_t *turn)
 
 
 static void
-chat_turn(ngx_http_claude_turn_t *turn)
+chat_turn(ngx_claude_turn_t *turn)
 {
     ngx_str_t   *s;
     ngx_uint_t   i;
@@ -315,7 +313,7 @@ chat_turn(ngx_http_claude_turn_t *turn)
 
 
 ngx_int_t
-__wrap_ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
+__wrap_ngx_claude_turn_start(ngx_claude_turn_t *turn)
 {
     fuzz_check(chat_result->rc == 0);
 
@@ -323,7 +321,7 @@ __wrap_ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
     chat_result->turns++;
 
     if (chat_flags & CHAT_REFUSED) {
-        turn->fail = NGX_HTTP_CLAUDE_FAIL_QUEUE_FULL;
+        turn->fail = NGX_CLAUDE_FAIL_QUEUE_FULL;
         return NGX_ERROR;
     }
 
@@ -332,7 +330,7 @@ __wrap_ngx_http_claude_turn_start(ngx_http_claude_turn_t *turn)
 
 
 void
-__wrap_ngx_http_claude_turn_abort(ngx_http_claude_turn_t *turn)
+__wrap_ngx_claude_turn_abort(ngx_claude_turn_t *turn)
 {
 }
 
@@ -420,16 +418,16 @@ chat_error(void)
     fuzz_check(fuzz_utf8(chat_result->json, chat_result->len));
 
     node = fuzz_json(chat_fake->pool, chat_result->json, chat_result->len);
-    node = fuzz_member(node, "error", NGX_HTTP_CLAUDE_JSON_OBJECT);
+    node = fuzz_member(node, "error", NGX_CLAUDE_JSON_OBJECT);
 
-    type = fuzz_member(node, "type", NGX_HTTP_CLAUDE_JSON_STRING);
+    type = fuzz_member(node, "type", NGX_CLAUDE_JSON_STRING);
     fuzz_check(fuzz_same(&type->value, &error->type));
 
     param = fuzz_tree_member(node, "param");
     fuzz_check(param != NULL);
     fuzz_check(fuzz_same(&param->value, &error->param));
 
-    node = fuzz_member(node, "message", NGX_HTTP_CLAUDE_JSON_STRING);
+    node = fuzz_member(node, "message", NGX_CLAUDE_JSON_STRING);
     fuzz_check(fuzz_same(&node->value, &error->message));
 }
 

@@ -8,18 +8,18 @@
 
 #include "fuzz.h"
 
-#include "../../src/ngx_http_claude_cli.c"
+#include "ngx_claude_cli.c"
 
 
 #define CLI_RUNS  4
 
 
 typedef struct {
-    ngx_http_claude_cli_reader_t  *reader;
-    ngx_pool_t                    *pool;
-    ngx_array_t                    lines;      /* of their contents, as text */
-    size_t                         read;       /* bytes of earlier calls */
-    size_t                         ended;      /* no later than the last line */
+    ngx_claude_cli_reader_t  *reader;
+    ngx_pool_t               *pool;
+    ngx_array_t               lines;           /* of their contents, as text */
+    size_t                    read;            /* bytes of earlier calls */
+    size_t                    ended;           /* no later than the last line */
 } cli_seen_t;
 
 
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
 
 
 static void
-cli_seen(void *data, ngx_http_claude_cli_line_t *line)
+cli_seen(void *data, ngx_claude_cli_line_t *line)
 {
     cli_seen_t *seen = data;
 
@@ -38,11 +38,11 @@ cli_seen(void *data, ngx_http_claude_cli_line_t *line)
 
     seen->ended = seen->read;
 
-    fuzz_check(line->kind <= NGX_HTTP_CLAUDE_CLI_CONTROL_RESPONSE);
+    fuzz_check(line->kind <= NGX_CLAUDE_CLI_CONTROL_RESPONSE);
 
     len = 8;
 
-    for (i = 0; i < NGX_HTTP_CLAUDE_CLI_STRINGS; i++) {
+    for (i = 0; i < NGX_CLAUDE_CLI_STRINGS; i++) {
         s = &line->string[i];
 
         if (s->len) {
@@ -53,7 +53,7 @@ cli_seen(void *data, ngx_http_claude_cli_line_t *line)
             fuzz_check(fuzz_utf8(s->data, s->len));
         }
 
-        if (i != NGX_HTTP_CLAUDE_CLI_S_TEXT) {
+        if (i != NGX_CLAUDE_CLI_S_TEXT) {
             fuzz_check(s->len <= CLI_STRING_LIMIT);
         }
 
@@ -63,22 +63,22 @@ cli_seen(void *data, ngx_http_claude_cli_line_t *line)
 
     /* what the words mean, for any words */
 
-    fuzz_check(ngx_http_claude_cli_error(
-                   &line->string[NGX_HTTP_CLAUDE_CLI_S_ERROR])
-               <= NGX_HTTP_CLAUDE_FAIL_BUDGET);
-    fuzz_check(ngx_http_claude_cli_result_error(line)
-               <= NGX_HTTP_CLAUDE_FAIL_BUDGET);
-    fuzz_check(ngx_http_claude_cli_model_error(
-                   &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_ERROR],
-                   &line->string[NGX_HTTP_CLAUDE_CLI_S_RESPONSE_CODE])
-               <= NGX_HTTP_CLAUDE_FAIL_BUDGET);
-    fuzz_check(ngx_http_claude_cli_stop(
-                   &line->string[NGX_HTTP_CLAUDE_CLI_S_STOP_REASON])
-               <= NGX_HTTP_CLAUDE_STOP_TOOL);
-    (void) ngx_http_claude_cli_version(
-               &line->string[NGX_HTTP_CLAUDE_CLI_S_VERSION]);
+    fuzz_check(ngx_claude_cli_error(
+                   &line->string[NGX_CLAUDE_CLI_S_ERROR])
+               <= NGX_CLAUDE_FAIL_BUDGET);
+    fuzz_check(ngx_claude_cli_result_error(line)
+               <= NGX_CLAUDE_FAIL_BUDGET);
+    fuzz_check(ngx_claude_cli_model_error(
+                   &line->string[NGX_CLAUDE_CLI_S_RESPONSE_ERROR],
+                   &line->string[NGX_CLAUDE_CLI_S_RESPONSE_CODE])
+               <= NGX_CLAUDE_FAIL_BUDGET);
+    fuzz_check(ngx_claude_cli_stop(
+                   &line->string[NGX_CLAUDE_CLI_S_STOP_REASON])
+               <= NGX_CLAUDE_STOP_TOOL);
+    (void) ngx_claude_cli_version(
+               &line->string[NGX_CLAUDE_CLI_S_VERSION]);
 
-    len += NGX_HTTP_CLAUDE_CLI_NUMBERS * sizeof(double) + 64;
+    len += NGX_CLAUDE_CLI_NUMBERS * sizeof(double) + 64;
 
     text = ngx_array_push(&seen->lines);
     fuzz_check(text != NULL);
@@ -89,7 +89,7 @@ cli_seen(void *data, ngx_http_claude_cli_line_t *line)
     *p++ = line->kind;
     *p++ = line->is_error;
 
-    for (i = 0; i < NGX_HTTP_CLAUDE_CLI_STRINGS; i++) {
+    for (i = 0; i < NGX_CLAUDE_CLI_STRINGS; i++) {
         s = &line->string[i];
         p = ngx_sprintf(p, "%uz:", s->len);
         p = ngx_cpymem(p, s->len ? s->data : (u_char *) "", s->len);
@@ -112,7 +112,7 @@ cli_run(cli_seen_t *seen, fuzz_input_t *in, size_t max)
     seen->read = 0;
     seen->ended = 0;
     seen->pool = fuzz_pool();
-    seen->reader = ngx_http_claude_cli_reader(seen->pool, cli_seen, seen);
+    seen->reader = ngx_claude_cli_reader(seen->pool, cli_seen, seen);
 
     fuzz_check(seen->reader != NULL);
     fuzz_check(ngx_array_init(&seen->lines, seen->pool, 8, sizeof(ngx_str_t))
@@ -129,7 +129,7 @@ cli_run(cli_seen_t *seen, fuzz_input_t *in, size_t max)
         fuzz_check(piece != NULL);
         ngx_memcpy(piece, rest.data, n);
 
-        rc = ngx_http_claude_cli_read(seen->reader, piece, n);
+        rc = ngx_claude_cli_read(seen->reader, piece, n);
 
         free(piece);
 
@@ -138,7 +138,7 @@ cli_run(cli_seen_t *seen, fuzz_input_t *in, size_t max)
         seen->read += n;
 
         if (rc == NGX_OK) {
-            fuzz_check(ngx_http_claude_cli_pending(seen->reader)
+            fuzz_check(ngx_claude_cli_pending(seen->reader)
                        <= (size_t) (in->last - in->p));
         }
     }
@@ -167,7 +167,7 @@ cli_bounded(cli_seen_t *seen, fuzz_input_t *in)
         }
     }
 
-    return ngx_http_claude_cli_pending(seen->reader) >= 64;
+    return ngx_claude_cli_pending(seen->reader) >= 64;
 }
 
 

@@ -12,17 +12,17 @@
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
 
 
-static ngx_http_claude_json_t *
+static ngx_claude_json_t *
 json_read(ngx_pool_t *pool, fuzz_input_t *in, size_t max,
-    const ngx_http_claude_json_field_t *fields, ngx_int_t *rc)
+    const ngx_claude_json_field_t *fields, ngx_int_t *rc)
 {
-    size_t                          n;
-    u_char                         *piece;
-    ngx_str_t                       rest;
-    ngx_http_claude_json_t         *root;
-    ngx_http_claude_json_reader_t  *reader;
+    size_t                     n;
+    u_char                    *piece;
+    ngx_str_t                  rest;
+    ngx_claude_json_t         *root;
+    ngx_claude_json_reader_t  *reader;
 
-    reader = ngx_http_claude_json_reader(pool, pool, fields);
+    reader = ngx_claude_json_reader(pool, pool, fields);
     fuzz_check(reader != NULL);
 
     rest.data = (u_char *) in->p;
@@ -40,49 +40,49 @@ json_read(ngx_pool_t *pool, fuzz_input_t *in, size_t max,
         fuzz_check(piece != NULL);
         ngx_memcpy(piece, rest.data, n);
 
-        *rc = ngx_http_claude_json_read(reader, piece, n);
+        *rc = ngx_claude_json_read(reader, piece, n);
 
         free(piece);
 
         rest.data += n;
         rest.len -= n;
 
-        fuzz_check(ngx_http_claude_json_slice(reader)
-                   >= NGX_HTTP_CLAUDE_JSON_SLICE);
+        fuzz_check(ngx_claude_json_slice(reader)
+                   >= NGX_CLAUDE_JSON_SLICE);
     }
 
     if (*rc == NGX_OK) {
-        root = ngx_http_claude_json_end(reader);
+        root = ngx_claude_json_end(reader);
         *rc = root ? NGX_OK : NGX_ERROR;
     }
 
     if (*rc != NGX_OK) {
-        fuzz_check(ngx_http_claude_json_reason(reader)->len != 0);
-        fuzz_check(fuzz_utf8(ngx_http_claude_json_reason(reader)->data,
-                             ngx_http_claude_json_reason(reader)->len));
+        fuzz_check(ngx_claude_json_reason(reader)->len != 0);
+        fuzz_check(fuzz_utf8(ngx_claude_json_reason(reader)->data,
+                             ngx_claude_json_reason(reader)->len));
     }
 
     return root;
 }
 
 
-#define json_first  ngx_http_claude_json_first
-#define json_next   ngx_http_claude_json_next
+#define json_first  ngx_claude_json_first
+#define json_next   ngx_claude_json_next
 
 
 static void
-json_same(ngx_http_claude_json_t *a, ngx_http_claude_json_t *b)
+json_same(ngx_claude_json_t *a, ngx_claude_json_t *b)
 {
     ngx_str_t  one, other;
 
     fuzz_check(a->type == b->type);
 
-    one = ngx_http_claude_json_name(a);
-    other = ngx_http_claude_json_name(b);
+    one = ngx_claude_json_name(a);
+    other = ngx_claude_json_name(b);
     fuzz_check(fuzz_same(&one, &other));
 
-    one = ngx_http_claude_json_value(a);
-    other = ngx_http_claude_json_value(b);
+    one = ngx_claude_json_value(a);
+    other = ngx_claude_json_value(b);
     fuzz_check(fuzz_same(&one, &other));
 
     for (a = json_first(a), b = json_first(b);
@@ -99,21 +99,21 @@ json_same(ngx_http_claude_json_t *a, ngx_http_claude_json_t *b)
 /* of the whole tree, what the fields name, in its order, and nothing else */
 
 static void
-json_kept(ngx_http_claude_json_t *whole, ngx_http_claude_json_t *some,
-    const ngx_http_claude_json_field_t *fields)
+json_kept(ngx_claude_json_t *whole, ngx_claude_json_t *some,
+    const ngx_claude_json_field_t *fields)
 {
-    ngx_str_t                            name;
-    ngx_http_claude_json_t              *child;
-    const ngx_http_claude_json_field_t  *field;
+    ngx_str_t                       name;
+    ngx_claude_json_t              *child;
+    const ngx_claude_json_field_t  *field;
 
     fuzz_check(whole->type == some->type);
 
-    if (whole->type < NGX_HTTP_CLAUDE_JSON_ARRAY) {
+    if (whole->type < NGX_CLAUDE_JSON_ARRAY) {
         json_same(whole, some);
         return;
     }
 
-    fuzz_check(ngx_http_claude_json_holds(some)
+    fuzz_check(ngx_claude_json_holds(some)
                == (json_first(whole) != NULL));
 
     some = json_first(some);
@@ -122,8 +122,8 @@ json_kept(ngx_http_claude_json_t *whole, ngx_http_claude_json_t *some,
 
         field = NULL;
 
-        if (fields && whole->type == NGX_HTTP_CLAUDE_JSON_OBJECT) {
-            name = ngx_http_claude_json_name(child);
+        if (fields && whole->type == NGX_CLAUDE_JSON_OBJECT) {
+            name = ngx_claude_json_name(child);
 
             for (field = fields; field->name.len; field++) {
                 if (fuzz_same((ngx_str_t *) &field->name, &name)) {
@@ -136,15 +136,15 @@ json_kept(ngx_http_claude_json_t *whole, ngx_http_claude_json_t *some,
             }
         }
 
-        if (whole->type == NGX_HTTP_CLAUDE_JSON_ARRAY ? fields == NULL
-                                                      : field == NULL)
+        if (whole->type == NGX_CLAUDE_JSON_ARRAY ? fields == NULL
+                                                 : field == NULL)
         {
             continue;
         }
 
         fuzz_check(some != NULL);
 
-        if (field && field->inside == ngx_http_claude_json_all) {
+        if (field && field->inside == ngx_claude_json_all) {
             json_same(child, some);
 
         } else {
@@ -163,23 +163,23 @@ json_kept(ngx_http_claude_json_t *whole, ngx_http_claude_json_t *some,
 static void
 json_round(ngx_str_t *s)
 {
-    u_char                  *p, *last;
-    ngx_str_t                value;
-    ngx_pool_t              *pool;
-    ngx_http_claude_json_t  *node;
+    u_char             *p, *last;
+    ngx_str_t           value;
+    ngx_pool_t         *pool;
+    ngx_claude_json_t  *node;
 
     pool = fuzz_pool();
 
-    p = ngx_pnalloc(pool, ngx_http_claude_json_escaped_max(s->len));
-    last = ngx_http_claude_json_escape(p, s->data, s->len);
+    p = ngx_pnalloc(pool, ngx_claude_json_escaped_max(s->len));
+    last = ngx_claude_json_escape(p, s->data, s->len);
 
     node = fuzz_read(pool, p, last - p);
 
-    fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_STRING);
+    fuzz_check(node->type == NGX_CLAUDE_JSON_STRING);
     fuzz_check((size_t) (last - p)
-               == ngx_http_claude_json_escaped_len(s->data, s->len));
+               == ngx_claude_json_escaped_len(s->data, s->len));
 
-    value = ngx_http_claude_json_value(node);
+    value = ngx_claude_json_value(node);
     fuzz_check(fuzz_same(&value, s));
 
     ngx_destroy_pool(pool);
@@ -187,35 +187,35 @@ json_round(ngx_str_t *s)
 
 
 static ngx_uint_t
-json_walk(ngx_http_claude_json_t *node, ngx_uint_t depth)
+json_walk(ngx_claude_json_t *node, ngx_uint_t depth)
 {
-    double                   number;
-    ngx_int_t                n;
-    ngx_str_t                name, value;
-    ngx_uint_t               strings;
-    ngx_http_claude_json_t  *child;
+    double              number;
+    ngx_int_t           n;
+    ngx_str_t           name, value;
+    ngx_uint_t          strings;
+    ngx_claude_json_t  *child;
 
-    name = ngx_http_claude_json_name(node);
-    value = ngx_http_claude_json_value(node);
+    name = ngx_claude_json_name(node);
+    value = ngx_claude_json_value(node);
 
-    fuzz_check(depth <= NGX_HTTP_CLAUDE_JSON_DEPTH);
+    fuzz_check(depth <= NGX_CLAUDE_JSON_DEPTH);
     fuzz_check(fuzz_utf8(name.data, name.len));
     fuzz_check(fuzz_utf8(value.data, value.len));
     fuzz_check(value.len == 0
                || memchr(value.data, '\0', value.len) == NULL);
 
-    if (ngx_http_claude_json_double(node, -1e300, 1e300, &number) == NGX_OK) {
-        fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_NUMBER);
+    if (ngx_claude_json_double(node, -1e300, 1e300, &number) == NGX_OK) {
+        fuzz_check(node->type == NGX_CLAUDE_JSON_NUMBER);
         fuzz_check(number >= -1e300 && number <= 1e300);
     }
 
-    if (ngx_http_claude_json_integer(node, 1, 10000000, &n) == NGX_OK) {
+    if (ngx_claude_json_integer(node, 1, 10000000, &n) == NGX_OK) {
         fuzz_check(n >= 1 && n <= 10000000);
     }
 
     strings = 0;
 
-    if (node->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (node->type == NGX_CLAUDE_JSON_STRING) {
         json_round(&value);
         strings++;
     }
@@ -231,12 +231,12 @@ json_walk(ngx_http_claude_json_t *node, ngx_uint_t depth)
 /* written in just the length that was told, and the same when it is read */
 
 static void
-json_written(ngx_pool_t *pool, ngx_http_claude_json_t *root)
+json_written(ngx_pool_t *pool, ngx_claude_json_t *root)
 {
     ngx_str_t  text;
 
-    fuzz_check(ngx_http_claude_json_text(pool, root, &text) == NGX_OK);
-    fuzz_check(text.len == ngx_http_claude_json_text_len(root));
+    fuzz_check(ngx_claude_json_text(pool, root, &text) == NGX_OK);
+    fuzz_check(text.len == ngx_claude_json_text_len(root));
 
     json_same(root, fuzz_read(pool, text.data, text.len));
 }
@@ -271,13 +271,13 @@ json_canonical(void)
         text.data = (u_char *) known[i].text;
         text.len = strlen(known[i].text);
 
-        fuzz_check(ngx_http_claude_json_canonical(pool, &text, &canonical)
+        fuzz_check(ngx_claude_json_canonical(pool, &text, &canonical)
                    == NGX_OK);
         fuzz_check(canonical.len == strlen(known[i].canonical));
         fuzz_check(memcmp(canonical.data, known[i].canonical, canonical.len)
                    == 0);
 
-        fuzz_check(ngx_http_claude_json_canonical(pool, &canonical, &again)
+        fuzz_check(ngx_claude_json_canonical(pool, &canonical, &again)
                    == NGX_OK);
         fuzz_check(fuzz_same(&canonical, &again));
 
@@ -296,17 +296,17 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_str_t                text;
     ngx_pool_t              *pool, *other;
     fuzz_input_t             in;
-    ngx_http_claude_json_t  *whole, *pieces, *some;
+    ngx_claude_json_t       *whole, *pieces, *some;
 
-    static const ngx_http_claude_json_field_t  inner[] = {
+    static const ngx_claude_json_field_t  inner[] = {
         { ngx_string("a"), NULL },
-        { ngx_string("role"), ngx_http_claude_json_all },
+        { ngx_string("role"), ngx_claude_json_all },
         { ngx_null_string, NULL }
     };
 
-    static const ngx_http_claude_json_field_t  fields[] = {
+    static const ngx_claude_json_field_t  fields[] = {
         { ngx_string("messages"), inner },
-        { ngx_string("tools"), ngx_http_claude_json_all },
+        { ngx_string("tools"), ngx_claude_json_all },
         { ngx_string("content"), NULL },
         { ngx_string("a"), inner },
         { ngx_null_string, NULL }
@@ -324,11 +324,11 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     pool = fuzz_pool();
     fuzz_input(&in, p, len);
 
-    whole = json_read(pool, &in, 0, ngx_http_claude_json_all, &rc);
+    whole = json_read(pool, &in, 0, ngx_claude_json_all, &rc);
 
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         other = fuzz_pool();
-        pieces = json_read(other, &in, sizes[i], ngx_http_claude_json_all,
+        pieces = json_read(other, &in, sizes[i], ngx_claude_json_all,
                            &again);
 
         fuzz_check(rc == again);

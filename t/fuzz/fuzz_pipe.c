@@ -11,7 +11,7 @@
 
 #include "fuzz.h"
 
-#include "../../src/ngx_http_claude_process.c"
+#include "ngx_claude_process.c"
 
 #include <fcntl.h>
 
@@ -45,12 +45,12 @@ pipe_make(void)
 
 
 static void
-pipe_drain(ngx_http_claude_process_t *process, fuzz_input_t *in)
+pipe_drain(ngx_claude_process_t *process, fuzz_input_t *in)
 {
     size_t   n;
     ssize_t  got;
 
-    ngx_http_claude_process_flush(process);
+    ngx_claude_process_flush(process);
 
     for ( ;; ) {
         n = fuzz_size(in, 8192, 8192);
@@ -66,11 +66,11 @@ pipe_drain(ngx_http_claude_process_t *process, fuzz_input_t *in)
         if (got > 0) {
             pipe_len += got;
             process->in->write->ready = 1;
-            ngx_http_claude_process_flush(process);
+            ngx_claude_process_flush(process);
             continue;
         }
 
-        if (ngx_http_claude_process_flushed(process)) {
+        if (ngx_claude_process_flushed(process)) {
             break;
         }
 
@@ -96,7 +96,7 @@ pipe_line(ngx_pool_t *pool, size_t *pos)
     fuzz_check(end != NULL);
 
     node = fuzz_json(pool, p, end - p);
-    fuzz_check(node->type == NGX_HTTP_CLAUDE_JSON_OBJECT);
+    fuzz_check(node->type == NGX_CLAUDE_JSON_OBJECT);
 
     *pos += end - p + 1;
 
@@ -110,16 +110,16 @@ pipe_check_settings(ngx_pool_t *pool, size_t *pos, ngx_str_t *stop)
     fuzz_tree_t  *node;
 
     node = pipe_line(pool, pos);
-    node = fuzz_member(node, "request", NGX_HTTP_CLAUDE_JSON_OBJECT);
-    node = fuzz_member(node, "settings", NGX_HTTP_CLAUDE_JSON_OBJECT);
-    node = fuzz_member(node, "env", NGX_HTTP_CLAUDE_JSON_OBJECT);
+    node = fuzz_member(node, "request", NGX_CLAUDE_JSON_OBJECT);
+    node = fuzz_member(node, "settings", NGX_CLAUDE_JSON_OBJECT);
+    node = fuzz_member(node, "env", NGX_CLAUDE_JSON_OBJECT);
     node = fuzz_member(node, "CLAUDE_CODE_EXTRA_BODY",
-                       NGX_HTTP_CLAUDE_JSON_STRING);
+                       NGX_CLAUDE_JSON_STRING);
 
     /* JSON in a string of JSON */
 
     node = fuzz_json(pool, node->value.data, node->value.len);
-    node = fuzz_member(node, "stop_sequences", NGX_HTTP_CLAUDE_JSON_ARRAY);
+    node = fuzz_member(node, "stop_sequences", NGX_CLAUDE_JSON_ARRAY);
 
     fuzz_check(node->first != NULL && fuzz_same(&node->first->value, stop));
 }
@@ -127,29 +127,29 @@ pipe_check_settings(ngx_pool_t *pool, size_t *pos, ngx_str_t *stop)
 
 static void
 pipe_check_message(ngx_pool_t *pool, size_t *pos,
-    ngx_http_claude_message_t *message)
+    ngx_claude_message_t *message)
 {
-    ngx_uint_t                i;
+    ngx_uint_t           i;
     fuzz_tree_t   *node, *content, *uuid;
-    ngx_http_claude_block_t  *block;
+    ngx_claude_block_t  *block;
 
     block = message->blocks.elts;
     node = pipe_line(pool, pos);
 
-    if (message->role == NGX_HTTP_CLAUDE_USER) {
+    if (message->role == NGX_CLAUDE_USER) {
         (void) fuzz_member(node, "client_composed",
-                           NGX_HTTP_CLAUDE_JSON_TRUE);
+                           NGX_CLAUDE_JSON_TRUE);
     }
 
-    uuid = fuzz_member(node, "uuid", NGX_HTTP_CLAUDE_JSON_STRING);
-    fuzz_check(uuid->value.len == NGX_HTTP_CLAUDE_UUID_LEN);
+    uuid = fuzz_member(node, "uuid", NGX_CLAUDE_JSON_STRING);
+    fuzz_check(uuid->value.len == NGX_CLAUDE_UUID_LEN);
 
-    node = fuzz_member(node, "message", NGX_HTTP_CLAUDE_JSON_OBJECT);
+    node = fuzz_member(node, "message", NGX_CLAUDE_JSON_OBJECT);
     content = fuzz_tree_member(node, "content");
 
     fuzz_check(content != NULL);
 
-    if (content->type == NGX_HTTP_CLAUDE_JSON_STRING) {
+    if (content->type == NGX_CLAUDE_JSON_STRING) {
         fuzz_check(message->blocks.nelts == 1);
         fuzz_check(fuzz_same(&content->value, &block[0].text));
         return;
@@ -158,7 +158,7 @@ pipe_check_message(ngx_pool_t *pool, size_t *pos,
     for (i = 0, node = content->first; node; node = node->next, i++) {
         fuzz_check(i < message->blocks.nelts);
 
-        content = fuzz_member(node, "text", NGX_HTTP_CLAUDE_JSON_STRING);
+        content = fuzz_member(node, "text", NGX_CLAUDE_JSON_STRING);
         fuzz_check(fuzz_same(&content->value, &block[i].text));
     }
 
@@ -167,7 +167,7 @@ pipe_check_message(ngx_pool_t *pool, size_t *pos,
 
 
 static void
-pipe_stderr(ngx_http_claude_process_t *process, fuzz_input_t *in,
+pipe_stderr(ngx_claude_process_t *process, fuzz_input_t *in,
     ngx_str_t text)
 {
     size_t  n;
@@ -187,16 +187,16 @@ pipe_stderr(ngx_http_claude_process_t *process, fuzz_input_t *in,
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
-    size_t                      pos;
-    ngx_str_t                   text[PIPE_TEXTS], model;
-    ngx_uint_t                  i, n, times;
-    ngx_pool_t                 *pool;
-    fuzz_input_t                in;
-    fuzz_request_t             *fake;
-    ngx_http_claude_turn_t     *turn;
-    ngx_http_claude_block_t    *block;
-    ngx_http_claude_message_t  *message;
-    ngx_http_claude_process_t  *process;
+    size_t                 pos;
+    ngx_str_t              text[PIPE_TEXTS], model;
+    ngx_uint_t             i, n, times;
+    ngx_pool_t            *pool;
+    fuzz_input_t           in;
+    fuzz_request_t        *fake;
+    ngx_claude_turn_t     *turn;
+    ngx_claude_block_t    *block;
+    ngx_claude_message_t  *message;
+    ngx_claude_process_t  *process;
 
     pipe_make();
     pipe_len = 0;
@@ -215,7 +215,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
         goto done;
     }
 
-    process = ngx_pcalloc(pool, sizeof(ngx_http_claude_process_t));
+    process = ngx_pcalloc(pool, sizeof(ngx_claude_process_t));
     process->pool = pool;
     process->log = ngx_cycle->log;
     process->last_piece = &process->pieces;
@@ -231,10 +231,10 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_str_set(&model, "sonnet");
 
     for (i = 2; i < n - 1; i++) {
-        block = ngx_http_claude_turn_add(turn,
-                       fuzz_number(&in, 3) ? NGX_HTTP_CLAUDE_USER
-                                           : NGX_HTTP_CLAUDE_ASSISTANT,
-                       NGX_HTTP_CLAUDE_TEXT);
+        block = ngx_claude_turn_add(turn,
+                    fuzz_number(&in, 3) ? NGX_CLAUDE_USER
+                                        : NGX_CLAUDE_ASSISTANT,
+                    NGX_CLAUDE_TEXT);
         fuzz_check(block != NULL);
         block->text = text[i];
     }
@@ -242,18 +242,18 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     message = turn->messages.elts;
     times = 1 + fuzz_number(&in, 8);
 
-    fuzz_check(ngx_http_claude_cli_set_model(process, 3, &model,
-                                             &turn->system)
+    fuzz_check(ngx_claude_cli_set_model(process, 3, &model,
+                                        &turn->system)
                == NGX_OK);
-    fuzz_check(ngx_http_claude_cli_settings(process, 4, turn) == NGX_OK);
+    fuzz_check(ngx_claude_cli_settings(process, 4, turn) == NGX_OK);
 
     for (i = 0; i < turn->messages.nelts * times; i++) {
-        fuzz_check(ngx_http_claude_cli_message(process,
+        fuzz_check(ngx_claude_cli_message(process,
                        &message[i % turn->messages.nelts], i, 1)
                    == NGX_OK);
 
         if (fuzz_number(&in, 8) == 0) {
-            ngx_http_claude_process_flush(process);
+            ngx_claude_process_flush(process);
         }
     }
 
@@ -261,8 +261,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     pos = 0;
     fuzz_check(fuzz_same(&fuzz_member(fuzz_member(pipe_line(pool, &pos),
-                             "request", NGX_HTTP_CLAUDE_JSON_OBJECT),
-                         "system_prompt", NGX_HTTP_CLAUDE_JSON_STRING)->value,
+                             "request", NGX_CLAUDE_JSON_OBJECT),
+                         "system_prompt", NGX_CLAUDE_JSON_STRING)->value,
                          &turn->system));
     pipe_check_settings(pool, &pos, &text[1]);
 

@@ -7,7 +7,7 @@
 
 #include "fuzz.h"
 
-#include "../../src/ngx_http_claude_auth.c"
+#include "ngx_http_claude_auth.c"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
@@ -34,7 +34,7 @@ words_version(ngx_str_t text)
     u_char      *p, *last;
     ngx_uint_t   version, part[3], i;
 
-    version = ngx_http_claude_cli_version(&text);
+    version = ngx_claude_cli_version(&text);
 
     p = text.data;
     last = p + text.len;
@@ -57,7 +57,7 @@ words_version(ngx_str_t text)
     if (part[0] < 2 || (part[0] == 2 && part[1] == 0)
         || (part[0] == 2 && part[1] == 1 && part[2] < 260))
     {
-        fuzz_check(version < NGX_HTTP_CLAUDE_CLI_OLDEST);
+        fuzz_check(version < NGX_CLAUDE_CLI_OLDEST);
     }
 }
 

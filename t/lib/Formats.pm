@@ -17,9 +17,9 @@
 #     a client could have written it
 #   - %s of anything but a C string. Those are const char *; bytes are u_char *
 #   - a cast of bytes to char *, strlen() and its kind of nginx's own included:
-#     ngx_http_claude_cstr() is the one way, and says where the NUL comes from
+#     ngx_claude_cstr() is the one way, and says where the NUL comes from
 #   - ngx_sprintf() of strings into an array, and %Z at the end of what may be
-#     cut off: ngx_http_claude_cstr_print() is the way
+#     cut off: ngx_claude_cstr_print() is the way
 #   - a string function of nginx's own that takes u_char * with a NUL
 
 package Formats;
@@ -36,15 +36,15 @@ my %format = (
     ngx_sprintf => 1, ngx_snprintf => 2, ngx_slprintf => 2,
     ngx_log_error_core => 3, ngx_log_debug_core => 2, ngx_log_abort => 1,
     ngx_log_stderr => 1, ngx_conf_log_error => 3,
-    ngx_http_claude_error => 4, ngx_http_claude_process_reason => 1,
-    ngx_http_claude_cstr_print => 2, whole_print => 1,
+    ngx_http_claude_error => 4, ngx_claude_process_reason => 1,
+    ngx_claude_cstr_print => 2, whole_print => 1,
 );
 
 # function => the argument that is part of what a client is told
 
 my %said = (
     tools_error => 2, ngx_http_claude_chat_place_error => 2,
-    ngx_http_claude_schema_refuse => 1, json_refuse => 1,
+    ngx_claude_schema_refuse => 1, json_refuse => 1,
 );
 
 # those print what another function was given
@@ -105,7 +105,7 @@ sub file {
     local $s->{formats} = 0;
     local $s->{texts} = [];
 
-    $s->cc("-E -D NGX_HTTP_CLAUDE_FORMATS '$file' -o $in 2>$out")
+    $s->cc("-E -D NGX_CLAUDE_FORMATS '$file' -o $in 2>$out")
         or die "$file: the preprocessor: " . slurp("$out");
 
     my $checked = $s->transform(slurp("$in"));
@@ -142,7 +142,7 @@ sub cc {
 
 sub found {
     my ($s, $file, $line, $what) = @_;
-    $file =~ s{^.*?/?((?:src/)?[^/]+)$}{$1};
+    $file =~ s{^.*?/?((?:src/(?:\w+/)+)?[^/]+)$}{$1};
     push @{ $s->{found} }, "$file:$line: $what";
 }
 

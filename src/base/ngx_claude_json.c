@@ -1,0 +1,841 @@
+
+/*
+ * JSON on yajl: the reader that makes a tree of a client's body, and the
+ * escaping of strings.  See the header for what it owns.
+ */
+
+
+#include "ngx_claude_json.h"
+#include "ngx_claude_cstr.h"
+#include "ngx_claude_utf8.h"
+
+#include <yajl/yajl_gen.h>
+#include <yajl/yajl_parse.h>
+
+
+/* cells that are no values: a member's name, and where the next chunk is */
+#define JSON_NAME       (NGX_CLAUDE_JSON_OBJECT + 1)
+#define JSON_JUMP       (NGX_CLAUDE_JSON_OBJECT + 2)
+
+/* cells of the first chunk; each is twice as large as the one before */
+#define JSON_CHUNK      32
+#define JSON_CHUNK_MAX  4096
+
+/* a string that is worth a look before yajl has it */
+#define JSON_SHORT      256
+
+
+/* a container that is being read */
+typedef struct {
+    ngx_claude_json_t              *node;        /* NULL: it is not kept */
+    ngx_claude_json_t              *last;        /* that was kept in it */
+    const ngx_claude_json_field_t  *fields;
+    ngx_claude_json_type_e          type;
+} json_frame_t;
+
+
+struct ngx_claude_json_reader_s {
+    yajl_handle                     yajl;
+    ngx_pool_t                     *pool;           /* of strings */
+    ngx_pool_t                     *cells;
+    ngx_claude_json_t              *root;
+    ngx_claude_json_t              *free;           /* the next cell */
+    ngx_claude_json_t              *limit;          /* behind its chunk */
+    size_t                          chunk;          /* cells in it */
+    json_frame_t                   *stack;          /* only while it is read */
+    ngx_uint_t                      depth;
+    ngx_str_t                       name;           /* of the member to come */
+    const ngx_claude_json_field_t  *fields;         /* of the value to come */
+    ngx_uint_t                      keep;           /* whether it is read */
+    ngx_str_t                       reason;
+    off_t                           read;           /* bytes, before */
+    off_t                           token;          /* where the last token
+                                                       ended */
+};
+
+
+static ngx_uint_t json_keeps(ngx_claude_json_reader_t *reader);
+static ngx_claude_json_t *json_add(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type);
+static ngx_claude_json_t *json_cells(ngx_claude_json_reader_t *reader,
+    ngx_uint_t n);
+static int json_scalar(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type, const u_char *s, size_t len);
+static int json_open(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type);
+static ngx_claude_json_t *json_at(ngx_claude_json_t *cell);
+static int json_refuse(ngx_claude_json_reader_t *reader, const char *reason);
+static ngx_int_t json_check(ngx_claude_json_reader_t *reader, const u_char *s,
+    size_t len);
+static ngx_int_t json_text(ngx_claude_json_reader_t *reader, ngx_str_t *text,
+    const u_char *s, size_t len);
+static void json_yajl_reason(ngx_claude_json_reader_t *reader);
+static void json_cleanup(void *data);
+
+static int json_on_null(void *ctx);
+static int json_on_boolean(void *ctx, int value);
+static int json_on_number(void *ctx, const char *s, size_t len);
+static int json_on_string(void *ctx, const unsigned char *s, size_t len);
+static int json_on_start_map(void *ctx);
+static int json_on_map_key(void *ctx, const unsigned char *s, size_t len);
+static int json_on_end(void *ctx);
+static int json_on_start_array(void *ctx);
+
+
+static yajl_callbacks  json_callbacks = {
+    json_on_null,
+    json_on_boolean,
+    NULL,                                  /* integers and doubles: */
+    NULL,                                  /* as they were written */
+    json_on_number,
+    json_on_string,
+    json_on_start_map,
+    json_on_map_key,
+    json_on_end,
+    json_on_start_array,
+    json_on_end
+};
+
+
+const ngx_claude_json_field_t  ngx_claude_json_all[] = {
+    { ngx_null_string, NULL }
+};
+
+
+ngx_claude_json_reader_t *
+ngx_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
+    const ngx_claude_json_field_t *fields)
+{
+    ngx_pool_cleanup_t        *cln;
+    ngx_claude_json_reader_t  *reader;
+
+    reader = ngx_pcalloc(pool, sizeof(ngx_claude_json_reader_t));
+    if (reader == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = json_cleanup;
+    cln->data = reader;
+
+    reader->pool = pool;
+    reader->cells = cells;
+    reader->fields = fields;
+    reader->chunk = JSON_CHUNK / 2;
+    reader->stack = ngx_alloc(NGX_CLAUDE_JSON_DEPTH
+                              * sizeof(json_frame_t), pool->log);
+    reader->yajl = yajl_alloc(&json_callbacks, NULL, reader);
+
+    if (reader->stack == NULL || reader->yajl == NULL) {
+        return NULL;
+    }
+
+    return reader;
+}
+
+
+ngx_int_t
+ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
+    size_t len)
+{
+    yajl_status  status;
+
+    status = yajl_parse(reader->yajl, p, len);
+
+    if (status == yajl_status_ok) {
+        reader->read += len;
+        return NGX_OK;
+    }
+
+    if (status == yajl_status_error) {
+        json_yajl_reason(reader);
+    }
+
+    return NGX_ERROR;
+}
+
+
+ngx_claude_json_t *
+ngx_claude_json_end(ngx_claude_json_reader_t *reader)
+{
+    yajl_status  status;
+
+    if (reader->read == 0) {
+        json_refuse(reader, "the body is empty");
+
+    } else {
+        status = yajl_complete_parse(reader->yajl);
+
+        if (reader->reason.len == 0
+            && (status != yajl_status_ok || reader->depth
+                || reader->root == NULL))
+        {
+            json_yajl_reason(reader);
+        }
+    }
+
+    /* its buffers are not for the whole life of a stream */
+
+    json_cleanup(reader);
+
+    return reader->reason.len ? NULL : reader->root;
+}
+
+
+ngx_str_t *
+ngx_claude_json_reason(ngx_claude_json_reader_t *reader)
+{
+    return &reader->reason;
+}
+
+
+size_t
+ngx_claude_json_slice(ngx_claude_json_reader_t *reader)
+{
+    return ngx_max((off_t) NGX_CLAUDE_JSON_SLICE,
+                   reader->read - reader->token);
+}
+
+
+ngx_claude_json_t *
+ngx_claude_json_first(ngx_claude_json_t *node)
+{
+    if (node->type < NGX_CLAUDE_JSON_ARRAY || node->bare) {
+        return NULL;
+    }
+
+    return json_at(node + 1);
+}
+
+
+ngx_claude_json_t *
+ngx_claude_json_next(ngx_claude_json_t *node)
+{
+    if (node->last) {
+        return NULL;
+    }
+
+    return json_at(node->type < NGX_CLAUDE_JSON_ARRAY ? node + 1
+                                                      : node->u.end);
+}
+
+
+/* the value at a cell, or at the one that it names or leads to */
+
+static ngx_claude_json_t *
+json_at(ngx_claude_json_t *cell)
+{
+    if (cell->type == JSON_JUMP) {
+        cell = cell->u.end;
+    }
+
+    return (cell->type == JSON_NAME) ? cell + 1 : cell;
+}
+
+
+ngx_str_t
+ngx_claude_json_name(ngx_claude_json_t *node)
+{
+    ngx_str_t  name;
+
+    ngx_str_null(&name);
+
+    if (node->named) {
+        name.len = node[-1].len;
+        name.data = node[-1].u.data;
+    }
+
+    return name;
+}
+
+
+ngx_str_t
+ngx_claude_json_value(ngx_claude_json_t *node)
+{
+    ngx_str_t  value;
+
+    ngx_str_null(&value);
+
+    if (node->type == NGX_CLAUDE_JSON_STRING
+        || node->type == NGX_CLAUDE_JSON_NUMBER)
+    {
+        value.len = node->len;
+        value.data = node->u.data;
+    }
+
+    return value;
+}
+
+
+ngx_uint_t
+ngx_claude_json_is(ngx_claude_json_t *node, const char *text)
+{
+    ngx_str_t  s;
+
+    s = ngx_claude_json_value(node);
+
+    return node->type == NGX_CLAUDE_JSON_STRING
+           && s.len == ngx_strlen(text)
+           && ngx_memcmp(s.data, text, s.len) == 0;
+}
+
+
+ngx_claude_json_t *
+ngx_claude_json_member(ngx_claude_json_t *object, const char *name)
+{
+    size_t              len;
+    ngx_str_t           s;
+    ngx_claude_json_t  *node, *found;
+
+    if (object->type != NGX_CLAUDE_JSON_OBJECT) {
+        return NULL;
+    }
+
+    len = ngx_strlen(name);
+    found = NULL;
+
+    for (node = ngx_claude_json_first(object);
+         node;
+         node = ngx_claude_json_next(node))
+    {
+        s = ngx_claude_json_name(node);
+
+        if (s.len == len && ngx_memcmp(s.data, name, len) == 0) {
+            found = node;
+        }
+    }
+
+    return found;
+}
+
+
+ngx_int_t
+ngx_claude_json_integer(ngx_claude_json_t *node, ngx_int_t min,
+    ngx_int_t max, ngx_int_t *value)
+{
+    double  number;
+
+    /* 1e3 and 100.0 are integers as well */
+
+    if (ngx_claude_json_double(node, min, max, &number) != NGX_OK
+        || number != (double) (ngx_int_t) number)
+    {
+        return NGX_DECLINED;
+    }
+
+    *value = (ngx_int_t) number;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_claude_json_double(ngx_claude_json_t *node, double min,
+    double max, double *value)
+{
+    char    buf[64];
+    double  number;
+
+    /* a number that needs more than 63 characters is not one of ours */
+
+    if (node->type != NGX_CLAUDE_JSON_NUMBER || node->len >= sizeof(buf))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_cpystrn((u_char *) buf, node->u.data, node->len + 1);
+
+    number = strtod(buf, NULL);
+
+    /* written so that not-a-number is out of range, too */
+
+    if (!(number >= min && number <= max)) {
+        return NGX_DECLINED;
+    }
+
+    *value = number;
+
+    return NGX_OK;
+}
+
+
+typedef struct {
+    u_char                       *p;
+} ngx_claude_json_place_t;
+
+
+static void
+json_print(void *ctx, const char *s, size_t len)
+{
+    ngx_claude_json_place_t  *place = ctx;
+
+    place->p = ngx_cpymem(place->p, s, len);
+}
+
+
+/* as yajl's generator escapes: control characters, quote and backslash */
+
+size_t
+ngx_claude_json_escaped_len(const u_char *s, size_t len)
+{
+    size_t         n;
+    const u_char  *last;
+
+    n = len + 2;
+
+    for (last = s + len; s < last; s++) {
+
+        if (*s == '"' || *s == '\\') {
+            n++;
+
+        } else if (*s < 0x20) {
+            n += (*s == '\b' || *s == '\f' || *s == '\n' || *s == '\r'
+                  || *s == '\t')
+                 ? 1 : sizeof("u0000") - 1;
+        }
+    }
+
+    return n;
+}
+
+
+u_char *
+ngx_claude_json_escape(u_char *p, const u_char *s, size_t len)
+{
+    /*
+     * One generator a worker, reset for each string: yajl_gen_alloc() would
+     * cost more than the strings of a delta do.
+     */
+    static yajl_gen                 gen;
+    static ngx_claude_json_place_t  place;
+
+    if (gen == NULL) {
+        gen = yajl_gen_alloc(NULL);
+
+        if (gen == NULL
+            || !yajl_gen_config(gen, yajl_gen_print_callback, json_print,
+                                &place))
+        {
+            /* only out of memory at the first string of a worker */
+            ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0,
+                          "claude: no memory for a JSON generator");
+            ngx_abort();
+        }
+    }
+
+    /* names and most other short ones are written as they are */
+
+    if (len <= JSON_SHORT
+        && ngx_claude_json_escaped_len(s, len) == len + 2)
+    {
+        *p++ = '"';
+        p = ngx_cpymem(p, s, len);
+        *p++ = '"';
+
+        return p;
+    }
+
+    place.p = p;
+
+    (void) yajl_gen_string(gen, s, len);
+    yajl_gen_reset(gen, NULL);
+
+    return place.p;
+}
+
+
+/* whether the value that begins here is read by anybody */
+
+static ngx_uint_t
+json_keeps(ngx_claude_json_reader_t *reader)
+{
+    json_frame_t  *frame;
+
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    if (reader->depth == 0) {
+        return 1;
+    }
+
+    frame = &reader->stack[reader->depth - 1];
+
+    if (frame->node == NULL) {
+        return 0;
+    }
+
+    frame->node->holds = 1;
+
+    if (frame->type == NGX_CLAUDE_JSON_OBJECT) {
+        return reader->keep;
+    }
+
+    reader->fields = frame->fields;
+
+    return frame->fields != NULL;
+}
+
+
+static ngx_claude_json_t *
+json_add(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type)
+{
+    ngx_uint_t          named;
+    json_frame_t       *frame;
+    ngx_claude_json_t  *node;
+
+    frame = reader->depth ? &reader->stack[reader->depth - 1] : NULL;
+    named = (frame && frame->type == NGX_CLAUDE_JSON_OBJECT);
+
+    node = json_cells(reader, 1 + named);
+    if (node == NULL) {
+        return NULL;
+    }
+
+    if (named) {
+        node->type = JSON_NAME;
+        node->u.data = reader->name.data;
+        node->len = reader->name.len;
+        node++;
+    }
+
+    node->type = type;
+    node->named = named;
+
+    if (frame) {
+        frame->last = node;
+
+    } else {
+        node->last = 1;
+        reader->root = node;
+    }
+
+    return node;
+}
+
+
+/* zeroed, side by side, and with room for a jump behind them */
+
+static ngx_claude_json_t *
+json_cells(ngx_claude_json_reader_t *reader, ngx_uint_t n)
+{
+    ngx_claude_json_t  *cell;
+
+    if ((size_t) (reader->limit - reader->free) <= n) {
+
+        reader->chunk = ngx_min(reader->chunk * 2, JSON_CHUNK_MAX);
+
+        cell = ngx_palloc(reader->cells,
+                          reader->chunk * sizeof(ngx_claude_json_t));
+        if (cell == NULL) {
+            json_refuse(reader, "out of memory");
+            return NULL;
+        }
+
+        if (reader->free) {
+            ngx_memzero(reader->free, sizeof(ngx_claude_json_t));
+            reader->free->type = JSON_JUMP;
+            reader->free->u.end = cell;
+        }
+
+        reader->free = cell;
+        reader->limit = cell + reader->chunk;
+    }
+
+    cell = reader->free;
+    reader->free += n;
+
+    ngx_memzero(cell, n * sizeof(ngx_claude_json_t));
+
+    return cell;
+}
+
+
+static int
+json_scalar(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type, const u_char *s, size_t len)
+{
+    ngx_str_t           text;
+    ngx_claude_json_t  *node;
+
+    if (s && json_check(reader, s, len) != NGX_OK) {
+        return 0;
+    }
+
+    if (!json_keeps(reader)) {
+        return 1;
+    }
+
+    node = json_add(reader, type);
+    if (node == NULL) {
+        return 0;
+    }
+
+    if (s) {
+        if (json_text(reader, &text, s, len) != NGX_OK) {
+            return 0;
+        }
+
+        node->u.data = text.data;
+        node->len = text.len;
+    }
+
+    return 1;
+}
+
+
+static int
+json_open(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type)
+{
+    json_frame_t  *frame;
+
+    if (reader->depth == NGX_CLAUDE_JSON_DEPTH) {
+        return json_refuse(reader, "nested too deeply");
+    }
+
+    frame = &reader->stack[reader->depth];
+
+    frame->node = NULL;
+    frame->last = NULL;
+    frame->type = type;
+
+    if (json_keeps(reader)) {
+
+        frame->node = json_add(reader, type);
+        if (frame->node == NULL) {
+            return 0;
+        }
+
+        frame->fields = reader->fields;
+    }
+
+    reader->depth++;
+
+    return 1;
+}
+
+
+static int
+json_refuse(ngx_claude_json_reader_t *reader, const char *reason)
+{
+    if (reader->reason.len == 0) {
+        reader->reason.data = (u_char *) reason;
+        reader->reason.len = ngx_strlen(reason);
+    }
+
+    return 0;
+}
+
+
+/* also of what is not kept: a body is one text, of one encoding */
+
+static ngx_int_t
+json_check(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
+{
+    /* C code on either side of us would read a shorter string */
+
+    if (len && memchr(s, '\0', len)) {
+        json_refuse(reader, "a string holds a NUL character");
+        return NGX_ERROR;
+    }
+
+    if (!ngx_claude_utf8_valid(s, len)) {
+        json_refuse(reader, "a string is not valid UTF-8");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+json_text(ngx_claude_json_reader_t *reader, ngx_str_t *text,
+    const u_char *s, size_t len)
+{
+    if (len > NGX_MAX_UINT32_VALUE) {
+        json_refuse(reader, "a string is too long");
+        return NGX_ERROR;
+    }
+
+    text->data = ngx_pnalloc(reader->pool, ngx_max(len, 1));
+    if (text->data == NULL) {
+        json_refuse(reader, "out of memory");
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(text->data, s, len);
+    text->len = len;
+
+    return NGX_OK;
+}
+
+
+static void
+json_yajl_reason(ngx_claude_json_reader_t *reader)
+{
+    off_t           at;
+    u_char         *p;
+    size_t          len;
+    unsigned char  *text;
+
+    at = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    /* not verbose: the client's own text is not quoted back or logged */
+
+    text = yajl_get_error(reader->yajl, 0, NULL, 0);
+    if (text == NULL) {
+        json_refuse(reader, "parse error");
+        return;
+    }
+
+    /* yajl's messages end with a NUL */
+
+    len = ngx_strlen(ngx_claude_cstr(text));
+
+    while (len && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
+        len--;
+    }
+
+    p = ngx_pnalloc(reader->pool, len + sizeof(" at byte ") + NGX_OFF_T_LEN);
+
+    if (p) {
+        reader->reason.data = p;
+        reader->reason.len = ngx_sprintf(p, "%*s at byte %O", len, text, at)
+                             - p;
+    } else {
+        json_refuse(reader, "parse error");
+    }
+
+    yajl_free_error(reader->yajl, text);
+}
+
+
+static void
+json_cleanup(void *data)
+{
+    ngx_claude_json_reader_t  *reader = data;
+
+    if (reader->yajl) {
+        yajl_free(reader->yajl);
+        reader->yajl = NULL;
+    }
+
+    if (reader->stack) {
+        ngx_free(reader->stack);
+        reader->stack = NULL;
+    }
+}
+
+
+static int
+json_on_null(void *ctx)
+{
+    return json_scalar(ctx, NGX_CLAUDE_JSON_NULL, NULL, 0);
+}
+
+
+static int
+json_on_boolean(void *ctx, int value)
+{
+    return json_scalar(ctx, value ? NGX_CLAUDE_JSON_TRUE
+                                  : NGX_CLAUDE_JSON_FALSE, NULL, 0);
+}
+
+
+static int
+json_on_number(void *ctx, const char *s, size_t len)
+{
+    return json_scalar(ctx, NGX_CLAUDE_JSON_NUMBER, (const u_char *) s,
+                       len);
+}
+
+
+static int
+json_on_string(void *ctx, const unsigned char *s, size_t len)
+{
+    return json_scalar(ctx, NGX_CLAUDE_JSON_STRING, s, len);
+}
+
+
+static int
+json_on_start_map(void *ctx)
+{
+    return json_open(ctx, NGX_CLAUDE_JSON_OBJECT);
+}
+
+
+static int
+json_on_map_key(void *ctx, const unsigned char *s, size_t len)
+{
+    json_frame_t                   *frame;
+    const ngx_claude_json_field_t  *field;
+    ngx_claude_json_reader_t       *reader = ctx;
+
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+    reader->keep = 0;
+
+    if (json_check(reader, s, len) != NGX_OK) {
+        return 0;
+    }
+
+    frame = &reader->stack[reader->depth - 1];
+
+    if (frame->node == NULL || frame->fields == NULL) {
+        return 1;
+    }
+
+    if (frame->fields == ngx_claude_json_all) {
+        reader->keep = 1;
+        reader->fields = frame->fields;
+
+        return json_text(reader, &reader->name, s, len) == NGX_OK;
+    }
+
+    for (field = frame->fields; field->name.len; field++) {
+
+        if (field->name.len == len
+            && ngx_memcmp(field->name.data, s, len) == 0)
+        {
+            reader->keep = 1;
+            reader->name = field->name;
+            reader->fields = field->inside;
+            break;
+        }
+    }
+
+    return 1;
+}
+
+
+static int
+json_on_start_array(void *ctx)
+{
+    return json_open(ctx, NGX_CLAUDE_JSON_ARRAY);
+}
+
+
+static int
+json_on_end(void *ctx)
+{
+    json_frame_t              *frame;
+    ngx_claude_json_reader_t  *reader = ctx;
+
+    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
+
+    frame = &reader->stack[--reader->depth];
+
+    if (frame->node) {
+        frame->node->u.end = reader->free;
+        frame->node->bare = (frame->last == NULL);
+
+        if (frame->last) {
+            frame->last->last = 1;
+        }
+    }
+
+    return 1;
+}

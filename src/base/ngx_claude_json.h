@@ -1,0 +1,172 @@
+
+/*
+ * JSON on yajl: a streaming reader that builds a tree of what a client sent,
+ * and the writing of escaped strings.
+ *
+ * The tree is compact and cannot be changed: a cell of 16 bytes for each value
+ * and for each name, in the order of the text, so that the shortest values,
+ * of two bytes, take eight times their length.  Members that nobody reads are
+ * not in it.  The reader holds the tree, one partial token and a nesting depth
+ * that is limited; it knows nothing of HTTP or of the OpenAI fields.
+ */
+
+
+#ifndef _NGX_CLAUDE_JSON_H_INCLUDED_
+#define _NGX_CLAUDE_JSON_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* nesting that a body may have; JSON schemas rarely pass 20 */
+#define NGX_CLAUDE_JSON_DEPTH        128
+
+/* the smallest slice worth one turn of the event loop, in bytes */
+#define NGX_CLAUDE_JSON_SLICE        65536
+
+
+typedef enum {
+    NGX_CLAUDE_JSON_NULL = 0,
+    NGX_CLAUDE_JSON_FALSE,
+    NGX_CLAUDE_JSON_TRUE,
+    NGX_CLAUDE_JSON_NUMBER,
+    NGX_CLAUDE_JSON_STRING,
+    NGX_CLAUDE_JSON_ARRAY,
+    NGX_CLAUDE_JSON_OBJECT
+} ngx_claude_json_type_e;
+
+
+typedef struct ngx_claude_json_s         ngx_claude_json_t;
+typedef struct ngx_claude_json_reader_s  ngx_claude_json_reader_t;
+typedef struct ngx_claude_json_field_s   ngx_claude_json_field_t;
+
+/*
+ * A cell.  Only the type is for others to read; a member's name is in the
+ * cell before its value's.
+ */
+struct ngx_claude_json_s {
+    union {
+        u_char                   *data;    /* of a string or number */
+        ngx_claude_json_t        *end;     /* of a container: the next cell */
+    } u;
+
+    uint32_t                      len;     /* of a string or number, bytes */
+    unsigned                      type:4;  /* json_type_e */
+    unsigned                      last:1;  /* it has no next sibling */
+    unsigned                      named:1; /* it is a member of an object */
+    unsigned                      bare:1;  /* a container, nothing was kept */
+    unsigned                      holds:1; /* one that had something in it */
+};
+
+
+/*
+ * The members that a dialect reads, a table that a field without a name ends.
+ * Of an object at the place the members in the table are kept, an array at the
+ * place hands the table to its items.  Inside a field without a table nothing
+ * is kept; that there was something can be asked for.
+ */
+struct ngx_claude_json_field_s {
+    ngx_str_t                       name;
+    const ngx_claude_json_field_t  *inside;
+};
+
+/* the table of a place where all is kept, for schemas and the like */
+extern const ngx_claude_json_field_t  ngx_claude_json_all[];
+
+
+/*
+ * A reader for one JSON text, that frees itself with the pool.  The strings
+ * of the tree are allocated from the pool, its cells from another, which may
+ * be destroyed before (and after) it, or the same.  NULL: no memory.
+ */
+ngx_claude_json_reader_t *ngx_claude_json_reader(ngx_pool_t *pool,
+    ngx_pool_t *cells, const ngx_claude_json_field_t *fields);
+
+/*
+ * Reads the next bytes; they need not outlive the call.  NGX_ERROR: the text
+ * is refused and ngx_claude_json_reason() says why.
+ */
+ngx_int_t ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
+    size_t len);
+
+/* the end of the text: the root, or NULL when it is refused */
+ngx_claude_json_t *ngx_claude_json_end(ngx_claude_json_reader_t *reader);
+
+/* why a text was refused, for the client to read */
+ngx_str_t *ngx_claude_json_reason(ngx_claude_json_reader_t *reader);
+
+/*
+ * How many bytes the next call should be given.  yajl scans a token that is
+ * split between calls from its start again, so slices grow with the token at
+ * hand: the work stays within twice the length of the text.
+ */
+size_t ngx_claude_json_slice(ngx_claude_json_reader_t *reader);
+
+/* the first value in a container, NULL: it is empty, or no container */
+ngx_claude_json_t *ngx_claude_json_first(ngx_claude_json_t *node);
+
+/* the value behind it in its container, or NULL */
+ngx_claude_json_t *ngx_claude_json_next(ngx_claude_json_t *node);
+
+/* the name of a member; of what is none, an empty one without data */
+ngx_str_t ngx_claude_json_name(ngx_claude_json_t *node);
+
+/* a string decoded, a number as it was written; of others, an empty string */
+ngx_str_t ngx_claude_json_value(ngx_claude_json_t *node);
+
+/* a container that held something, kept or not */
+#define ngx_claude_json_holds(node)                                           \
+    ((node)->type >= NGX_CLAUDE_JSON_ARRAY && (node)->holds)
+
+/* a string that is equal to the text */
+ngx_uint_t ngx_claude_json_is(ngx_claude_json_t *node, const char *text);
+
+/* the last member of that name (RFC 8259 leaves duplicates to us), or NULL */
+ngx_claude_json_t *ngx_claude_json_member(ngx_claude_json_t *object,
+    const char *name);
+
+/* NGX_OK: *value is the integer; NGX_DECLINED: not an integer in the range */
+ngx_int_t ngx_claude_json_integer(ngx_claude_json_t *node, ngx_int_t min,
+    ngx_int_t max, ngx_int_t *value);
+
+/* NGX_OK: *value is the number; NGX_DECLINED: not a number in the range */
+ngx_int_t ngx_claude_json_double(ngx_claude_json_t *node, double min,
+    double max, double *value);
+
+/*
+ * Writes a string with its quotes, escaped, at p, in the length that it has
+ * then, or in what is always enough; returns the end.  Invalid UTF-8 is the
+ * caller's to avoid: what yajl read is valid.
+ */
+size_t ngx_claude_json_escaped_len(const u_char *s, size_t len);
+
+#define ngx_claude_json_escaped_max(len)  (6 * (len) + 2)
+
+u_char *ngx_claude_json_escape(u_char *p, const u_char *s, size_t len);
+
+
+/*
+ * Writes a tree as JSON, without white space.  Strings that yajl read are
+ * valid UTF-8, numbers stay as they were written.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_claude_json_text(ngx_pool_t *pool, ngx_claude_json_t *node,
+    ngx_str_t *text);
+
+/* the same in two steps: its length, then the text at p; returns the end */
+size_t ngx_claude_json_text_len(ngx_claude_json_t *node);
+u_char *ngx_claude_json_write(u_char *p, ngx_claude_json_t *node);
+
+/*
+ * One text for all that mean the same: members sorted, the last of each name,
+ * numbers by their value.  NGX_DECLINED: it is no JSON, *canonical is the
+ * text itself; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_str_t *canonical);
+
+/* a whole text, read at once: the root, or NULL when it is no JSON */
+ngx_claude_json_t *ngx_claude_json_parse(ngx_pool_t *pool, ngx_str_t *text);
+
+
+#endif /* _NGX_CLAUDE_JSON_H_INCLUDED_ */

@@ -1,0 +1,44 @@
+
+/*
+ * A text that grows while it is written: room for the next piece is asked
+ * for, and what is written twice is copied no more often than a logarithm of
+ * its length.  It knows nothing of what it holds.
+ */
+
+
+#ifndef _NGX_CLAUDE_TEXT_H_INCLUDED_
+#define _NGX_CLAUDE_TEXT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* zeroed, but for the pool, it is an empty one */
+typedef struct {
+    ngx_pool_t  *pool;
+    u_char      *data;
+    size_t       len;
+    size_t       size;
+} ngx_claude_text_t;
+
+
+/*
+ * The end of the text, with room for len bytes more; the caller adds to
+ * text->len what it wrote there.  NULL: no memory.
+ */
+u_char *ngx_claude_text_room(ngx_claude_text_t *text, size_t len);
+
+/* adds bytes.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_claude_text_add(ngx_claude_text_t *text, const void *data,
+    size_t len);
+
+#define ngx_claude_text_literal(text, literal)                                \
+    ngx_claude_text_add(text, literal, sizeof(literal) - 1)
+
+/* a copy in a pool, without room to spare.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_claude_text_copy(ngx_claude_text_t *text, ngx_pool_t *pool,
+    ngx_str_t *copy);
+
+
+#endif /* _NGX_CLAUDE_TEXT_H_INCLUDED_ */

@@ -1,0 +1,848 @@
+
+/*
+ * The engine.  See the header for what it is for.
+ *
+ * Here turns get their places and processes: a place among the running turns
+ * of all workers, in order of arrival; then the nearest process of this
+ * worker's pool, or the row of a new one, for which the longest idle process
+ * of any worker may have to give way.  What happens between a turn and its
+ * process is the driver's.
+ */
+
+
+#include "ngx_claude_engine.h"
+#include "ngx_claude_driver.h"
+#include "ngx_claude_handover.h"
+#include "ngx_claude_mailbox.h"
+#include "ngx_claude_peers.h"
+
+
+/* what other workers are asked for, in this order */
+#define ENGINE_ASK_TIP      0          /* the conversation itself */
+#define ENGINE_ASK_FIRST    1          /* one that began in the same way */
+#define ENGINE_ASK_KIN      2          /* any process of the key */
+#define ENGINE_ASK_WARM     3          /* one that is nobody's yet */
+#define ENGINE_ASK_NOTHING  4
+
+/* a history of fewer messages is replayed sooner than a process is fetched */
+#define ENGINE_ASK_HISTORY  3
+
+
+/* between two sweeps, msec */
+#define ENGINE_SWEEP_MIN    500
+#define ENGINE_SWEEP_MAX    60000
+
+
+static ngx_int_t engine_enter(void);
+static void engine_woken(void);
+static void engine_handed(ngx_claude_turn_t *turn,
+    ngx_claude_process_t *process);
+static ngx_int_t engine_reuse(ngx_claude_turn_t *turn);
+static ngx_int_t engine_local(ngx_claude_turn_t *turn,
+    ngx_claude_rung_e least);
+static void engine_begin(ngx_claude_turn_t *turn,
+    ngx_claude_process_t *process, ngx_claude_rung_e rung, ngx_uint_t keep);
+static ngx_uint_t engine_is_own(ngx_claude_turn_t *turn);
+static ngx_int_t engine_ask_first(ngx_claude_turn_t *turn);
+static ngx_int_t engine_ask(ngx_claude_turn_t *turn);
+static void engine_wait(ngx_claude_turn_t *turn);
+static void engine_unwait(ngx_claude_turn_t *turn);
+static void engine_wait_timeout(ngx_event_t *ev);
+static void engine_place(ngx_claude_turn_t *turn);
+static void engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row);
+static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
+    const char *reason);
+static void engine_free_row(ngx_int_t row);
+
+static void engine_idle(ngx_claude_process_t *process);
+static void engine_left(ngx_claude_process_t *process);
+static void engine_again(ngx_claude_turn_t *turn);
+static void engine_leave(ngx_int_t ticket);
+static void engine_sweep_init(void);
+static void engine_sweep_handler(ngx_event_t *ev);
+
+
+static const ngx_claude_driver_hooks_t  engine_hooks = {
+    engine_idle,
+    engine_left,
+    engine_free_row,
+    engine_again,
+    engine_leave
+};
+
+
+static const ngx_claude_mailbox_handlers_t  engine_mail = {
+    engine_woken,
+    ngx_claude_handover_give,
+    ngx_claude_peers_watched
+};
+
+
+static ngx_claude_handover_conf_t  engine_handover;
+static ngx_claude_engine_conf_t       *engine;
+static ngx_uint_t                      engine_entered;
+static ngx_queue_t                     engine_waiting;    /* turns */
+static ngx_event_t                     engine_sweep;
+static ngx_connection_t                engine_dummy;
+static ngx_uint_t                      engine_swept;      /* profiles */
+
+
+static ngx_str_t  engine_rungs[] = {
+    ngx_string("-"),
+    ngx_string("live"),
+    ngx_string("rewound"),
+    ngx_string("recycled"),
+    ngx_string("warm"),
+    ngx_string("cold"),
+    ngx_string("resumed")
+};
+
+
+/* a failure is tried again by the next turn: the worker is not only ours */
+
+void
+ngx_claude_engine_init(ngx_claude_engine_conf_t *conf)
+{
+    engine = conf;
+
+    (void) engine_enter();
+}
+
+
+static ngx_int_t
+engine_enter(void)
+{
+    ngx_cycle_t  *cycle;
+
+    cycle = (ngx_cycle_t *) ngx_cycle;
+
+    if (ngx_claude_mailbox_open(cycle, engine->zone, &engine_mail)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    engine_entered = 1;
+
+    ngx_queue_init(&engine_waiting);
+
+    ngx_claude_driver_init(engine->zone, &engine_hooks);
+    ngx_claude_pool_init(&engine->pool);
+
+    engine_handover.zone = engine->zone;
+    engine_handover.profiles = engine->pool.profiles;
+    engine_handover.max_line = engine->pool.max_line;
+    engine_handover.handed = engine_handed;
+    engine_handover.stray = ngx_claude_pool_put;
+
+    ngx_claude_handover_init(&engine_handover);
+    engine_sweep_init();
+
+    /* a worker that was killed may be the reason why this one starts */
+
+    ngx_claude_peers_init(engine->zone);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_claude_engine_exit(ngx_cycle_t *cycle)
+{
+    if (!engine_entered) {
+        return;
+    }
+
+    if (engine_sweep.timer_set) {
+        ngx_del_timer(&engine_sweep);
+    }
+
+    ngx_claude_pool_exit();
+
+    ngx_claude_driver_exit();
+    ngx_claude_spawner_exit(cycle);
+
+    ngx_claude_mailbox_close();
+    ngx_claude_peers_exit();
+
+    engine_entered = 0;
+}
+
+
+ngx_int_t
+ngx_claude_turn_start(ngx_claude_turn_t *turn)
+{
+    ngx_claude_profile_t  *profile;
+
+    turn->begun = ngx_current_msec;
+    profile = turn->profile;
+
+    if (!engine_entered && engine_enter() != NGX_OK) {
+        return engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE,
+                             "This worker of nginx cannot start a turn.");
+    }
+
+    if (profile->failed
+        && (ngx_msec_int_t) (profile->failed_until - ngx_current_msec) > 0)
+    {
+        return engine_refuse(turn, profile->failed, NULL);
+    }
+
+    turn->links = ngx_claude_chain(turn);
+
+    if (turn->links == NULL) {
+        return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+    }
+
+    switch (ngx_claude_zone_turn_enter(engine->zone, &turn->session,
+                                       &turn->ticket))
+    {
+
+    case NGX_OK:
+        engine_place(turn);
+        return turn->over ? NGX_DECLINED : NGX_OK;
+
+    case NGX_AGAIN:
+        turn->queued = 1;
+        engine_wait(turn);
+        return NGX_OK;
+
+    default:
+        turn->retry_after = 1 + ngx_claude_zone_waiting(engine->zone)
+                                / engine->zone->max_running;
+
+        return engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_FULL,
+                             "Too many requests are waiting already.");
+    }
+}
+
+
+void
+ngx_claude_turn_abort(ngx_claude_turn_t *turn)
+{
+    if (turn->over || turn->ticket == -1) {
+        return;
+    }
+
+    turn->over = 1;
+
+    (void) ngx_atomic_fetch_add(
+        &engine->zone->counters->outcomes[turn->is_finished
+                                          ? NGX_CLAUDE_OUTCOME_FINISHED
+                                          : NGX_CLAUDE_OUTCOME_ABORTED],
+        1);
+
+    if (turn->process) {
+        ngx_claude_driver_abandon(turn->process);
+        return;
+    }
+
+    ngx_claude_handover_cancel(turn);
+    engine_unwait(turn);
+    engine_leave(turn->ticket);
+    turn->ticket = -1;
+}
+
+
+void
+ngx_claude_turn_forgo(ngx_claude_turn_t *turn)
+{
+    if (turn->payee) {
+        ngx_claude_driver_forgo(turn);
+    }
+}
+
+
+void
+ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
+{
+    if (turn->process && !turn->is_finished) {
+        ngx_claude_driver_stop(turn->process, surplus);
+    }
+}
+
+
+void
+ngx_claude_turn_pause(ngx_claude_turn_t *turn)
+{
+    if (turn->process) {
+        ngx_claude_process_pause(turn->process);
+
+        if (turn->process->timer.timer_set) {
+            ngx_del_timer(&turn->process->timer);
+        }
+    }
+}
+
+
+void
+ngx_claude_turn_resume(ngx_claude_turn_t *turn)
+{
+    if (turn->process && turn->process->paused) {
+        ngx_claude_process_resume(turn->process);
+        ngx_claude_driver_rearm(turn->process);
+    }
+}
+
+
+ngx_str_t *
+ngx_claude_rung_name(ngx_claude_rung_e rung)
+{
+    return &engine_rungs[rung];
+}
+
+
+/*
+ * Something has changed for this worker: waiting turns of it were granted
+ * places or rows, or idle processes of it have to give way.
+ */
+
+static void
+engine_woken(void)
+{
+    ngx_int_t           row;
+    ngx_queue_t        *q, *next;
+    ngx_claude_turn_t  *turn;
+
+    ngx_claude_pool_evict();
+    ngx_claude_pool_warm();
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        turn = ngx_queue_data(q, ngx_claude_turn_t, waiting);
+
+        if (turn->queued) {
+
+            if (ngx_claude_zone_turn_granted(engine->zone, turn->ticket,
+                                             &turn->session)
+                != NGX_OK)
+            {
+                continue;
+            }
+
+            engine_unwait(turn);
+            engine_place(turn);
+
+        } else {
+
+            if (ngx_claude_zone_process_taken(engine->zone, turn->ticket,
+                                              &row)
+                != NGX_OK)
+            {
+                continue;
+            }
+
+            engine_unwait(turn);
+            engine_spawn(turn, row);
+        }
+
+        if (turn->over) {
+            turn->handlers->failed(turn);
+
+            /* which may have done anything to the queue */
+
+            next = ngx_queue_head(&engine_waiting);
+        }
+    }
+}
+
+
+static void
+engine_wait(ngx_claude_turn_t *turn)
+{
+    turn->timer.handler = engine_wait_timeout;
+    turn->timer.data = turn;
+    turn->timer.log = turn->log;
+
+    ngx_add_timer(&turn->timer, engine->queue_timeout);
+    ngx_queue_insert_tail(&engine_waiting, &turn->waiting);
+}
+
+
+static void
+engine_unwait(ngx_claude_turn_t *turn)
+{
+    if (!turn->queued && !turn->rowless) {
+        return;
+    }
+
+    turn->queued = 0;
+    turn->rowless = 0;
+
+    if (turn->timer.timer_set) {
+        ngx_del_timer(&turn->timer);
+    }
+
+    ngx_queue_remove(&turn->waiting);
+}
+
+
+static void
+engine_wait_timeout(ngx_event_t *ev)
+{
+    ngx_claude_turn_t *turn = ev->data;
+
+    engine_unwait(turn);
+    engine_leave(turn->ticket);
+    turn->ticket = -1;
+
+    turn->retry_after = 1 + ngx_claude_zone_waiting(engine->zone)
+                            / engine->zone->max_running;
+
+    (void) engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_TIMEOUT,
+                         "The request has waited too long for its turn.");
+    turn->handlers->failed(turn);
+}
+
+
+/*
+ * The turn has its place: now a process for it, by the ladder.  One that has
+ * the conversation, here or in another worker; one of this worker that can be
+ * brought to it; one of another worker; a new one.  Sets over if there is
+ * none to be had.
+ */
+
+static void
+engine_place(ngx_claude_turn_t *turn)
+{
+    ngx_int_t                     row;
+    ngx_claude_zone_wake_t        wake;
+
+    if (turn->retried < NGX_CLAUDE_DRIVER_RETRIES
+        && engine_reuse(turn) == NGX_OK)
+    {
+        return;
+    }
+
+    wake.n = 0;
+
+    if (engine_is_own(turn) && !turn->session.results) {
+
+        /* a process that holds it and could not be had has to let go */
+
+        ngx_claude_zone_session_evict(engine->zone, turn->session.hash,
+                                      &wake);
+        ngx_claude_mailbox_wake(engine->zone, &wake);
+        ngx_claude_pool_evict();
+
+        wake.n = 0;
+
+    } else if (turn->session.news) {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
+        return;
+    }
+
+    switch (ngx_claude_zone_process_take(engine->zone, turn->ticket,
+                                         &row, &wake))
+    {
+    case NGX_OK:
+        engine_spawn(turn, row);
+        break;
+
+    default:
+        turn->rowless = 1;
+        engine_wait(turn);
+        ngx_claude_mailbox_wake(engine->zone, &wake);
+    }
+}
+
+
+/* NGX_OK: some process has the turn, or may come, or the turn is over */
+
+static ngx_int_t
+engine_reuse(ngx_claude_turn_t *turn)
+{
+    if (turn->asked == ENGINE_ASK_TIP
+        && (engine_local(turn, NGX_CLAUDE_RUNG_LIVE) == NGX_OK
+            || engine_ask(turn) == NGX_OK))
+    {
+        return NGX_OK;
+    }
+
+    if (turn->asked == ENGINE_ASK_FIRST
+        && (engine_local(turn, NGX_CLAUDE_RUNG_REWOUND) == NGX_OK
+            || engine_ask_first(turn) == NGX_OK))
+    {
+        return NGX_OK;
+    }
+
+    if (engine_local(turn, NGX_CLAUDE_RUNG_WARM) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    return engine_ask(turn);
+}
+
+
+/* NGX_OK: another worker seems to have a longer or branched history */
+
+static ngx_int_t
+engine_ask_first(ngx_claude_turn_t *turn)
+{
+    u_char                  kin[20];
+    ngx_claude_link_t      *links;
+    ngx_claude_zone_idle_t  what;
+
+    turn->asked++;
+
+    if (turn->messages.nelts < ENGINE_ASK_HISTORY) {
+        return NGX_DECLINED;
+    }
+
+    links = turn->links;
+
+    ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
+
+    ngx_claude_pool_kin(turn->profile, turn->tenant, NULL, kin);
+    what.kin = kin;
+    what.first = links[1].hash;
+
+    return ngx_claude_handover_ask(turn, &what);
+}
+
+
+/* NGX_OK: a process of this worker has the turn, or it is over */
+
+static ngx_int_t
+engine_local(ngx_claude_turn_t *turn, ngx_claude_rung_e least)
+{
+    ngx_uint_t             keep;
+    ngx_claude_rung_e      rung;
+    ngx_claude_process_t  *process;
+
+    process = ngx_claude_pool_pick(turn, least, &rung, &keep);
+
+    if (process == NULL) {
+        return NGX_DECLINED;
+    }
+
+    engine_begin(turn, process, rung, keep);
+
+    return NGX_OK;
+}
+
+
+/* the turn may be over then */
+
+static void
+engine_begin(ngx_claude_turn_t *turn, ngx_claude_process_t *process,
+    ngx_claude_rung_e rung, ngx_uint_t keep)
+{
+    ngx_claude_fail_e  fail;
+
+    if (turn->session.news && process->held.nelts) {
+        fail = ngx_claude_driver_session_check(process, turn);
+
+        if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
+            ngx_claude_pool_put(process);
+            engine_leave(turn->ticket);
+            (void) engine_refuse(turn, fail, NULL);
+            return;
+        }
+    }
+
+    if (ngx_claude_driver_begin(process, turn, rung, keep) != NGX_OK) {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+    }
+}
+
+
+/* the session is the client's own, and goes on from this turn */
+
+static ngx_uint_t
+engine_is_own(ngx_claude_turn_t *turn)
+{
+    return turn->session.kind == NGX_CLAUDE_SESSION_OWN
+           && turn->session.held;
+}
+
+
+/*
+ * Asks other workers, each time for the next best thing.  NGX_OK: one of them
+ * seems to have it, engine_handed() goes on.
+ */
+
+static ngx_int_t
+engine_ask(ngx_claude_turn_t *turn)
+{
+    u_char                  kin[20];
+    ngx_int_t               rc;
+    ngx_claude_link_t      *links;
+    ngx_claude_zone_idle_t  what;
+
+    links = turn->links;
+
+    ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
+    what.kin = kin;
+
+    if (turn->asked == ENGINE_ASK_TIP) {
+        turn->asked++;
+
+        ngx_claude_pool_kin(turn->profile, turn->tenant,
+                            engine_is_own(turn) ? turn->session.hash
+                                                : NULL,
+                            kin);
+
+        if (engine_is_own(turn) || turn->session.news) {
+            turn->asked = ENGINE_ASK_NOTHING;
+            what.session = turn->session.hash;
+
+        } else if (turn->messages.nelts > 1) {
+            what.tip = links[turn->messages.nelts - 1].hash;
+
+        } else {
+            return NGX_DECLINED;
+        }
+
+        return ngx_claude_handover_ask(turn, &what);
+    }
+
+    for (rc = NGX_DECLINED;
+         rc != NGX_OK && turn->asked < ENGINE_ASK_NOTHING;
+         turn->asked++)
+    {
+        if (turn->profile->agent
+            && (turn->asked == ENGINE_ASK_KIN || turn->messages.nelts > 1))
+        {
+            /* never emptied, and what it did before may be on disk */
+
+            continue;
+        }
+
+        ngx_claude_pool_kin(turn->profile,
+                            (turn->asked == ENGINE_ASK_KIN)
+                            ? turn->tenant : NULL,
+                            NULL, kin);
+
+        rc = ngx_claude_handover_ask(turn, &what);
+    }
+
+    return rc;
+}
+
+
+/* what another worker had; NULL: nothing after all */
+
+static void
+engine_handed(ngx_claude_turn_t *turn, ngx_claude_process_t *process)
+{
+    ngx_uint_t         keep;
+    ngx_claude_rung_e  rung;
+
+    rung = NGX_CLAUDE_RUNG_NONE;
+
+    if (process) {
+        rung = ngx_claude_pool_rate(process, turn, &keep);
+
+        if (rung == NGX_CLAUDE_RUNG_NONE) {
+            ngx_claude_pool_put(process);
+        }
+    }
+
+    if (rung == NGX_CLAUDE_RUNG_NONE) {
+        engine_place(turn);
+
+    } else {
+        engine_begin(turn, process, rung, keep);
+    }
+
+    if (turn->over) {
+        turn->handlers->failed(turn);
+    }
+}
+
+
+static void
+engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
+{
+    ngx_claude_process_t          *process;
+    ngx_claude_record_ask_t        ask;
+
+    process = ngx_claude_driver_spawn(turn->profile,
+                     ngx_claude_record_ask(turn,
+                             engine->pool.session_ttl / 1000, &ask),
+                                 engine->pool.max_line, row,
+                                 turn->log);
+    if (process == NULL) {
+        engine_leave(turn->ticket);
+        ngx_str_set(&turn->words, "see the line before");
+        (void) engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE, NULL);
+        return;
+    }
+
+    if (ngx_claude_driver_begin(process, turn,
+                                NGX_CLAUDE_RUNG_COLD, 0)
+        != NGX_OK)
+    {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+    }
+}
+
+
+/* a failure without a process */
+
+static ngx_int_t
+engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
+    const char *reason)
+{
+    turn->over = 1;
+    turn->fail = fail;
+    turn->ticket = -1;
+
+    if (reason) {
+        turn->reason.data = (u_char *) reason;
+        turn->reason.len = ngx_strlen(reason);
+    }
+
+    ngx_claude_metrics_failed(engine->zone->counters, fail);
+    ngx_claude_driver_log(turn, 0);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+engine_free_row(ngx_int_t row)
+{
+    ngx_claude_zone_wake_t  wake;
+
+    wake.n = 0;
+    ngx_claude_zone_process_free(engine->zone, row, &wake);
+    ngx_claude_mailbox_wake(engine->zone, &wake);
+}
+
+
+/*
+ * A process has nothing to do.  A turn of this worker that waits for a row
+ * may do with it; else it goes to the pool.
+ */
+
+static void
+engine_idle(ngx_claude_process_t *process)
+{
+    ngx_uint_t                    keep;
+    ngx_queue_t                  *q;
+    ngx_claude_rung_e             rung;
+    ngx_claude_turn_t            *turn;
+    ngx_claude_zone_wake_t        wake;
+
+    ngx_claude_pool_ready(process);
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = ngx_queue_next(q))
+    {
+        turn = ngx_queue_data(q, ngx_claude_turn_t, waiting);
+
+        if (!turn->rowless || process->profile->single) {
+            continue;
+        }
+
+        rung = ngx_claude_pool_rate(process, turn, &keep);
+
+        if (rung == NGX_CLAUDE_RUNG_NONE) {
+            continue;
+        }
+
+        wake.n = 0;
+        ngx_claude_zone_process_untake(engine->zone, turn->ticket, &wake);
+        ngx_claude_mailbox_wake(engine->zone, &wake);
+
+        engine_unwait(turn);
+
+        if (ngx_claude_driver_begin(process, turn, rung, keep)
+            != NGX_OK)
+        {
+            engine_leave(turn->ticket);
+            (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+            turn->handlers->failed(turn);
+        }
+
+        return;
+    }
+
+    ngx_claude_pool_put(process);
+}
+
+
+static void
+engine_left(ngx_claude_process_t *process)
+{
+    ngx_claude_pool_left(process);
+}
+
+
+/* from an event: the turn lost its process before anything was said */
+
+static void
+engine_again(ngx_claude_turn_t *turn)
+{
+    engine_place(turn);
+
+    if (turn->over) {
+        turn->handlers->failed(turn);
+    }
+}
+
+
+static void
+engine_leave(ngx_int_t ticket)
+{
+    ngx_claude_zone_wake_t  wake;
+
+    wake.n = 0;
+    ngx_claude_zone_turn_leave(engine->zone, ticket, &wake);
+    ngx_claude_mailbox_wake(engine->zone, &wake);
+}
+
+
+/*
+ * Transcripts of sessions are deleted in time though nobody asks for them any
+ * more: one worker has the directory of one profile after the other swept.
+ */
+
+static void
+engine_sweep_init(void)
+{
+    ngx_memzero(&engine_sweep, sizeof(ngx_event_t));
+
+    engine_dummy.fd = (ngx_socket_t) -1;
+
+    engine_sweep.handler = engine_sweep_handler;
+    engine_sweep.data = &engine_dummy;
+    engine_sweep.log = ngx_cycle->log;
+    engine_sweep.cancelable = 1;
+
+    if (ngx_worker == 0 && engine->pool.profiles->nelts) {
+        ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
+    }
+}
+
+
+static void
+engine_sweep_handler(ngx_event_t *ev)
+{
+    ngx_msec_t              interval;
+    ngx_claude_profile_t  **profile;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    profile = engine->pool.profiles->elts;
+
+    ngx_claude_spawner_forget_sessions(
+        profile[engine_swept++ % engine->pool.profiles->nelts]->transcripts,
+        engine->pool.session_ttl / 1000, ev->log);
+
+    interval = engine->pool.session_ttl / 2 / engine->pool.profiles->nelts;
+    interval = ngx_min(interval, ENGINE_SWEEP_MAX);
+
+    ngx_add_timer(ev, ngx_max(interval, ENGINE_SWEEP_MIN));
+}

@@ -1,0 +1,78 @@
+
+/*
+ * The pool of this worker: idle processes with what they hold, and processes
+ * started ahead of need.  It finds the one that is nearest to a turn, ends
+ * those that have been idle for too long or have to give way, and keeps the
+ * warm ones up in number, one start at a time.
+ */
+
+
+#ifndef _NGX_CLAUDE_POOL_H_INCLUDED_
+#define _NGX_CLAUDE_POOL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_claude_process.h"
+#include "ngx_claude_turn.h"
+#include "ngx_claude_zone.h"
+
+
+typedef struct {
+    ngx_claude_zone_t           *zone;
+    ngx_msec_t                   idle_timeout;
+    ngx_msec_t                   session_ttl;
+    ngx_uint_t                   warm;        /* this worker's, a profile */
+    size_t                       max_line;
+    ngx_array_t                 *profiles;    /* of profile_t * */
+} ngx_claude_pool_conf_t;
+
+
+void ngx_claude_pool_init(ngx_claude_pool_conf_t *conf);
+
+/* stops starting and ends what it has; at the end of a worker */
+void ngx_claude_pool_exit(void);
+
+/*
+ * The process that is nearest to the turn, claimed for it; *rung says in what
+ * way and *keep how many messages of the turn it keeps.  least: the lowest
+ * rung that will do.  NULL: none.
+ */
+ngx_claude_process_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
+    ngx_claude_rung_e least, ngx_claude_rung_e *rung, ngx_uint_t *keep);
+
+/* the idle process of a row, or NULL */
+ngx_claude_process_t *ngx_claude_pool_find(ngx_int_t row);
+
+/*
+ * Of whom a process of that profile and key is: 20 bytes.  tenant NULL:
+ * nobody's; session: of a session that a client has named, or NULL.
+ */
+void ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
+    u_char *session, u_char *kin);
+
+/*
+ * On what rung the process would serve the turn; NGX_CLAUDE_RUNG_NONE:
+ * it is of another profile or key.
+ */
+ngx_claude_rung_e ngx_claude_pool_rate(ngx_claude_process_t *process,
+    ngx_claude_turn_t *turn, ngx_uint_t *keep);
+
+/* a process has started: it is not the pool's any more, until it is put */
+void ngx_claude_pool_ready(ngx_claude_process_t *process);
+
+/* takes a process that is idle; may end it at once */
+void ngx_claude_pool_put(ngx_claude_process_t *process);
+
+/* forgets a process that ends */
+void ngx_claude_pool_left(ngx_claude_process_t *process);
+
+/* ends the idle processes that others need the rows of */
+void ngx_claude_pool_evict(void);
+
+/* starts what is missing of warm processes, soon and off the turns' way */
+void ngx_claude_pool_warm(void);
+
+
+#endif /* _NGX_CLAUDE_POOL_H_INCLUDED_ */

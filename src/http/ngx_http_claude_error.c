@@ -1,0 +1,487 @@
+
+/*
+ * Errors in OpenAI's shape.  See the header.
+ */
+
+
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_claude_json.h"
+#include "ngx_claude_utf8.h"
+
+
+/* a longer wait makes SDKs sleep on without a word, seconds */
+#define ERROR_RETRY_MAX  60
+
+
+static const char *error_type(ngx_uint_t status);
+static void error_default(ngx_http_claude_ctx_t *ctx, ngx_uint_t status);
+static ngx_int_t error_header_filter(ngx_http_request_t *r);
+static ngx_int_t error_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+static ngx_int_t error_headers(ngx_http_request_t *r,
+    ngx_http_claude_ctx_t *ctx);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
+
+
+/* by ngx_claude_fail_e; the message is followed by what the CLI says */
+
+static struct {
+    ngx_uint_t   status;
+    const char  *code;
+    unsigned     final;
+    const char  *message;
+} error_turns[] = {
+    { 500, "internal_error", 0, "The server could not handle the request." },
+    { 429, "queue_full", 0, "The server is busy." },
+    { 429, "queue_timeout", 0, "The server is busy." },
+    { 503, "cli_unavailable", 1,
+      "The Claude CLI cannot be started on the server. Its operator finds the "
+      "reason in nginx's error log." },
+    { 503, "cli_not_logged_in", 1,
+      "The Claude CLI on the server has no valid login. Its operator has to "
+      "log it in, or give it a key or token, as the user nginx runs as." },
+    { 503, "cli_too_old", 1,
+      "The Claude CLI on the server is too old: 2.1.260 or later is needed. "
+      "Its operator has to update it." },
+    { 502, "cli_failed", 0, "The Claude CLI failed." },
+    { 504, "timeout", 0, "The model did not answer in time." },
+    { 429, "rate_limit_exceeded", 0,
+      "The model's provider limits the rate of requests." },
+    { 503, "overloaded", 0,
+      "The model's provider is overloaded or out of reach." },
+    { 404, "model_not_found", 1,
+      "The model does not exist or you do not have access to it." },
+    { 400, NULL, 1, "The model's provider refused the request." },
+    { 413, "request_too_large", 1,
+      "The model's provider found the request too large." },
+    { 400, "context_length_exceeded", 1,
+      "This model's maximum context length is exceeded "
+      "(context_length_exceeded): shorten the messages." },
+    { 402, "budget_exceeded", 1,
+      "The budget of this request is used up." },
+    { 410, "session_expired", 1,
+      "The session has expired: no process holds its conversation any more. "
+      "Send the whole history." },
+    { 409, "session_busy", 0,
+      "The session is in use elsewhere on the server." },
+    { 400, "session_model", 1,
+      "The session goes on with the model that it began with. Send the whole "
+      "history to change it." },
+    { 400, "session_system", 1,
+      "The session goes on with the system text that it began with. Send the "
+      "whole history to change it, or leave it out." }
+};
+
+
+ngx_int_t
+ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
+    const char *code, const char *param, const char *fmt, ...)
+{
+    u_char                    buf[1024], *p;
+    va_list                   args;
+    const char               *type;
+    ngx_http_claude_error_t  *error;
+
+    error = &ctx->error;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
+    va_end(args);
+
+    /* a URI may hold anything, and the cut be in the midst of a character */
+
+    ngx_claude_utf8_clean(buf, p - buf);
+
+    error->status = status;
+    type = error_type(status);
+    error->type.data = (u_char *) type;
+    error->type.len = ngx_strlen(type);
+
+    ngx_str_null(&error->code);
+    ngx_str_null(&error->param);
+    ngx_str_null(&error->message);
+
+    if (code) {
+        error->code.data = (u_char *) code;
+        error->code.len = ngx_strlen(code);
+    }
+
+    if (param) {
+        error->param.len = ngx_strlen(param);
+        error->param.data = ngx_pnalloc(ctx->request->pool, error->param.len);
+
+        if (error->param.data == NULL) {
+            error->param.len = 0;
+
+        } else {
+            ngx_memcpy(error->param.data, param, error->param.len);
+        }
+    }
+
+    error->message.data = ngx_pnalloc(ctx->request->pool, p - buf);
+
+    if (error->message.data) {
+        error->message.len = p - buf;
+        ngx_memcpy(error->message.data, buf, p - buf);
+    }
+
+    return status;
+}
+
+
+ngx_int_t
+ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
+    ngx_claude_turn_t *turn)
+{
+    u_char       wait[128], *p;
+    const char  *param, *space;
+
+    p = wait;
+    space = turn->reason.len ? " " : "";
+
+    if (turn->fail == NGX_CLAUDE_FAIL_CLI && turn->reason.len) {
+        space = " What happened: ";
+    }
+
+    param = (turn->fail == NGX_CLAUDE_FAIL_MODEL
+             || turn->fail == NGX_CLAUDE_FAIL_SESSION_MODEL)
+            ? "model" : NULL;
+
+    if (turn->fail == NGX_CLAUDE_FAIL_CONTEXT
+        || turn->fail == NGX_CLAUDE_FAIL_SESSION_SYSTEM)
+    {
+        param = "messages";
+    }
+
+    /* clients sleep for whatever the header says, so the rest is words */
+
+    if (turn->retry_after > ERROR_RETRY_MAX) {
+        p = ngx_sprintf(p, " It asks to wait for %T seconds.",
+                        turn->retry_after);
+
+    } else if (turn->fail == NGX_CLAUDE_FAIL_RATE_LIMIT
+               && turn->retry_after == 0)
+    {
+        p = ngx_sprintf(p, " It is not known how long to wait.");
+        turn->retry_after = ERROR_RETRY_MAX / 2;
+    }
+
+    ctx->error.final = error_turns[turn->fail].final
+                       || turn->retry_after > ERROR_RETRY_MAX;
+    ctx->error.retry_after = ngx_min(turn->retry_after, ERROR_RETRY_MAX);
+
+    return ngx_http_claude_error(ctx, error_turns[turn->fail].status,
+                                 error_turns[turn->fail].code, param,
+                                 "%s%*s%s%V", error_turns[turn->fail].message,
+                                 (size_t) (p - wait), wait, space,
+                                 &turn->reason);
+}
+
+
+ngx_str_t
+ngx_http_claude_error_json(ngx_http_request_t *r,
+    ngx_http_claude_error_t *error)
+{
+    u_char     *p;
+    size_t      len;
+    ngx_str_t   json;
+
+    len = sizeof("{\"error\":{\"message\":,\"type\":,\"param\":null,"
+                 "\"code\":null}}")
+          + ngx_claude_json_escaped_max(error->message.len)
+          + ngx_claude_json_escaped_max(error->type.len)
+          + ngx_claude_json_escaped_max(error->param.len)
+          + ngx_claude_json_escaped_max(error->code.len);
+
+    ngx_str_null(&json);
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return json;
+    }
+
+    json.data = p;
+
+    p = ngx_cpymem(p, "{\"error\":{\"message\":",
+                   sizeof("{\"error\":{\"message\":") - 1);
+    p = ngx_claude_json_escape(p, error->message.data,
+                               error->message.len);
+
+    p = ngx_cpymem(p, ",\"type\":", sizeof(",\"type\":") - 1);
+    p = ngx_claude_json_escape(p, error->type.data, error->type.len);
+
+    p = ngx_cpymem(p, ",\"param\":", sizeof(",\"param\":") - 1);
+
+    if (error->param.len) {
+        p = ngx_claude_json_escape(p, error->param.data,
+                                   error->param.len);
+    } else {
+        p = ngx_cpymem(p, "null", 4);
+    }
+
+    p = ngx_cpymem(p, ",\"code\":", sizeof(",\"code\":") - 1);
+
+    if (error->code.len) {
+        p = ngx_claude_json_escape(p, error->code.data, error->code.len);
+
+    } else {
+        p = ngx_cpymem(p, "null", 4);
+    }
+
+    *p++ = '}';
+    *p++ = '}';
+
+    json.len = p - json.data;
+
+    return json;
+}
+
+
+ngx_int_t
+ngx_http_claude_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_claude_error_init(void)
+{
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = error_header_filter;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = error_body_filter;
+}
+
+
+/* OpenAI's types, by status */
+
+static const char *
+error_type(ngx_uint_t status)
+{
+    switch (status) {
+
+    case 402:
+        return "insufficient_quota";
+
+    case 429:
+        return "rate_limit_error";
+    }
+
+    return (status >= 500) ? "server_error" : "invalid_request_error";
+}
+
+
+/* an error of nginx's own, or of another module */
+
+static void
+error_default(ngx_http_claude_ctx_t *ctx, ngx_uint_t status)
+{
+    const char  *message;
+
+    ctx->error.final = 0;
+    ctx->error.retry_after = 0;
+
+    switch (status) {
+
+    case 401:
+        message = "The request is not authorized.";
+        break;
+
+    case 403:
+        message = "Access is forbidden.";
+        break;
+
+    case 404:
+        message = "There is nothing under this address.";
+        break;
+
+    case 405:
+        message = "This method is not allowed here.";
+        break;
+
+    case 408:
+        message = "The request did not arrive in time.";
+        break;
+
+    case 413:
+        message = "The request body is too large.";
+        break;
+
+    case 429:
+        message = "Too many requests.";
+        ctx->error.retry_after = 1;
+        break;
+
+    case 503:
+        message = "The server is busy or not available.";
+        break;
+
+    default:
+        message = (status >= 500) ? "The server could not handle the request."
+                                  : "The request is not valid.";
+    }
+
+    (void) ngx_http_claude_error(ctx, status,
+                                 (status == 429) ? "rate_limit_exceeded"
+                                                 : NULL,
+                                 NULL, "%s", message);
+}
+
+
+static ngx_int_t
+error_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_claude_ctx_t       *ctx;
+    ngx_http_claude_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
+
+    /* a user's error_page leads out of the location, and so past this */
+
+    if (!lcf->endpoint || r->err_status < NGX_HTTP_BAD_REQUEST) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_claude_ctx_make(r);
+
+    /* or to another of ours, whose answer has the error's status then */
+
+    if (ctx == NULL || ctx->answered) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (ctx->error.status != r->err_status) {
+        error_default(ctx, r->err_status);
+
+    } else if (ctx->keepalive) {
+
+        /*
+         * ngx_http_special_response_handler() closes the connection after
+         * some errors since the body may not have been read; ours was.
+         */
+
+        r->keepalive = 1;
+    }
+
+    ctx->json = ngx_http_claude_error_json(r, &ctx->error);
+
+    if (ctx->json.len == 0 || error_headers(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->replaced = 1;
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
+{
+    ngx_str_t  value;
+
+    r->headers_out.content_length_n = ctx->json.len;
+
+    if (r->headers_out.content_length) {
+        r->headers_out.content_length->hash = 0;
+        r->headers_out.content_length = NULL;
+    }
+
+    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_str_null(&r->headers_out.charset);
+
+    if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->error.final) {
+        ngx_str_set(&value, "false");
+
+        if (ngx_http_claude_header(r, "x-should-retry", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ctx->error.retry_after) {
+        value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.len = ngx_sprintf(value.data, "%T", ctx->error.retry_after)
+                    - value.data;
+
+        if (ngx_http_claude_header(r, "Retry-After", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t              *b;
+    ngx_chain_t            *cl, out;
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
+
+    if (ctx == NULL || !ctx->replaced || in == NULL) {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    /* what nginx wrote is swallowed, ours takes the place of its end */
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+
+    if (ctx->json.len == 0) {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = ctx->json.data;
+    b->last = ctx->json.data + ctx->json.len;
+    b->memory = 1;
+    b->last_buf = (r == r->main);
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ctx->json.len = 0;
+
+    return ngx_http_next_body_filter(r, &out);
+}

@@ -1,0 +1,44 @@
+
+/*
+ * Errors in OpenAI's shape: setting them, giving failures of turns their
+ * status, and putting them in the place of every error page of a location of
+ * ours, nginx's own ones included.  A user's error_page goes before.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_ERROR_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_ERROR_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_claude_ctx.h"
+
+
+/*
+ * Sets the error of a request and returns the status, to be returned by
+ * handlers.  code, param: literals, or NULL for null.  fmt: as of
+ * ngx_sprintf(), for the client; what does not fit 1 KB is cut.
+ */
+ngx_int_t ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
+    const char *code, const char *param, const char *fmt, ...);
+
+/* the same for a failed turn */
+ngx_int_t ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
+    ngx_claude_turn_t *turn);
+
+/* the object {"error":{...}} in the request's pool; empty without memory */
+ngx_str_t ngx_http_claude_error_json(ngx_http_request_t *r,
+    ngx_http_claude_error_t *error);
+
+/* adds a header to the response; value is not copied */
+ngx_int_t ngx_http_claude_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* installs the filters, at postconfiguration */
+void ngx_http_claude_error_init(void);
+
+
+#endif /* _NGX_HTTP_CLAUDE_ERROR_H_INCLUDED_ */

@@ -1,0 +1,906 @@
+
+/*
+ * Launch profiles.  See the header.
+ */
+
+
+#include "ngx_claude_profile.h"
+#include "ngx_claude_cstr.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <ngx_sha1.h>
+
+
+#define PROFILE_PATH                                                          \
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* of a CLI that has nothing to start: see profile_path() */
+#define PROFILE_NO_PATH  "PATH=/nonexistent"
+
+#define PROFILE_GROUPS  256
+
+/* the CLI shortens the name of a directory of transcripts that is longer */
+#define PROFILE_TRANSCRIPTS  200
+
+/* what the end of a checked path is */
+#define PROFILE_EXECUTE    0
+#define PROFILE_DIRECTORY  1
+#define PROFILE_READ       2
+
+/* what the configuration says ends with a NUL: ngx_claude_launch_t */
+#define profile_cstr(s)  ((char *) ngx_claude_cstr((s).data))
+
+
+/*
+ * Messages of other sessions never reach this one, though it had a socket; and
+ * the CLI's own plugins, which a chat has no use for, are off.
+ */
+
+#define PROFILE_REFUSE  "\"crossSessionInbound\":\"refuse\""
+
+#define PROFILE_SETTINGS_AGENT  "{" PROFILE_REFUSE "}"
+
+#define PROFILE_SETTINGS_CHAT                                                 \
+    "{" PROFILE_REFUSE ",\"enabledPlugins\":{"                                \
+    "\"cc-plugin-agents-md@builtin\":false,"                                  \
+    "\"cc-plugin-privacy@builtin\":false,"                                    \
+    "\"cc-plugin-plugin-authoring@builtin\":false}}"
+
+/*
+ * Of what "--tools default" offers in 2.1.260 to 2.1.330, or may offer to some
+ * accounts: tools that reach other sessions, act after the answer or address
+ * somebody else, and that no variable takes away.  CLIs ignore names that they
+ * do not know.
+ */
+
+#define PROFILE_DENIED                                                        \
+    "ListAgents,Monitor,PushNotification,ReadNotifications,RemoteTrigger,"    \
+    "ScheduleWakeup,SendMessage,SetGoal"
+
+/* tools that one switch may take away, with the NULL behind them */
+#define PROFILE_LOCK_TOOLS  5
+
+
+typedef struct {
+    const char      *entry;
+    const char      *tools[PROFILE_LOCK_TOOLS];  /* that need it open */
+} profile_lock_t;
+
+
+typedef struct {
+    uid_t            uid;
+    gid_t            groups[PROFILE_GROUPS];
+    int              ngroups;
+    char            *name;
+    char            *home;
+} profile_user_t;
+
+
+static ngx_int_t profile_user(ngx_pool_t *pool, profile_user_t *user,
+    uid_t uid, gid_t gid, ngx_log_t *log);
+static char *profile_binary(ngx_pool_t *pool, ngx_str_t *name,
+    profile_user_t *user, ngx_log_t *log);
+static char *profile_find(ngx_pool_t *pool, ngx_log_t *log);
+static ngx_int_t profile_check(char *path, profile_user_t *user,
+    ngx_uint_t kind, const char *directive, ngx_log_t *log);
+static ngx_uint_t profile_may(struct stat *st, profile_user_t *user,
+    mode_t bit);
+static char *profile_transcripts(ngx_pool_t *pool,
+    ngx_claude_profile_t *profile, ngx_log_t *log);
+static char **profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+    ngx_uint_t record);
+static ngx_int_t profile_args_tools(ngx_array_t *args,
+    ngx_claude_launch_t *launch);
+static ngx_int_t profile_arg(ngx_array_t *args, const char *value);
+static ngx_int_t profile_option(ngx_array_t *args, const char *name,
+    const char *value);
+static ngx_uint_t profile_agent(ngx_claude_launch_t *launch);
+static char **profile_env(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+    char *path, profile_user_t *user);
+static ngx_int_t profile_env_locks(ngx_array_t *env, ngx_str_t *tools);
+static ngx_uint_t profile_names(ngx_str_t *tools, const char *const *names);
+static char *profile_path(char *binary, ngx_claude_launch_t *launch);
+static char *profile_env_get(char **envp, const char *name);
+static ngx_int_t profile_env_set(ngx_array_t *env, char *entry);
+static void profile_hash(ngx_claude_profile_t *profile);
+static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
+
+
+/*
+ * The lean flags of CLI-PROTOCOL.md: nothing of the CLI's own tools, skills,
+ * settings, servers or prompts.  The real prompt comes with set_model.
+ */
+
+static const char  *profile_flags[] = {
+    "-p",
+    "--input-format", "stream-json",
+    "--output-format", "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--setting-sources", "",
+    "--strict-mcp-config",
+    "--disable-slash-commands",
+    "--system-prompt", "-",
+    NULL
+};
+
+
+static const char  *profile_environment[] = {
+    "CLAUDE_AGENT_SDK_MCP_NO_PREFIX=1",
+    "ENABLE_TOOL_SEARCH=false",
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS=1",
+    "CLAUDE_CODE_DISABLE_ULTRATHINK=1",
+    "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS=1",
+    "CLAUDE_CODE_DISABLE_CLAUDE_MDS=1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+    "DISABLE_AUTOUPDATER=1",
+    "DISABLE_COMPACT=1",
+    "MAX_MCP_OUTPUT_TOKENS=100000000",
+
+    /* a refused, empty or broken answer is the client's to know, at once */
+
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY=1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK=1",
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
+    "CLAUDE_CODE_MAX_RETRIES=2",
+    NULL
+};
+
+
+/*
+ * What keeps a CLI from acting but for the questions that it is asked: a
+ * socket for other sessions; commands and agents that go on after the answer;
+ * jobs by the clock, which even a CLI without tools takes from a file in its
+ * working directory; workflows.  Each is open where the operator names a tool
+ * that is nothing without it (2.1.330; wake-ups are jobs by the clock).
+ */
+
+static const profile_lock_t  profile_locks[] = {
+
+    { "CLAUDE_CODE_HARBOR_KITE=0",
+      { "ListAgents", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS=1",
+      { "TaskOutput", "TaskStop", "BashOutput", "KillShell", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_CRON=1",
+      { "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", NULL } },
+
+    { "CLAUDE_CODE_DISABLE_WORKFLOWS=1",
+      { "Workflow", NULL } },
+
+    { NULL, { NULL } }
+};
+
+
+ngx_claude_profile_t *
+ngx_claude_profile_create(ngx_pool_t *pool,
+    ngx_claude_launch_t *launch, uid_t uid, gid_t gid, ngx_log_t *log)
+{
+    profile_user_t         user;
+    ngx_claude_profile_t  *profile;
+
+    profile = ngx_pcalloc(pool, sizeof(ngx_claude_profile_t));
+    if (profile == NULL) {
+        return NULL;
+    }
+
+    if (profile_user(pool, &user, uid, gid, log) != NGX_OK) {
+        return NULL;
+    }
+
+    profile->binary = profile_binary(pool, &launch->binary, &user, log);
+    if (profile->binary == NULL) {
+        return NULL;
+    }
+
+    profile->directory = profile_copy(pool, &launch->directory);
+    if (profile->directory == NULL
+        || profile_check(profile->directory, &user, PROFILE_DIRECTORY,
+                         "claude_working_directory", log)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    profile->agent = profile_agent(launch);
+
+    if (launch->mcp_config.len
+        && profile_check(profile_cstr(launch->mcp_config), &user,
+                         PROFILE_READ, "claude_mcp_config", log)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    profile->argv = profile_args(pool, launch, 0);
+    profile->session_argv = profile_args(pool, launch, 1);
+    profile->envp = profile_env(pool, launch,
+                                profile_path(profile->binary, launch), &user);
+
+    if (profile->argv == NULL || profile->session_argv == NULL
+        || profile->envp == NULL)
+    {
+        return NULL;
+    }
+
+    profile->transcripts = profile_transcripts(pool, profile, log);
+    if (profile->transcripts == NULL) {
+        return NULL;
+    }
+
+    profile->single = (launch->max_budget.len != 0);
+    profile_hash(profile);
+
+    return profile;
+}
+
+
+static ngx_int_t
+profile_user(ngx_pool_t *pool, profile_user_t *user, uid_t uid, gid_t gid,
+    ngx_log_t *log)
+{
+    ngx_str_t       s;
+    struct passwd  *pw;
+
+    user->uid = uid;
+    user->ngroups = 0;
+    user->home = "/";
+    user->name = "?";
+
+    ngx_set_errno(0);
+    pw = getpwuid(uid);
+
+    if (pw == NULL) {
+        ngx_log_error(NGX_LOG_WARN, log, ngx_errno,
+                      "claude: the workers' user %d has no entry in the "
+                      "password database, HOME of the CLI is \"/\"",
+                      (int) uid);
+
+        user->groups[user->ngroups++] = gid;
+        return NGX_OK;
+    }
+
+    s.data = (u_char *) pw->pw_name;
+    s.len = ngx_strlen(pw->pw_name);
+    user->name = profile_copy(pool, &s);
+
+    s.data = (u_char *) pw->pw_dir;
+    s.len = ngx_strlen(pw->pw_dir);
+    user->home = profile_copy(pool, &s);
+
+    if (user->name == NULL || user->home == NULL) {
+        return NGX_ERROR;
+    }
+
+    user->ngroups = PROFILE_GROUPS;
+
+    if (getgrouplist(user->name, gid, user->groups, &user->ngroups) == -1) {
+        user->ngroups = PROFILE_GROUPS;
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+profile_binary(ngx_pool_t *pool, ngx_str_t *name, profile_user_t *user,
+    ngx_log_t *log)
+{
+    char       *path, *real;
+    ngx_str_t   s;
+
+    path = name->len ? profile_copy(pool, name) : profile_find(pool, log);
+
+    if (path == NULL) {
+        return NULL;
+    }
+
+    /* npm installs a link; the directories behind it matter as well */
+
+    real = realpath(path, NULL);
+
+    if (real == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_binary \"%s\" cannot be found: install the "
+                      "Claude CLI or write its path", path);
+        return NULL;
+    }
+
+    s.data = (u_char *) real;
+    s.len = ngx_strlen(real);
+    path = profile_copy(pool, &s);
+
+    free(real);
+
+    if (path == NULL
+        || profile_check(path, user, PROFILE_EXECUTE, "claude_binary", log)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return path;
+}
+
+
+static char *
+profile_find(ngx_pool_t *pool, ngx_log_t *log)
+{
+    u_char       path[NGX_MAX_PATH];
+    size_t       len;
+    ngx_str_t    s;
+    const char  *p, *colon, *file;
+
+    for (p = PROFILE_PATH; *p; p = *colon ? colon + 1 : colon) {
+        colon = strchrnul(p, ':');
+        len = colon - p;
+
+        file = ngx_claude_cstr_print(path, sizeof(path), "%*s/claude",
+                                     len, p);
+
+        if (access(file, F_OK) == 0) {
+            s.data = path;
+            s.len = ngx_strlen(file);
+
+            return profile_copy(pool, &s);
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "there is no \"claude\" in " PROFILE_PATH ": install the "
+                  "Claude CLI (npm install -g @anthropic-ai/claude-code) or "
+                  "write \"claude_binary /path/to/claude;\"");
+    return NULL;
+}
+
+
+/*
+ * Whether the workers' user can get to the file through all its directories,
+ * and may execute it (search it, if it is a directory).  The file is never
+ * run here: this is the master, and may be root.
+ */
+
+static ngx_int_t
+profile_check(char *path, profile_user_t *user, ngx_uint_t kind,
+    const char *directive, ngx_log_t *log)
+{
+    char         *p, save;
+    mode_t        bit;
+    ngx_uint_t    last;
+    struct stat   st;
+
+    p = path;
+
+    do {
+        p = strchrnul(p + 1, '/');
+        last = (*p == '\0');
+
+        save = *p;
+        *p = '\0';
+
+        if (stat(path, &st) == -1) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "%s: \"%s\" cannot be found", directive, path);
+            goto failed;
+        }
+
+        if (last && kind == PROFILE_DIRECTORY && !S_ISDIR(st.st_mode)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not a directory, write one that "
+                          "exists", directive, path);
+            goto failed;
+        }
+
+        if (last && kind != PROFILE_DIRECTORY && !S_ISREG(st.st_mode)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not a file, write the path of %s",
+                          directive, path,
+                          (kind == PROFILE_EXECUTE) ? "the claude executable"
+                                                    : "one");
+            goto failed;
+        }
+
+        bit = (last && kind == PROFILE_READ) ? S_IROTH : S_IXOTH;
+
+        if (!profile_may(&st, user, bit)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "%s: \"%s\" is not %s for user \"%s\", whom the "
+                          "workers run as (see the \"user\" directive): "
+                          "change its mode or write another path",
+                          directive, path,
+                          (bit == S_IROTH) ? "readable"
+                          : (last && kind == PROFILE_EXECUTE) ? "executable"
+                                                              : "searchable",
+                          user->name);
+            goto failed;
+        }
+
+        *p = save;
+
+    } while (!last);
+
+    return NGX_OK;
+
+failed:
+
+    *p = save;
+
+    return NGX_ERROR;
+}
+
+
+/* bit: as for others */
+
+static ngx_uint_t
+profile_may(struct stat *st, profile_user_t *user, mode_t bit)
+{
+    int  i;
+
+    if (user->uid == 0) {
+        return S_ISDIR(st->st_mode) || bit == S_IROTH
+               || (st->st_mode & 0111);
+    }
+
+    if (st->st_uid == user->uid) {
+        return (st->st_mode & (bit << 6)) != 0;
+    }
+
+    for (i = 0; i < user->ngroups; i++) {
+        if (st->st_gid == user->groups[i]) {
+            return (st->st_mode & (bit << 3)) != 0;
+        }
+    }
+
+    return (st->st_mode & bit) != 0;
+}
+
+
+/*
+ * The directory that the CLI keeps transcripts in: under its own, one for each
+ * working directory, which is what all links lead to, with a dash for what is
+ * no letter or digit of each UTF-16 unit of its path (2.1.330).
+ */
+
+static char *
+profile_transcripts(ngx_pool_t *pool, ngx_claude_profile_t *profile,
+    ngx_log_t *log)
+{
+    char    *real, *home, *config, *path;
+    size_t   len;
+    u_char  *p, *s, *start;
+
+    home = profile_env_get(profile->envp, "HOME");
+    config = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+
+    real = realpath(profile->directory, NULL);
+    if (real == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_working_directory: \"%s\" cannot be found",
+                      profile->directory);
+        return NULL;
+    }
+
+    if (config == NULL || *config == '\0') {
+        config = "";
+        len = ngx_strlen(home);
+
+    } else {
+        len = ngx_strlen(config);
+        home = "";
+    }
+
+    len += sizeof("/.claude/projects/") + 2 * ngx_strlen(real);
+
+    path = ngx_pnalloc(pool, len);
+    if (path == NULL) {
+        free(real);
+        return NULL;
+    }
+
+    p = ngx_sprintf((u_char *) path, "%s%s%s/projects/", config, home,
+                    *config ? "" : "/.claude");
+    start = p;
+
+    for (s = (u_char *) real; *s; s++) {
+
+        if ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')
+            || (*s >= '0' && *s <= '9'))
+        {
+            *p++ = *s;
+
+        } else if (*s < 0x80 || *s >= 0xc0) {
+            *p++ = '-';
+
+            if (*s >= 0xf0) {
+                *p++ = '-';
+            }
+        }
+    }
+
+    *p = '\0';
+
+    free(real);
+
+    if (p - start > PROFILE_TRANSCRIPTS) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "claude_working_directory: the path \"%s\" has more "
+                      "than %d characters, for which the CLI has another name "
+                      "of its own", profile->directory, PROFILE_TRANSCRIPTS);
+        return NULL;
+    }
+
+    return path;
+}
+
+
+/* record: with a transcript, whose id the spawner puts in the end */
+
+static char **
+profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+    ngx_uint_t record)
+{
+    ngx_int_t      rc;
+    ngx_str_t     *extra;
+    ngx_uint_t     i;
+    ngx_array_t    args;
+
+    if (ngx_array_init(&args, pool, 32, sizeof(char *)) != NGX_OK
+        || profile_arg(&args, "claude") != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; profile_flags[i]; i++) {
+        if (profile_arg(&args, profile_flags[i]) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    if (profile_args_tools(&args, launch) != NGX_OK) {
+        return NULL;
+    }
+
+    if (launch->fallback_model.len
+        && profile_option(&args, "--fallback-model",
+                          profile_cstr(launch->fallback_model))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (launch->max_budget.len
+        && profile_option(&args, "--max-budget-usd",
+                          profile_cstr(launch->max_budget))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (launch->args) {
+        extra = launch->args->elts;
+
+        for (i = 0; i < launch->args->nelts; i++) {
+            if (profile_arg(&args, profile_cstr(extra[i])) != NGX_OK) {
+                return NULL;
+            }
+        }
+    }
+
+    rc = record ? profile_option(&args, "--session-id", "")
+                : profile_arg(&args, "--no-session-persistence");
+
+    if (rc != NGX_OK || profile_arg(&args, NULL) != NGX_OK) {
+        return NULL;
+    }
+
+    return args.elts;
+}
+
+
+/* what the model may have done, and what others may say to it */
+
+static ngx_int_t
+profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
+{
+    if (profile_option(args, "--settings",
+                       profile_agent(launch) ? PROFILE_SETTINGS_AGENT
+                                             : PROFILE_SETTINGS_CHAT)
+        != NGX_OK
+        || profile_option(args, "--permission-mode",
+                          profile_cstr(launch->permission_mode))
+           != NGX_OK
+        || profile_option(args, "--tools", profile_cstr(launch->tools))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!profile_agent(launch)) {
+
+        /* the client's tools: see ngx_claude_cli_servers() */
+
+        return profile_option(args, "--allowedTools", "mcp__c0,mcp__c1");
+    }
+
+    if (launch->mcp_config.len
+        && profile_option(args, "--mcp-config",
+                          profile_cstr(launch->mcp_config))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strcmp(profile_cstr(launch->tools), "default") == 0) {
+        return profile_option(args, "--disallowedTools", PROFILE_DENIED);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+profile_arg(ngx_array_t *args, const char *value)
+{
+    const char  **arg;
+
+    arg = ngx_array_push(args);
+    if (arg == NULL) {
+        return NGX_ERROR;
+    }
+
+    *arg = value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+profile_option(ngx_array_t *args, const char *name, const char *value)
+{
+    if (profile_arg(args, name) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return profile_arg(args, value);
+}
+
+
+/* whether the CLI has tools of its own */
+
+static ngx_uint_t
+profile_agent(ngx_claude_launch_t *launch)
+{
+    return launch->tools.len || launch->mcp_config.len;
+}
+
+
+static char **
+profile_env(ngx_pool_t *pool, ngx_claude_launch_t *launch, char *path,
+    profile_user_t *user)
+{
+    char         *home, **last;
+    size_t        len;
+    ngx_str_t    *entry;
+    ngx_uint_t    i;
+    ngx_array_t   env;
+
+    if (ngx_array_init(&env, pool, 32, sizeof(char *)) != NGX_OK) {
+        return NULL;
+    }
+
+    len = sizeof("HOME=") + ngx_strlen(user->home);
+
+    home = ngx_pnalloc(pool, len);
+    if (home == NULL) {
+        return NULL;
+    }
+
+    (void) ngx_sprintf((u_char *) home, "HOME=%s%Z", user->home);
+
+    if (profile_env_set(&env, path) != NGX_OK
+        || profile_env_set(&env, home) != NGX_OK
+        || profile_env_locks(&env, &launch->tools) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; profile_environment[i]; i++) {
+        if (profile_env_set(&env, (char *) profile_environment[i]) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    if (launch->env) {
+        entry = launch->env->elts;
+
+        for (i = 0; i < launch->env->nelts; i++) {
+            if (profile_env_set(&env, profile_cstr(entry[i])) != NGX_OK) {
+                return NULL;
+            }
+        }
+    }
+
+    last = ngx_array_push(&env);
+    if (last == NULL) {
+        return NULL;
+    }
+
+    *last = NULL;
+
+    return env.elts;
+}
+
+
+static ngx_int_t
+profile_env_locks(ngx_array_t *env, ngx_str_t *tools)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; profile_locks[i].entry; i++) {
+        if (!profile_names(tools, profile_locks[i].tools)
+            && profile_env_set(env, (char *) profile_locks[i].entry)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* whether the list of tools has one of the names */
+
+static ngx_uint_t
+profile_names(ngx_str_t *tools, const char *const *names)
+{
+    size_t       len;
+    const char  *p;
+    ngx_uint_t   i;
+
+    /* an argument of a directive, or one of the profile's own */
+
+    for (p = ngx_claude_cstr(tools->data); *p; p += len) {
+        p += strspn(p, ", ");
+        len = strcspn(p, ", ");
+
+        for (i = 0; names[i]; i++) {
+            if (len == ngx_strlen(names[i])
+                && ngx_strncmp(p, names[i], len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * Without tools there is no program that the CLI has to find, and at its start
+ * and at each line of settings it would run git in the working directory.  The
+ * binary may be a script, as npm's is without its postinstall: whatever runs
+ * that has to be found.
+ */
+
+static char *
+profile_path(char *binary, ngx_claude_launch_t *launch)
+{
+    u_char    magic[2];
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    if (profile_agent(launch)) {
+        return "PATH=" PROFILE_PATH;
+    }
+
+    fd = ngx_open_file(binary, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        return PROFILE_NO_PATH;
+    }
+
+    n = ngx_read_fd(fd, magic, sizeof(magic));
+    (void) ngx_close_file(fd);
+
+    return (n == sizeof(magic) && magic[0] == '#' && magic[1] == '!')
+           ? "PATH=" PROFILE_PATH : PROFILE_NO_PATH;
+}
+
+
+/* the value of a variable; NULL: there is none */
+
+static char *
+profile_env_get(char **envp, const char *name)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    for ( /* void */ ; *envp; envp++) {
+        if (ngx_strncmp(*envp, name, len) == 0 && (*envp)[len] == '=') {
+            return *envp + len + 1;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* of two entries with one name the last wins */
+
+static ngx_int_t
+profile_env_set(ngx_array_t *env, char *entry)
+{
+    char        **e, *eq;
+    size_t        len;
+    ngx_uint_t    i;
+
+    eq = strchr(entry, '=');
+    len = eq ? (size_t) (eq - entry) + 1 : ngx_strlen(entry);
+
+    e = env->elts;
+
+    for (i = 0; i < env->nelts; i++) {
+        if (ngx_strncmp(e[i], entry, len) == 0) {
+            e[i] = entry;
+            return NGX_OK;
+        }
+    }
+
+    e = ngx_array_push(env);
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    *e = entry;
+
+    return NGX_OK;
+}
+
+
+static void
+profile_hash(ngx_claude_profile_t *profile)
+{
+    char        **s;
+    ngx_sha1_t    sha1;
+
+    ngx_sha1_init(&sha1);
+
+    /* the terminating zeroes keep neighbours apart */
+
+    ngx_sha1_update(&sha1, profile->binary, ngx_strlen(profile->binary) + 1);
+    ngx_sha1_update(&sha1, profile->directory,
+                    ngx_strlen(profile->directory) + 1);
+
+    for (s = profile->argv; *s; s++) {
+        ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
+    }
+
+    ngx_sha1_update(&sha1, "", 1);
+
+    for (s = profile->envp; *s; s++) {
+        ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
+    }
+
+    ngx_sha1_final(profile->hash, &sha1);
+}
+
+
+static char *
+profile_copy(ngx_pool_t *pool, ngx_str_t *s)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, s->len + 1);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(p, s->data, s->len);
+    p[s->len] = '\0';
+
+    return (char *) ngx_claude_cstr(p);
+}

@@ -1,0 +1,86 @@
+
+/*
+ * Records: what is known of a session's transcript when its process is gone.
+ *
+ * The CLI keeps a session's conversation in a file of its own, the transcript.
+ * Beside it lies a record, a small file of this module's: it says what the
+ * transcript holds and, locked, that a process holds the session.  Its format
+ * is that of one binary; another one's record is as good as none.
+ */
+
+
+#ifndef _NGX_CLAUDE_RECORD_H_INCLUDED_
+#define _NGX_CLAUDE_RECORD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_claude_turn.h"
+
+
+#define NGX_CLAUDE_RECORD_MAGIC   "nginx-2"
+#define NGX_CLAUDE_RECORD_SUFFIX  ".nginx"
+
+/* a UUID as text, with its zero */
+#define NGX_CLAUDE_RECORD_UUID    37
+
+/* 40 hexadecimal digits or a UUID, with a zero */
+#define NGX_CLAUDE_RECORD_NAME    41
+
+
+typedef struct {
+    char       magic[8];
+    uint64_t   held;           /* messages of the conversation */
+    double     cost;           /* US dollars, which the CLI goes on counting */
+    u_char     model[20];      /* SHA-1 of the model's name */
+    u_char     system[20];     /* and of the system text */
+    uint32_t   bare;           /* it cannot be resumed: the CLI could not
+                                  tell these from what it has, or that is
+                                  not what the client has */
+    u_char     tip[20];        /* link of the last message */
+    char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id */
+
+    /* a question that is not to stay: its line, or "" */
+    char       pending[NGX_CLAUDE_RECORD_UUID];
+
+    /* what the file is called from now on, or "" for what it was */
+    char       name[NGX_CLAUDE_RECORD_NAME];
+} ngx_claude_record_t;
+
+
+typedef enum {
+    NGX_CLAUDE_RECORD_NONE = 0,    /* nothing on disk */
+    NGX_CLAUDE_RECORD_FRESH,       /* begin, whatever there is */
+    NGX_CLAUDE_RECORD_CONTINUE,    /* go on if there is something */
+    NGX_CLAUDE_RECORD_MATCH        /* the same, if its tip is this one */
+} ngx_claude_record_mode_e;
+
+
+/* how a process is started with a session */
+typedef struct {
+    uint32_t   mode;
+    uint32_t   ttl;            /* seconds */
+    u_char     tip[20];        /* to match */
+    char       name[NGX_CLAUDE_RECORD_NAME];             /* of a record to
+                                                       look for first,
+                                                       or "" */
+    char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id, and
+                                                       the name else */
+} ngx_claude_record_ask_t;
+
+
+/*
+ * What a new process for the turn is to ask for: the ask, or NULL if nothing
+ * of it goes to disk.
+ */
+ngx_claude_record_ask_t *ngx_claude_record_ask(ngx_claude_turn_t *turn,
+    time_t ttl, ngx_claude_record_ask_t *ask);
+
+/* the same for a process ahead of need */
+ngx_claude_record_ask_t *ngx_claude_record_ask_warm(
+    ngx_claude_profile_t *profile,
+    time_t ttl, ngx_claude_record_ask_t *ask);
+
+
+#endif /* _NGX_CLAUDE_RECORD_H_INCLUDED_ */

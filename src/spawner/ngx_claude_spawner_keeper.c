@@ -1,0 +1,578 @@
+
+/*
+ * Spawner, private: the keeper, one small process between the spawner process
+ * and each CLI.  It forks the CLI, watches its lifeline, ends it, reaps it and
+ * reports.  As the subreaper of this one CLI it gets whatever the CLI started,
+ * in whatever session or group, and kills that, and never another CLI's.
+ *
+ * Like the spawner process it must call async-signal-safe functions only,
+ * write no log, and leave by _exit().  Signals come through the signalfd.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_claude_proc.h"
+#include "ngx_claude_spawner_wire.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+
+
+/* rule: what a killed worker leaves behind is gone within 2 seconds */
+#define NGX_CLAUDE_KEEPER_GRACE     1500
+
+/* between looks for children that escaped the one before; doubles */
+#define NGX_CLAUDE_KEEPER_LOOK      50
+#define NGX_CLAUDE_KEEPER_LOOK_MAX  5000
+
+
+typedef struct {
+    uint32_t                    stage;
+    int32_t                     err;
+} ngx_claude_keeper_error_t;
+
+
+typedef struct {
+    ngx_claude_keeper_t        *keeper;
+    pid_t                       cli;        /* 0: reaped */
+    int                         exec;       /* closed by a successful exec */
+    ngx_msec_t                  deadline;   /* 0: none */
+    ngx_msec_t                  look;       /* ms until the next look */
+    ngx_claude_keeper_session_t  session;
+    unsigned                    started:1;
+    unsigned                    terminating:1;
+} ngx_claude_keeper_ctx_t;
+
+
+static void ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_cli(ngx_claude_keeper_t *keeper, pid_t parent,
+    int error);
+static void ngx_claude_keeper_limits(ngx_claude_spawner_limit_t *limits);
+static void ngx_claude_keeper_wait(ngx_claude_keeper_ctx_t *ctx);
+static int ngx_claude_keeper_timeout(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_exec(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_signals(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_terminate(ngx_claude_keeper_ctx_t *ctx);
+static ngx_int_t ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx);
+static void ngx_claude_keeper_report(ngx_claude_keeper_t *keeper,
+    ngx_claude_spawner_reply_t *reply);
+
+
+void
+ngx_claude_keeper_process(ngx_claude_keeper_t *keeper)
+{
+    ngx_claude_keeper_ctx_t  ctx;
+
+    ngx_memzero(&ctx, sizeof(ngx_claude_keeper_ctx_t));
+
+    ctx.keeper = keeper;
+    ctx.exec = -1;
+    ctx.look = NGX_CLAUDE_KEEPER_LOOK;
+
+    ngx_claude_spawner_title("claude keeper process", "claude-keeper");
+
+    (void) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+
+    /* a killed spawner process takes its CLIs along, with the same grace */
+
+    (void) prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+
+    if (getppid() != keeper->parent) {
+        _exit(0);
+    }
+
+    ngx_claude_keeper_start(&ctx);
+
+    while (ngx_claude_keeper_reap(&ctx) == NGX_AGAIN) {
+        ngx_claude_keeper_wait(&ctx);
+    }
+
+    _exit(0);
+}
+
+
+static void
+ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
+{
+    int                               error[2];
+    pid_t                             parent;
+    ngx_uint_t                        i;
+    ngx_claude_keeper_t              *keeper;
+    ngx_claude_spawner_reply_t        reply;
+
+    keeper = ctx->keeper;
+
+    ngx_memzero(&reply, sizeof(ngx_claude_spawner_reply_t));
+    reply.type = NGX_CLAUDE_SPAWNER_FAILED;
+
+    if (ngx_claude_keeper_session_open(keeper, &ctx->session,
+                                       &reply.stage)
+        != NGX_OK)
+    {
+        reply.code = ngx_errno;
+        ngx_claude_keeper_report(keeper, &reply);
+        _exit(0);
+    }
+
+    if (pipe2(error, O_CLOEXEC|O_NONBLOCK) == -1) {
+        reply.stage = NGX_CLAUDE_SPAWNER_PIPE;
+        reply.code = ngx_errno;
+        ngx_claude_keeper_report(keeper, &reply);
+        _exit(0);
+    }
+
+    parent = getpid();
+    ctx->cli = ngx_claude_spawner_fork();
+
+    if (ctx->cli == -1) {
+        reply.stage = NGX_CLAUDE_SPAWNER_FORK;
+        reply.code = ngx_errno;
+        ngx_claude_keeper_report(keeper, &reply);
+        _exit(0);
+    }
+
+    if (ctx->cli == 0) {
+        ngx_claude_keeper_cli(keeper, parent, error[1]);
+    }
+
+    /* also done by the CLI: now its group exists, whoever comes first */
+
+    (void) setpgid(ctx->cli, ctx->cli);
+
+    (void) close(error[1]);
+    ctx->exec = error[0];
+
+    for (i = 0; i < 3; i++) {
+        (void) close(keeper->stdio[i]);
+    }
+}
+
+
+/* the forked CLI up to its exec */
+
+static void
+ngx_claude_keeper_cli(ngx_claude_keeper_t *keeper, pid_t parent,
+    int error)
+{
+    int                        i;
+    sigset_t                   set;
+    ngx_claude_keeper_error_t  e;
+
+    e.stage = NGX_CLAUDE_SPAWNER_SETUP;
+
+    (void) setpgid(0, 0);
+
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+
+    if (getppid() != parent) {
+        _exit(127);
+    }
+
+    ngx_claude_keeper_limits(keeper->limits);
+
+    /* the ends are above 2, so none overwrites another */
+
+    for (i = 0; i < 3; i++) {
+        if (dup2(keeper->stdio[i], i) == -1) {
+            goto failed;
+        }
+    }
+
+    if (chdir(keeper->directory) == -1) {
+        e.stage = NGX_CLAUDE_SPAWNER_CHDIR;
+        goto failed;
+    }
+
+    /* dispositions are the default ones since the spawner process began */
+
+    sigemptyset(&set);
+    (void) sigprocmask(SIG_SETMASK, &set, NULL);
+
+    e.stage = NGX_CLAUDE_SPAWNER_EXEC;
+
+    (void) execve(keeper->binary, keeper->argv, keeper->envp);
+
+failed:
+
+    e.err = ngx_errno;
+
+    while (write(error, &e, sizeof(ngx_claude_keeper_error_t)) == -1
+           && ngx_errno == NGX_EINTR)
+    {
+        /* void */
+    }
+
+    _exit(127);
+}
+
+
+/*
+ * The master's limits, as far as they can be restored: a hard limit that
+ * worker_rlimit_* lowered cannot be raised again without privileges.
+ */
+
+static void
+ngx_claude_keeper_limits(ngx_claude_spawner_limit_t *limits)
+{
+    ngx_uint_t     i;
+    struct rlimit  now, limit;
+
+    for (i = 0; i < NGX_CLAUDE_SPAWNER_LIMITS; i++) {
+
+        if (!limits[i].known) {
+            continue;
+        }
+
+        limit = limits[i].value;
+
+        if (setrlimit(limits[i].resource, &limit) == 0
+            || getrlimit(limits[i].resource, &now) == -1)
+        {
+            continue;
+        }
+
+        limit.rlim_cur = ngx_min(limit.rlim_cur, now.rlim_max);
+        limit.rlim_max = ngx_min(limit.rlim_max, now.rlim_max);
+
+        (void) setrlimit(limits[i].resource, &limit);
+    }
+}
+
+
+static void
+ngx_claude_keeper_wait(ngx_claude_keeper_ctx_t *ctx)
+{
+    struct pollfd  fds[3];
+
+    fds[0].fd = ctx->keeper->signals;
+    fds[0].events = POLLIN;
+
+    fds[1].fd = ctx->exec;
+    fds[1].events = POLLIN;
+
+    /* the end of file shows as POLLHUP, which needs no asking */
+
+    fds[2].fd = ctx->terminating ? -1 : ctx->keeper->lifeline;
+    fds[2].events = POLLIN;
+
+    if (poll(fds, 3, ngx_claude_keeper_timeout(ctx)) == -1) {
+        fds[0].revents = fds[1].revents = fds[2].revents = 0;
+    }
+
+    if (fds[1].revents) {
+        ngx_claude_keeper_exec(ctx);
+    }
+
+    if (fds[0].revents) {
+        ngx_claude_keeper_signals(ctx);
+    }
+
+    if ((fds[2].revents & POLLIN)
+        ? ngx_claude_keeper_session_read(ctx->keeper, &ctx->session)
+          == NGX_DONE
+        : fds[2].revents != 0)
+    {
+        ngx_claude_keeper_terminate(ctx);
+    }
+
+    if (ctx->cli && ctx->deadline
+        && (ngx_msec_int_t) (ctx->deadline - ngx_claude_keeper_now())
+           <= 0)
+    {
+        ctx->deadline = 0;
+        (void) kill(-ctx->cli, SIGKILL);
+    }
+}
+
+
+static int
+ngx_claude_keeper_timeout(ngx_claude_keeper_ctx_t *ctx)
+{
+    int             look;
+    ngx_msec_int_t  left;
+
+    if (ctx->cli == 0) {
+        look = (int) ctx->look;
+        ctx->look = ngx_min(ctx->look * 2, NGX_CLAUDE_KEEPER_LOOK_MAX);
+        return look;
+    }
+
+    if (ctx->deadline == 0) {
+        return -1;
+    }
+
+    left = (ngx_msec_int_t) (ctx->deadline - ngx_claude_keeper_now());
+
+    return (int) ngx_max(left, 0);
+}
+
+
+/* the pipe closed: the CLI runs (or died before the exec); else an error */
+
+static void
+ngx_claude_keeper_exec(ngx_claude_keeper_ctx_t *ctx)
+{
+    ssize_t                           n;
+    ngx_claude_keeper_error_t         e;
+    ngx_claude_spawner_reply_t        reply;
+
+    n = read(ctx->exec, &e, sizeof(ngx_claude_keeper_error_t));
+
+    if (n == -1 && (ngx_errno == NGX_EAGAIN || ngx_errno == NGX_EINTR)) {
+        return;
+    }
+
+    (void) close(ctx->exec);
+    ctx->exec = -1;
+
+    ngx_memzero(&reply, sizeof(ngx_claude_spawner_reply_t));
+
+    if (n == sizeof(ngx_claude_keeper_error_t)) {
+        reply.type = NGX_CLAUDE_SPAWNER_FAILED;
+        reply.stage = e.stage;
+        reply.code = e.err;
+
+    } else {
+        reply.type = NGX_CLAUDE_SPAWNER_STARTED;
+        reply.pid = ctx->cli;
+        reply.start = ngx_claude_proc_start(ctx->cli);
+        reply.resumed = ctx->session.resumed;
+        reply.record = ctx->session.record;
+
+        ctx->started = 1;
+    }
+
+    ngx_claude_keeper_report(ctx->keeper, &reply);
+}
+
+
+static void
+ngx_claude_keeper_signals(ngx_claude_keeper_ctx_t *ctx)
+{
+    struct signalfd_siginfo  si;
+
+    while (read(ctx->keeper->signals, &si, sizeof(struct signalfd_siginfo))
+           == sizeof(struct signalfd_siginfo))
+    {
+        if (si.ssi_signo != SIGCHLD) {
+            ngx_claude_keeper_terminate(ctx);
+        }
+    }
+}
+
+
+static void
+ngx_claude_keeper_terminate(ngx_claude_keeper_ctx_t *ctx)
+{
+    if (ctx->cli == 0 || ctx->terminating) {
+        return;
+    }
+
+    ngx_claude_keeper_session_ending(&ctx->session);
+
+    ctx->terminating = 1;
+    ctx->deadline = ngx_claude_keeper_now()
+                    + NGX_CLAUDE_KEEPER_GRACE;
+
+    if (ctx->deadline == 0) {
+        ctx->deadline = 1;
+    }
+
+    (void) kill(-ctx->cli, SIGTERM);
+
+    /* a stopped CLI would not see it */
+
+    (void) kill(-ctx->cli, SIGCONT);
+}
+
+
+/*
+ * Reaps all that have ended: the CLI, and orphans of its descendants.  NGX_OK:
+ * nothing is left; NGX_AGAIN: something runs.
+ *
+ * Out of reach: descendants of another user (a setuid program), which the
+ * keeper waits for; those outside the group if the kernel has no list of
+ * children; and all but the CLI itself if the keeper and the spawner process
+ * are both killed at the same time.
+ */
+
+static ngx_int_t
+ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
+{
+    siginfo_t  si;
+
+    for ( ;; ) {
+        si.si_pid = 0;
+
+        if (waitid(P_ALL, 0, &si, WEXITED|WNOHANG|WNOWAIT) == -1) {
+
+            if (ngx_errno == NGX_EINTR) {
+                continue;
+            }
+
+            /* no children */
+
+            return NGX_OK;
+        }
+
+        if (si.si_pid == 0) {
+            break;
+        }
+
+        if (si.si_pid == ctx->cli) {
+            ngx_claude_keeper_reap_cli(ctx);
+            continue;
+        }
+
+        (void) waitpid(si.si_pid, NULL, WNOHANG);
+    }
+
+    if (ctx->cli) {
+        return NGX_AGAIN;
+    }
+
+    /* each that dies makes its own children ours: they come the next time */
+
+    if (ngx_claude_keeper_kill_children(NULL, NULL) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx)
+{
+    int                               status;
+    ngx_claude_spawner_reply_t        reply;
+
+    if (ctx->exec != -1) {
+        ngx_claude_keeper_exec(ctx);
+    }
+
+    /* until it is reaped, nobody else can have its number for a group */
+
+    (void) kill(-ctx->cli, SIGKILL);
+
+    status = 0;
+    (void) waitpid(ctx->cli, &status, WNOHANG);
+
+    /* before it is told, so that whoever waits for it finds all in order */
+
+    ngx_claude_keeper_records(ctx);
+    ngx_claude_keeper_session_ended(&ctx->session);
+
+    /* and so does a worker that did not start it: its end breaks */
+
+    (void) close(ctx->keeper->lifeline);
+    ctx->keeper->lifeline = -1;
+
+    ctx->cli = 0;
+    ctx->deadline = 0;
+    ctx->terminating = 1;
+
+    if (!ctx->started) {
+        return;
+    }
+
+    ngx_memzero(&reply, sizeof(ngx_claude_spawner_reply_t));
+
+    reply.type = NGX_CLAUDE_SPAWNER_EXITED;
+    reply.code = status;
+
+    ngx_claude_keeper_report(ctx->keeper, &reply);
+}
+
+
+/* those that the worker wrote while the CLI was ending */
+
+static void
+ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx)
+{
+    struct pollfd  fds;
+
+    fds.fd = ctx->keeper->lifeline;
+    fds.events = POLLIN;
+
+    /* an end of file is POLLHUP alone */
+
+    while (poll(&fds, 1, 0) == 1 && (fds.revents & POLLIN)) {
+        (void) ngx_claude_keeper_session_read(ctx->keeper, &ctx->session);
+    }
+}
+
+
+/* never blocks: three replies at most, and the pipe holds a hundred */
+
+static void
+ngx_claude_keeper_report(ngx_claude_keeper_t *keeper,
+    ngx_claude_spawner_reply_t *reply)
+{
+    reply->id = keeper->id;
+
+    while (write(keeper->report, reply,
+                 sizeof(ngx_claude_spawner_reply_t))
+           == -1
+           && ngx_errno == NGX_EINTR)
+    {
+        /* void */
+    }
+}
+
+
+ngx_int_t
+ngx_claude_keeper_kill_children(
+    ngx_uint_t (*keep)(void *data, pid_t pid), void *data)
+{
+    int      fd;
+    char     buf[1024];
+    pid_t    pid;
+    ssize_t  n, i;
+
+    /* Linux 3.17, CONFIG_PROC_CHILDREN; both processes have one thread */
+
+    fd = open("/proc/thread-self/children", O_RDONLY|O_CLOEXEC);
+    if (fd == -1) {
+        return NGX_ERROR;
+    }
+
+    pid = 0;
+
+    while ((n = read(fd, buf, sizeof(buf))) > 0) {
+
+        for (i = 0; i < n; i++) {
+
+            if (buf[i] >= '0' && buf[i] <= '9') {
+                pid = pid * 10 + (buf[i] - '0');
+                continue;
+            }
+
+            if (pid && (keep == NULL || !keep(data, pid))) {
+                (void) kill(pid, SIGKILL);
+            }
+
+            pid = 0;
+        }
+    }
+
+    (void) close(fd);
+
+    return NGX_OK;
+}
+
+
+ngx_msec_t
+ngx_claude_keeper_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (ngx_msec_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}

@@ -1,0 +1,201 @@
+
+/*
+ * Spawner, private: what its three kinds of process say to each other.
+ *
+ * worker -> spawner process   a request, one message on a SEQPACKET socket
+ * keeper -> spawner process   replies about its one CLI, through a pipe
+ * spawner process -> worker   the same replies; "started" carries descriptors
+ *
+ * All of them run the same binary, so structures travel as they are.
+ */
+
+
+#ifndef _NGX_CLAUDE_SPAWNER_WIRE_H_INCLUDED_
+#define _NGX_CLAUDE_SPAWNER_WIRE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <sys/resource.h>
+
+#include "ngx_claude_record.h"
+
+
+/* a whole request; a default socket buffer takes 212,960 bytes */
+#define NGX_CLAUDE_SPAWNER_REQUEST_MAX  (192 * 1024)
+
+/* arguments and variables of one request together */
+#define NGX_CLAUDE_SPAWNER_STRINGS_MAX  4096
+
+/* in "started": stdin, stdout, stderr, lifeline */
+#define NGX_CLAUDE_SPAWNER_FDS          4
+
+#define NGX_CLAUDE_SPAWNER_LIMITS       2
+
+
+/* where a start failed; the worker has the names */
+typedef enum {
+    NGX_CLAUDE_SPAWNER_REQUEST = 0,
+    NGX_CLAUDE_SPAWNER_MEMORY,
+    NGX_CLAUDE_SPAWNER_PIPE,
+    NGX_CLAUDE_SPAWNER_FORK,
+    NGX_CLAUDE_SPAWNER_SETUP,
+    NGX_CLAUDE_SPAWNER_CHDIR,
+    NGX_CLAUDE_SPAWNER_EXEC,
+    NGX_CLAUDE_SPAWNER_DESCRIPTORS,
+    NGX_CLAUDE_SPAWNER_KEEPER,
+    NGX_CLAUDE_SPAWNER_RECORD,
+    NGX_CLAUDE_SPAWNER_LOCK,
+    NGX_CLAUDE_SPAWNER_SPAWNER
+} ngx_claude_spawner_stage_e;
+
+
+typedef enum {
+    NGX_CLAUDE_SPAWNER_STARTED = 1,
+    NGX_CLAUDE_SPAWNER_FAILED,
+    NGX_CLAUDE_SPAWNER_EXITED
+} ngx_claude_spawner_reply_e;
+
+
+/*
+ * Followed by zero-terminated strings: binary, directory, directory of
+ * transcripts or "", argc arguments, envc variables.  Without an argument it
+ * asks for a sweep of the directory of transcripts, and for no reply.
+ */
+
+typedef struct {
+    uint64_t                       id;
+    uint32_t                       argc;
+    uint32_t                       envc;
+    ngx_claude_record_ask_t        ask;
+} ngx_claude_spawner_request_t;
+
+
+typedef struct {
+    uint64_t                       id;
+    uint64_t                       start;     /* started */
+    int32_t                        pid;       /* started */
+    uint32_t                       type;
+    uint32_t                       stage;     /* failed */
+    int32_t                        code;      /* failed: errno; exited: wait
+                                                 status */
+    uint32_t                       resumed;   /* started: the record is it */
+    ngx_claude_record_t            record;
+} ngx_claude_spawner_reply_t;
+
+
+/* a limit that the worker changed for itself */
+typedef struct {
+    int             resource;
+    unsigned        known:1;   /* else the CLI keeps the worker's */
+    struct rlimit   value;
+} ngx_claude_spawner_limit_t;
+
+
+/* what the worker hands to its spawner process at the fork */
+typedef struct {
+    int                                fd;
+    ngx_claude_spawner_limit_t         limits[NGX_CLAUDE_SPAWNER_LIMITS];
+} ngx_claude_spawner_start_t;
+
+
+/* what the spawner process hands to a keeper at the fork */
+typedef struct {
+    uint64_t                           id;
+    pid_t                              parent;     /* the spawner process */
+    int                                signals;    /* a signalfd */
+    int                                stdio[3];   /* the CLI's ends */
+    int                                lifeline;   /* read end */
+    int                                report;     /* write end */
+    char                              *binary;
+    char                              *directory;
+    char                             **argv;
+    char                             **envp;
+    ngx_claude_spawner_limit_t        *limits;
+
+    /* the session, if transcripts is not "" */
+    char                              *transcripts;
+    ngx_uint_t                         argc;
+    ngx_claude_record_ask_t            ask;
+} ngx_claude_keeper_t;
+
+
+/* the session of a keeper: its record, open and locked */
+typedef struct {
+    char                              *transcripts;
+    int                                directory;  /* open; -1: no session */
+    int                                fd;
+    char                               name[NGX_CLAUDE_RECORD_NAME];
+    ngx_claude_record_t                record;
+    ngx_uint_t                         resumed;
+    struct timespec                    mtime;      /* of the transcript */
+    unsigned                           dated:1;    /* mtime is set */
+    unsigned                           torn:1;     /* may have a hole */
+} ngx_claude_keeper_session_t;
+
+
+/*
+ * fork() takes locks that another thread of the worker may have held when the
+ * spawner process was forked; _Fork() is the async-signal-safe one.
+ */
+
+#if defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 34)
+#define NGX_CLAUDE_HAVE__FORK  1
+#endif
+#endif
+
+#if (NGX_CLAUDE_HAVE__FORK)
+#define ngx_claude_spawner_fork  _Fork
+#else
+#define ngx_claude_spawner_fork  fork
+#endif
+
+
+/* an ngx_spawn_proc_pt, data is ngx_claude_spawner_start_t; _exit()s */
+void ngx_claude_spawner_process(ngx_cycle_t *cycle, void *data);
+
+/* the life of a forked keeper; _exit()s */
+void ngx_claude_keeper_process(ngx_claude_keeper_t *keeper);
+
+/*
+ * Opens the record of a session and waits for its lock, for seconds at most,
+ * decides whether the session is resumed or begins, and sets the last two
+ * arguments accordingly.  NGX_OK; NGX_ERROR, with *stage and errno; does not
+ * return when nobody wants the CLI any more.
+ */
+ngx_int_t ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
+    ngx_claude_keeper_session_t *session, uint32_t *stage);
+
+/*
+ * Takes what was written to the lifeline: a record, or less, with which the
+ * worker asks for the end of the CLI: NGX_DONE.
+ */
+ngx_int_t ngx_claude_keeper_session_read(ngx_claude_keeper_t *keeper,
+    ngx_claude_keeper_session_t *session);
+
+/* the CLI is about to end, and has ended: its last words are no new use */
+void ngx_claude_keeper_session_ending(ngx_claude_keeper_session_t *session);
+void ngx_claude_keeper_session_ended(ngx_claude_keeper_session_t *session);
+
+/* a process that deletes what is too old in a directory; _exit()s */
+void ngx_claude_keeper_sweep_process(char *transcripts, time_t ttl);
+
+/*
+ * Sends SIGKILL to the children of the calling process, but for those that
+ * keep() returns 1 for.  Only children, which cannot be reaped meanwhile, so
+ * that no pid is a stranger's.  NGX_ERROR: the kernel does not list them.
+ */
+ngx_int_t ngx_claude_keeper_kill_children(
+    ngx_uint_t (*keep)(void *data, pid_t pid),
+    void *data);
+
+/* by the monotonic clock, msec */
+ngx_msec_t ngx_claude_keeper_now(void);
+
+/* "nginx: <title>" for ps, name for comm; writes no log line */
+void ngx_claude_spawner_title(char *title, const char *name);
+
+
+#endif /* _NGX_CLAUDE_SPAWNER_WIRE_H_INCLUDED_ */

@@ -1,0 +1,134 @@
+
+/*
+ * A turn: what is common to all dialects that build one.  See the header.
+ */
+
+
+#include "ngx_claude_turn.h"
+
+
+ngx_int_t
+ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
+    ngx_log_t *log)
+{
+    ngx_memzero(turn, sizeof(ngx_claude_turn_t));
+
+    turn->pool = pool;
+    turn->log = log;
+    turn->ticket = -1;
+    turn->ttft = (ngx_msec_t) -1;
+    turn->spent.cost = -1;
+
+    if (ngx_array_init(&turn->messages, pool, 8,
+                       sizeof(ngx_claude_message_t))
+        != NGX_OK
+        || ngx_array_init(&turn->tools, pool, 4, sizeof(ngx_str_t)) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_array_init(&turn->stops, pool, 4, sizeof(ngx_str_t));
+}
+
+
+void
+ngx_claude_usage_add(ngx_claude_usage_t *sum,
+    ngx_claude_usage_t *more)
+{
+    sum->input += more->input;
+    sum->cache_read += more->cache_read;
+    sum->cache_creation += more->cache_creation;
+    sum->output += more->output;
+    sum->thinking += more->thinking;
+}
+
+
+void
+ngx_claude_spent_add(ngx_claude_spent_t *sum,
+    ngx_claude_spent_t *spent)
+{
+    ngx_claude_usage_add(&sum->usage, &spent->usage);
+
+    if (spent->cost >= 0) {
+        sum->cost = ngx_max(sum->cost, 0) + spent->cost;
+    }
+}
+
+
+ngx_claude_block_t *
+ngx_claude_turn_add(ngx_claude_turn_t *turn,
+    ngx_claude_role_e role, ngx_claude_block_e type)
+{
+    ngx_claude_block_t    *block;
+    ngx_claude_message_t  *message;
+
+    message = turn->messages.elts;
+
+    if (turn->messages.nelts
+        && message[turn->messages.nelts - 1].role == role)
+    {
+        message += turn->messages.nelts - 1;
+
+    } else {
+        message = ngx_claude_turn_push(&turn->messages);
+        if (message == NULL) {
+            return NULL;
+        }
+
+        message->role = role;
+
+        if (ngx_array_init(&message->blocks, turn->pool, 1,
+                           sizeof(ngx_claude_block_t))
+            != NGX_OK)
+        {
+            return NULL;
+        }
+    }
+
+    block = ngx_claude_turn_push(&message->blocks);
+    if (block == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(block, sizeof(ngx_claude_block_t));
+    block->type = type;
+
+    return block;
+}
+
+
+/* an allocation of a pool that is a large one is malloc()'s */
+
+void *
+ngx_claude_turn_push(ngx_array_t *array)
+{
+    void              *p;
+    size_t             size;
+    ngx_pool_large_t  *large;
+
+    size = array->nalloc * array->size;
+
+    if (array->nelts < array->nalloc || size <= array->pool->max) {
+        return ngx_array_push(array);
+    }
+
+    for (large = array->pool->large; large; large = large->next) {
+
+        if (large->alloc != array->elts) {
+            continue;
+        }
+
+        p = realloc(large->alloc, 2 * size);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        large->alloc = p;
+        array->elts = p;
+        array->nalloc *= 2;
+
+        break;
+    }
+
+    return ngx_array_push(array);
+}

@@ -1,0 +1,94 @@
+
+/*
+ * The zone, private: what its files share, the one about the zone itself and
+ * those about workers, turns, processes and models.  All functions here but
+ * the first are called with the lock held.
+ */
+
+
+#ifndef _NGX_CLAUDE_ZONE_PRIVATE_H_INCLUDED_
+#define _NGX_CLAUDE_ZONE_PRIVATE_H_INCLUDED_
+
+
+#include "ngx_claude_zone.h"
+
+
+/* names short for the files and long for the linker */
+#define zone_lock           ngx_claude_zone_lock
+#define zone_unlock         ngx_claude_zone_unlock
+#define zone_wake_add       ngx_claude_zone_wake_add
+#define zone_turn_free      ngx_claude_zone_turn_free
+#define zone_turn_unneed    ngx_claude_zone_turn_unneed
+#define zone_grant          ngx_claude_zone_turns_grant
+#define zone_process_clear  ngx_claude_zone_process_clear
+#define zone_give           ngx_claude_zone_give
+
+
+typedef struct {
+    u_char                           profile[20];
+    time_t                           since;      /* 0: there are none */
+    size_t                           len;
+    u_char                           names[NGX_CLAUDE_ZONE_MODELS];
+} zone_models_t;
+
+
+struct ngx_claude_zone_shared_s {
+    ngx_uint_t                  dirty;           /* a holder has begun */
+
+    ngx_uint_t                  running;         /* granted ones as well */
+    ngx_uint_t                  waiting;
+    ngx_uint_t                  needing;         /* a row for a process */
+    ngx_uint_t                  wanting;         /* workers: one to spare */
+    ngx_uint_t                  processes;       /* rows that are not free */
+    uint64_t                    order;           /* of the next arrival */
+
+    ngx_uint_t                  nworkers;
+    ngx_uint_t                  nturns;
+    ngx_uint_t                  nprocesses;
+
+    ngx_uint_t                  turns_high; /* no row in use from here */
+    ngx_uint_t                  processes_high;
+
+    ngx_claude_zone_worker_t   *workers;
+    ngx_claude_zone_turn_t     *turns;
+    ngx_claude_zone_process_t  *process;
+
+    ngx_claude_counters_t       counters;
+
+    zone_models_t               models[NGX_CLAUDE_ZONE_PROFILES];
+};
+
+
+/* in zone.c */
+
+void zone_lock(ngx_claude_zone_t *zone);
+void zone_unlock(ngx_claude_zone_t *zone);
+
+/* the worker is to be woken; the list has room, which the caller sees to */
+void zone_wake_add(ngx_claude_zone_shared_t *sh, ngx_pid_t pid,
+    ngx_claude_zone_wake_t *wake);
+
+/* in zone_turns.c */
+
+/* frees the row of a turn, with what it waited for, or was given */
+void zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
+    ngx_claude_zone_wake_t *wake);
+
+/* a turn asks no more for the row of a process, and has none */
+void zone_turn_unneed(ngx_claude_zone_t *zone, ngx_claude_zone_turn_t *turn,
+    ngx_claude_zone_wake_t *wake);
+
+/* lets waiting turns run, as far as the limit allows */
+void zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
+
+/* in zone_processes.c */
+
+/* frees the row of a process, and gives the place to who waits for one */
+void zone_process_clear(ngx_claude_zone_t *zone, ngx_uint_t i,
+    ngx_claude_zone_wake_t *wake);
+
+/* reserves rows for the turns that wait for one, as far as there are any */
+void zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
+
+
+#endif /* _NGX_CLAUDE_ZONE_PRIVATE_H_INCLUDED_ */

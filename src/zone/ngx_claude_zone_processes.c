@@ -1,0 +1,716 @@
+
+/*
+ * The shared zone: rows of processes.
+ *
+ * A row is reserved for a turn or ahead of need, follows the state of its
+ * process, and may change its worker.  The limit is one for all workers: when
+ * it is reached, the longest idle process gives way, whichever worker's it is.
+ */
+
+
+#include "ngx_claude_zone_private.h"
+
+
+static ngx_int_t zone_process_row(ngx_claude_zone_shared_t *sh);
+static void zone_process_state(ngx_claude_zone_process_t *process,
+    ngx_claude_process_state_e state);
+static ngx_int_t zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
+    ngx_int_t *row);
+static ngx_uint_t zone_process_given(ngx_claude_zone_process_t *process,
+    ngx_pid_t giver, ngx_pid_t taker);
+static ngx_uint_t zone_leaving(ngx_claude_zone_shared_t *sh);
+static void zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
+static void zone_want(ngx_claude_zone_shared_t *sh);
+static ngx_uint_t zone_process_like(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_idle_t *what);
+
+
+ngx_int_t
+ngx_claude_zone_process_take(ngx_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process, ngx_claude_zone_wake_t *wake)
+{
+    ngx_int_t  rc;
+
+    zone_lock(zone);
+
+    if (zone->sh->needing == 0) {
+        (void) zone_process_reserve(zone, ngx_pid, process);
+
+    } else {
+        *process = -1;
+    }
+
+    if (*process != -1) {
+        rc = NGX_OK;
+
+    } else {
+        zone->sh->turns[turn].needs = 1;
+        zone->sh->needing++;
+        zone_evict(zone, wake);
+        rc = NGX_AGAIN;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_taken(ngx_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process)
+{
+    zone_lock(zone);
+
+    *process = zone->sh->turns[turn].process;
+    zone->sh->turns[turn].process = -1;
+
+    zone_unlock(zone);
+
+    return (*process == -1) ? NGX_AGAIN : NGX_OK;
+}
+
+
+void
+ngx_claude_zone_process_untake(ngx_claude_zone_t *zone,
+    ngx_int_t turn, ngx_claude_zone_wake_t *wake)
+{
+    zone_lock(zone);
+
+    zone_turn_unneed(zone, &zone->sh->turns[turn], wake);
+
+    zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_spare(ngx_claude_zone_t *zone,
+    ngx_int_t *process)
+{
+    zone_lock(zone);
+
+    *process = -1;
+
+    if (zone->sh->needing
+        || zone_process_reserve(zone, ngx_pid, process) == -1)
+    {
+        zone_want(zone->sh);
+    }
+
+    zone_unlock(zone);
+
+    return (*process == -1) ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_claim(ngx_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (process->state == NGX_CLAUDE_PROCESS_IDLE) {
+        zone_process_state(process, NGX_CLAUDE_PROCESS_BUSY);
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_idle(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_claude_zone_idle_t *what)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+
+    zone_lock(zone);
+
+    if (zone->sh->needing > zone_leaving(zone->sh)) {
+        zone_process_state(process, NGX_CLAUDE_PROCESS_EVICTED);
+        zone->sh->counters.evicted++;
+        rc = NGX_DECLINED;
+
+    } else {
+        ngx_memcpy(process->tip, what->tip, sizeof(process->tip));
+        ngx_memcpy(process->kin, what->kin, sizeof(process->kin));
+        ngx_memcpy(process->first, what->first, sizeof(process->first));
+        ngx_memcpy(process->session, what->session, sizeof(process->session));
+        process->held = what->held;
+        zone_process_state(process, NGX_CLAUDE_PROCESS_IDLE);
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_uint_t
+ngx_claude_zone_process_is_idle(ngx_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    return zone->sh->process[row].state == NGX_CLAUDE_PROCESS_IDLE;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_ask(ngx_claude_zone_t *zone,
+    ngx_claude_zone_idle_t *what, ngx_int_t *row,
+    ngx_claude_zone_worker_t *worker)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_claude_zone_shared_t   *sh;
+    ngx_claude_zone_process_t  *process, *found;
+
+    sh = zone->sh;
+    rc = NGX_DECLINED;
+    found = NULL;
+
+    zone_lock(zone);
+
+    for (i = 0; i < sh->processes_high; i++) {
+        process = &sh->process[i];
+
+        if (process->state == NGX_CLAUDE_PROCESS_IDLE
+            && process->owner != ngx_pid
+            && zone_process_like(process, what)
+            && (found == NULL
+                || (ngx_msec_int_t) (process->changed - found->changed) > 0))
+        {
+            found = process;
+        }
+    }
+
+    for (i = 0; found && i < sh->nworkers; i++) {
+
+        if (sh->workers[i].pid == found->owner) {
+            *worker = sh->workers[i];
+            *row = found - sh->process;
+
+            found->taker = ngx_pid;
+            zone_process_state(found, NGX_CLAUDE_PROCESS_ASKED_FOR);
+            rc = NGX_OK;
+            break;
+        }
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_claude_zone_session_evict(ngx_claude_zone_t *zone,
+    u_char *session, ngx_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                  i;
+    ngx_claude_zone_shared_t   *sh;
+    ngx_claude_zone_process_t  *process;
+
+    sh = zone->sh;
+
+    zone_lock(zone);
+
+    for (i = 0; i < sh->processes_high; i++) {
+        process = &sh->process[i];
+
+        if (process->state == NGX_CLAUDE_PROCESS_IDLE
+            && wake->n < NGX_CLAUDE_ZONE_WAKE
+            && ngx_memcmp(process->session, session,
+                          sizeof(process->session))
+               == 0)
+        {
+            zone_process_state(process, NGX_CLAUDE_PROCESS_EVICTED);
+            zone_wake_add(sh, process->owner, wake);
+        }
+    }
+
+    zone_unlock(zone);
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_unask(ngx_claude_zone_t *zone,
+    ngx_int_t row, ngx_claude_zone_wake_t *wake)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_OK;
+
+    zone_lock(zone);
+
+    if (process->owner == ngx_pid && process->giver) {
+        rc = NGX_DECLINED;
+
+    } else if (process->state == NGX_CLAUDE_PROCESS_ASKED_FOR
+               && process->taker == ngx_pid)
+    {
+        zone_process_state(process, NGX_CLAUDE_PROCESS_IDLE);
+
+        /* meanwhile somebody may have looked for one to give way */
+
+        zone_evict(zone, wake);
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_give(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t taker)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (process->state == NGX_CLAUDE_PROCESS_ASKED_FOR
+        && process->owner == ngx_pid && process->taker == taker)
+    {
+        /* first of all, so that the row goes if this worker dies here */
+
+        process->giver = ngx_pid;
+        ngx_memory_barrier();
+
+        process->owner = taker;
+        zone_process_state(process, NGX_CLAUDE_PROCESS_BUSY);
+        zone->sh->counters.handed++;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_keep(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t taker)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (zone_process_given(process, ngx_pid, taker)) {
+        process->owner = ngx_pid;
+        ngx_memory_barrier();
+
+        process->giver = 0;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_claude_zone_process_took(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_pid_t giver)
+{
+    ngx_int_t                   rc;
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+    rc = NGX_DECLINED;
+
+    zone_lock(zone);
+
+    if (zone_process_given(process, giver, ngx_pid)) {
+        process->giver = 0;
+        rc = NGX_OK;
+    }
+
+    zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_claude_zone_process_missed(ngx_claude_zone_t *zone,
+    ngx_int_t row, ngx_pid_t giver, ngx_claude_zone_wake_t *wake)
+{
+    zone_lock(zone);
+
+    if (zone_process_given(&zone->sh->process[row], giver, ngx_pid)) {
+        zone_process_clear(zone, row, wake);
+    }
+
+    zone_unlock(zone);
+}
+
+
+ngx_uint_t
+ngx_claude_zone_process_evicted(ngx_claude_zone_t *zone,
+    ngx_int_t row)
+{
+    return zone->sh->process[row].state == NGX_CLAUDE_PROCESS_EVICTED;
+}
+
+
+void
+ngx_claude_zone_process_set(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_claude_process_state_e state, ngx_pid_t pid, uint64_t start)
+{
+    ngx_claude_zone_process_t  *process;
+
+    if (row == -1) {
+        return;
+    }
+
+    process = &zone->sh->process[row];
+
+    zone_lock(zone);
+
+    if (pid) {
+        process->pid = pid;
+        process->start = start;
+    }
+
+    zone_process_state(process, state);
+
+    zone_unlock(zone);
+}
+
+
+void
+ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_claude_rung_e rung)
+{
+    ngx_claude_zone_process_t  *process;
+
+    process = &zone->sh->process[row];
+
+    zone_lock(zone);
+
+    process->turns++;
+    process->rung = rung;
+
+    zone_unlock(zone);
+}
+
+
+void
+ngx_claude_zone_process_free(ngx_claude_zone_t *zone, ngx_int_t row,
+    ngx_claude_zone_wake_t *wake)
+{
+    if (row == -1) {
+        return;
+    }
+
+    zone_lock(zone);
+
+    zone_process_clear(zone, row, wake);
+
+    zone_unlock(zone);
+}
+
+
+ngx_uint_t
+ngx_claude_zone_processes(ngx_claude_zone_t *zone, ngx_uint_t *at,
+    ngx_claude_zone_process_t *rows, ngx_uint_t n)
+{
+    ngx_uint_t                 found;
+    ngx_claude_zone_shared_t  *sh;
+
+    sh = zone->sh;
+    found = 0;
+
+    zone_lock(zone);
+
+    while (found < n && *at < sh->processes_high) {
+
+        if (sh->process[*at].state != NGX_CLAUDE_PROCESS_FREE) {
+            rows[found++] = sh->process[*at];
+        }
+
+        (*at)++;
+    }
+
+    zone_unlock(zone);
+
+    return found;
+}
+
+
+static ngx_int_t
+zone_process_row(ngx_claude_zone_shared_t *sh)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        if (sh->process[i].state == NGX_CLAUDE_PROCESS_FREE) {
+            return i;
+        }
+    }
+
+    if (i == sh->nprocesses) {
+        return -1;
+    }
+
+    sh->processes_high = i + 1;
+
+    return i;
+}
+
+
+/* whether the row is on its way between the two: not any other one's by now */
+
+static ngx_uint_t
+zone_process_given(ngx_claude_zone_process_t *process, ngx_pid_t giver,
+    ngx_pid_t taker)
+{
+    return process->state == NGX_CLAUDE_PROCESS_BUSY
+           && process->giver == giver && process->owner == taker;
+}
+
+
+/* frees the row of a process, and gives the place to who waits for one */
+
+void
+zone_process_clear(ngx_claude_zone_t *zone, ngx_uint_t i,
+    ngx_claude_zone_wake_t *wake)
+{
+    ngx_claude_zone_shared_t  *sh;
+
+    sh = zone->sh;
+
+    if (sh->process[i].state == NGX_CLAUDE_PROCESS_FREE) {
+        return;
+    }
+
+    sh->process[i].state = NGX_CLAUDE_PROCESS_FREE;
+    sh->process[i].giver = 0;
+    sh->processes--;
+
+    while (sh->processes_high
+           && sh->process[sh->processes_high - 1].state
+              == NGX_CLAUDE_PROCESS_FREE)
+    {
+        sh->processes_high--;
+    }
+
+    zone_give(zone, wake);
+}
+
+
+static void
+zone_process_state(ngx_claude_zone_process_t *process,
+    ngx_claude_process_state_e state)
+{
+    process->changed = ngx_current_msec;
+    process->state = state;
+}
+
+
+/* -1: the limit is reached, or the table is full */
+
+static ngx_int_t
+zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
+    ngx_int_t *row)
+{
+    ngx_int_t                   i;
+    ngx_claude_zone_process_t  *process;
+
+    *row = -1;
+
+    if (zone->sh->processes >= zone->max_processes) {
+        return -1;
+    }
+
+    i = zone_process_row(zone->sh);
+
+    if (i == -1) {
+        return -1;
+    }
+
+    /* the row names its owner, who may not know of it: see zone_repair() */
+
+    *row = i;
+    ngx_memory_barrier();
+
+    process = &zone->sh->process[i];
+
+    ngx_memzero(process, sizeof(ngx_claude_zone_process_t));
+    process->owner = owner;
+    process->created = ngx_current_msec;
+    zone_process_state(process, NGX_CLAUDE_PROCESS_RESERVED);
+
+    zone->sh->processes++;
+
+    return i;
+}
+
+
+/* processes that are about to leave their rows */
+
+static ngx_uint_t
+zone_leaving(ngx_claude_zone_shared_t *sh)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        n += (sh->process[i].state == NGX_CLAUDE_PROCESS_EVICTED
+              || sh->process[i].state == NGX_CLAUDE_PROCESS_ENDING);
+    }
+
+    return n;
+}
+
+
+/* makes the longest idle process give way, if not enough do already */
+
+static void
+zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                  i;
+    ngx_claude_zone_shared_t   *sh;
+    ngx_claude_zone_process_t  *process, *victim;
+
+    sh = zone->sh;
+    victim = NULL;
+
+    if (sh->needing <= zone_leaving(sh)) {
+        return;
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        process = &sh->process[i];
+
+        if (process->state == NGX_CLAUDE_PROCESS_IDLE
+            && (victim == NULL
+                || (ngx_msec_int_t) (process->changed - victim->changed) < 0))
+        {
+            victim = process;
+        }
+    }
+
+    if (victim) {
+        zone_process_state(victim, NGX_CLAUDE_PROCESS_EVICTED);
+        sh->counters.evicted++;
+        zone_wake_add(sh, victim->owner, wake);
+    }
+}
+
+
+/* reserves rows for the turns that wait for one, in order of arrival */
+
+void
+zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
+{
+    ngx_uint_t                 i;
+    ngx_claude_zone_turn_t    *turn, *first;
+    ngx_claude_zone_shared_t  *sh;
+
+    sh = zone->sh;
+
+    while (sh->needing && wake->n < NGX_CLAUDE_ZONE_WAKE) {
+
+        first = NULL;
+
+        for (i = 0; i < sh->turns_high; i++) {
+            turn = &sh->turns[i];
+
+            if (turn->state == NGX_CLAUDE_TURN_RUNNING && turn->needs
+                && (first == NULL || turn->order < first->order))
+            {
+                first = turn;
+            }
+        }
+
+        if (first == NULL) {
+            break;
+        }
+
+        if (zone_process_reserve(zone, first->owner, &first->process) == -1) {
+            return;
+        }
+
+        first->needs = 0;
+        sh->needing--;
+        zone_wake_add(sh, first->owner, wake);
+    }
+
+    /* what nobody needs may go to those who would have one to spare */
+
+    for (i = 0; sh->wanting && i < sh->nworkers; i++) {
+
+        if (sh->workers[i].pid && sh->workers[i].wants
+            && wake->n < NGX_CLAUDE_ZONE_WAKE)
+        {
+            sh->workers[i].wants = 0;
+            sh->wanting--;
+            zone_wake_add(sh, sh->workers[i].pid, wake);
+        }
+    }
+}
+
+
+/* this worker is to be woken when a row is free and nobody needs it */
+
+static void
+zone_want(ngx_claude_zone_shared_t *sh)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < sh->nworkers; i++) {
+
+        if (sh->workers[i].pid == ngx_pid) {
+            sh->wanting += !sh->workers[i].wants;
+            sh->workers[i].wants = 1;
+            return;
+        }
+    }
+}
+
+
+static ngx_uint_t
+zone_process_like(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_idle_t *what)
+{
+    return (what->kin == NULL
+            || ngx_memcmp(process->kin, what->kin, sizeof(process->kin)) == 0)
+           && (what->tip == NULL
+               || ngx_memcmp(process->tip, what->tip, sizeof(process->tip))
+                  == 0)
+           && (what->first == NULL
+               || ngx_memcmp(process->first, what->first,
+                             sizeof(process->first))
+                  == 0)
+           && (what->session == NULL
+               || ngx_memcmp(process->session, what->session,
+                             sizeof(process->session))
+                  == 0);
+}
