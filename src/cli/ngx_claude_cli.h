@@ -16,6 +16,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_outbox.h"
 #include "ngx_claude_turn.h"
 
 
@@ -82,8 +83,10 @@ typedef enum {
 
 /* numbers of a line; -1 where the line has none, or null */
 typedef enum {
-    NGX_CLAUDE_CLI_N_INPUT = 0,        /* usage of message_start and */
-    NGX_CLAUDE_CLI_N_CACHE_READ,       /* message_delta */
+    /* usage of message_start and message_delta; and what follows SINCE_INPUT,
+       in the same order */
+    NGX_CLAUDE_CLI_N_INPUT = 0,
+    NGX_CLAUDE_CLI_N_CACHE_READ,
     NGX_CLAUDE_CLI_N_CACHE_CREATION,
     NGX_CLAUDE_CLI_N_OUTPUT,
     NGX_CLAUDE_CLI_N_THINKING,
@@ -176,41 +179,41 @@ ngx_uint_t ngx_claude_cli_no_login(ngx_claude_cli_line_t *line);
 
 
 /*
- * Lines that the CLI takes, put into the queue of the process.  They refer to
- * the strings of the turn, which have to live until the queue is empty.  All
- * return NGX_OK, or NGX_ERROR without memory.  id: of the control request,
- * unique in the life of the process; n, target, newest: numbers of lines,
- * which their uuids are made of; a number must not be used twice; server: the
+ * Lines that the CLI takes, put into its outbox.  They refer to the strings
+ * of the turn, which have to live until the outbox is empty.  All return
+ * NGX_OK, or NGX_ERROR without memory.  id: of the control request, unique in
+ * the life of the CLI; n, target, newest: numbers of lines, which their uuids
+ * are made of, with the nonce; a number must not be used twice; server: the
  * number of the one server of tools that it is to have, 0 for none.
  */
-ngx_int_t ngx_claude_cli_initialize(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_initialize(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
-ngx_int_t ngx_claude_cli_get_version(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_get_version(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
-ngx_int_t ngx_claude_cli_list_models(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_list_models(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
-ngx_int_t ngx_claude_cli_get_usage(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_get_usage(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
-ngx_int_t ngx_claude_cli_set_model(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_set_model(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);
-ngx_int_t ngx_claude_cli_settings(ngx_claude_process_t *process, ngx_uint_t id,
+ngx_int_t ngx_claude_cli_settings(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     ngx_claude_turn_t *turn);
-ngx_int_t ngx_claude_cli_interrupt(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_interrupt(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
-ngx_int_t ngx_claude_cli_rewind(ngx_claude_process_t *process, ngx_uint_t id,
-    ngx_uint_t target, ngx_uint_t newest);
-ngx_int_t ngx_claude_cli_rewind_line(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_rewind(ngx_claude_outbox_t *outbox, ngx_uint_t id,
+    u_char *nonce, ngx_uint_t target, ngx_uint_t newest);
+ngx_int_t ngx_claude_cli_rewind_line(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, const char *uuid);
-ngx_int_t ngx_claude_cli_refuse(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_refuse(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id);
-ngx_int_t ngx_claude_cli_servers(ngx_claude_process_t *process, ngx_uint_t id,
+ngx_int_t ngx_claude_cli_servers(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     ngx_uint_t server);
-ngx_int_t ngx_claude_cli_message(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
     ngx_claude_message_t *message, ngx_uint_t n, ngx_uint_t query);
 
 /* the beginnings of lines, for the files of this room */
-ngx_int_t ngx_claude_cli_control(ngx_claude_process_t *process, ngx_uint_t id);
-ngx_int_t ngx_claude_cli_response(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_control(ngx_claude_outbox_t *outbox, ngx_uint_t id);
+ngx_int_t ngx_claude_cli_response(ngx_claude_outbox_t *outbox,
     const char *subtype, ngx_str_t *request_id);
 
 /*
@@ -218,13 +221,13 @@ ngx_int_t ngx_claude_cli_response(ngx_claude_process_t *process,
  * tools; request_id is copied.  list: text that lives until the queue is
  * empty, as do the blocks of a result.
  */
-ngx_int_t ngx_claude_cli_rpc_initialized(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_rpc_initialized(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc);
-ngx_int_t ngx_claude_cli_rpc_empty(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_rpc_empty(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc);
-ngx_int_t ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_rpc_tools(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list);
-ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks);
 
 /*
@@ -234,11 +237,13 @@ ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
 ngx_int_t ngx_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
     ngx_str_t *list);
 
-#define NGX_CLAUDE_UUID_LEN  36
+#define NGX_CLAUDE_UUID_LEN   36
 
-/* the uuid of line n: the number and the nonce of the process */
-u_char *ngx_claude_cli_uuid(u_char *p, ngx_claude_process_t *process,
-    ngx_uint_t n);
+/* random bytes of a process, which the uuids of its lines are made of */
+#define NGX_CLAUDE_NONCE_LEN  11
+
+/* the uuid of line n of the process with that nonce */
+u_char *ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n);
 
 
 #endif /* _NGX_CLAUDE_CLI_H_INCLUDED_ */

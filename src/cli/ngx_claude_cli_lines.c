@@ -30,44 +30,44 @@ static ngx_str_t  cli_efforts[] = {
 };
 
 
-static ngx_int_t cli_ask(ngx_claude_process_t *process, ngx_uint_t id,
+static ngx_int_t cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request);
-static ngx_int_t cli_extra_body(ngx_claude_process_t *process,
+static ngx_int_t cli_extra_body(ngx_claude_outbox_t *outbox,
     ngx_claude_turn_t *turn);
 static u_char *cli_copy(u_char *p, const char *text);
 
 
 ngx_int_t
-ngx_claude_cli_initialize(ngx_claude_process_t *process,
+ngx_claude_cli_initialize(ngx_claude_outbox_t *outbox,
     ngx_uint_t id)
 {
-    return cli_ask(process, id, "{\"subtype\":\"initialize\"}}\n");
+    return cli_ask(outbox, id, "{\"subtype\":\"initialize\"}}\n");
 }
 
 
 ngx_int_t
-ngx_claude_cli_get_version(ngx_claude_process_t *process,
+ngx_claude_cli_get_version(ngx_claude_outbox_t *outbox,
     ngx_uint_t id)
 {
-    return cli_ask(process, id, "{\"subtype\":\"get_binary_version\"}}\n");
+    return cli_ask(outbox, id, "{\"subtype\":\"get_binary_version\"}}\n");
 }
 
 
 ngx_int_t
-ngx_claude_cli_list_models(ngx_claude_process_t *process,
+ngx_claude_cli_list_models(ngx_claude_outbox_t *outbox,
     ngx_uint_t id)
 {
-    return cli_ask(process, id, "{\"subtype\":\"list_models\"}}\n");
+    return cli_ask(outbox, id, "{\"subtype\":\"list_models\"}}\n");
 }
 
 
 /* without a look at all transcripts on disk, and not in the way of turns */
 
 ngx_int_t
-ngx_claude_cli_get_usage(ngx_claude_process_t *process,
+ngx_claude_cli_get_usage(ngx_claude_outbox_t *outbox,
     ngx_uint_t id)
 {
-    return cli_ask(process, id, "{\"subtype\":\"get_usage\","
+    return cli_ask(outbox, id, "{\"subtype\":\"get_usage\","
                    "\"skip_behaviors\":true,\"detached\":true}}\n");
 }
 
@@ -75,23 +75,23 @@ ngx_claude_cli_get_usage(ngx_claude_process_t *process,
 /* request: a literal, the rest of the line */
 
 static ngx_int_t
-cli_ask(ngx_claude_process_t *process, ngx_uint_t id,
+cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request)
 {
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_claude_process_put(process, (u_char *) request,
+    return ngx_claude_outbox_put(outbox, (u_char *) request,
                                   ngx_strlen(request));
 }
 
 
 ngx_int_t
-ngx_claude_cli_set_model(ngx_claude_process_t *process,
+ngx_claude_cli_set_model(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system)
 {
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -111,19 +111,19 @@ ngx_claude_cli_set_model(ngx_claude_process_t *process,
  */
 
 ngx_int_t
-ngx_claude_cli_settings(ngx_claude_process_t *process,
+ngx_claude_cli_settings(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_claude_turn_t *turn)
 {
     u_char  buf[NGX_INT_T_LEN], *p;
 
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("{\"subtype\":\"apply_flag_settings\",\"settings\":"
         "{\"effortLevel\":");
 
-    if (ngx_claude_process_put(process,
+    if (ngx_claude_outbox_put(outbox,
                                cli_efforts[turn->effort].data,
                                cli_efforts[turn->effort].len)
         != NGX_OK)
@@ -136,7 +136,7 @@ ngx_claude_cli_settings(ngx_claude_process_t *process,
     if (turn->max_tokens) {
         p = ngx_sprintf(buf, "%i", turn->max_tokens);
 
-        if (ngx_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+        if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -150,7 +150,7 @@ ngx_claude_cli_settings(ngx_claude_process_t *process,
 
     put("\",\"CLAUDE_CODE_EXTRA_BODY\":");
 
-    if (cli_extra_body(process, turn) != NGX_OK) {
+    if (cli_extra_body(outbox, turn) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -161,38 +161,38 @@ ngx_claude_cli_settings(ngx_claude_process_t *process,
 
 
 ngx_int_t
-ngx_claude_cli_interrupt(ngx_claude_process_t *process,
+ngx_claude_cli_interrupt(ngx_claude_outbox_t *outbox,
     ngx_uint_t id)
 {
-    return cli_ask(process, id, "{\"subtype\":\"interrupt\"}}\n");
+    return cli_ask(outbox, id, "{\"subtype\":\"interrupt\"}}\n");
 }
 
 
 /* cuts the conversation just before the user's line `target` */
 
 ngx_int_t
-ngx_claude_cli_rewind(ngx_claude_process_t *process,
-    ngx_uint_t id, ngx_uint_t target, ngx_uint_t newest)
+ngx_claude_cli_rewind(ngx_claude_outbox_t *outbox, ngx_uint_t id,
+    u_char *nonce, ngx_uint_t target, ngx_uint_t newest)
 {
     u_char  uuid[NGX_CLAUDE_UUID_LEN];
 
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
 
-    ngx_claude_cli_uuid(uuid, process, target);
+    ngx_claude_cli_uuid(uuid, nonce, target);
 
-    if (ngx_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("\",\"last_seen_user_message_uuid\":\"");
 
-    ngx_claude_cli_uuid(uuid, process, newest);
+    ngx_claude_cli_uuid(uuid, nonce, newest);
 
-    if (ngx_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -205,7 +205,7 @@ ngx_claude_cli_rewind(ngx_claude_process_t *process,
 /* the same by the uuid of a line that is the newest one of the user */
 
 ngx_int_t
-ngx_claude_cli_rewind_line(ngx_claude_process_t *process,
+ngx_claude_cli_rewind_line(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, const char *uuid)
 {
     size_t   len;
@@ -214,19 +214,19 @@ ngx_claude_cli_rewind_line(ngx_claude_process_t *process,
     p = (u_char *) uuid;
     len = ngx_strlen(uuid);
 
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
 
-    if (ngx_claude_process_copy(process, p, len) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, p, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("\",\"last_seen_user_message_uuid\":\"");
 
-    if (ngx_claude_process_copy(process, p, len) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, p, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -239,10 +239,10 @@ ngx_claude_cli_rewind_line(ngx_claude_process_t *process,
 /* the CLI asks for something that we never offered */
 
 ngx_int_t
-ngx_claude_cli_refuse(ngx_claude_process_t *process,
+ngx_claude_cli_refuse(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id)
 {
-    if (ngx_claude_cli_response(process, "error", request_id) != NGX_OK) {
+    if (ngx_claude_cli_response(outbox, "error", request_id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -253,7 +253,7 @@ ngx_claude_cli_refuse(ngx_claude_process_t *process,
 
 
 ngx_int_t
-ngx_claude_cli_control(ngx_claude_process_t *process, ngx_uint_t id)
+ngx_claude_cli_control(ngx_claude_outbox_t *outbox, ngx_uint_t id)
 {
     u_char  buf[NGX_INT_T_LEN], *p;
 
@@ -261,7 +261,7 @@ ngx_claude_cli_control(ngx_claude_process_t *process, ngx_uint_t id)
 
     p = ngx_sprintf(buf, "%ui", id);
 
-    if (ngx_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -274,7 +274,7 @@ ngx_claude_cli_control(ngx_claude_process_t *process, ngx_uint_t id)
 /* the beginning of an answer to a control request, with its first members */
 
 ngx_int_t
-ngx_claude_cli_response(ngx_claude_process_t *process,
+ngx_claude_cli_response(ngx_claude_outbox_t *outbox,
     const char *subtype, ngx_str_t *request_id)
 {
     size_t     max;
@@ -283,7 +283,7 @@ ngx_claude_cli_response(ngx_claude_process_t *process,
 
     put("{\"type\":\"control_response\",\"response\":{\"subtype\":\"");
 
-    if (ngx_claude_process_put(process, (u_char *) subtype,
+    if (ngx_claude_outbox_put(outbox, (u_char *) subtype,
                                ngx_strlen(subtype))
         != NGX_OK)
     {
@@ -296,13 +296,13 @@ ngx_claude_cli_response(ngx_claude_process_t *process,
 
     max = ngx_claude_json_escaped_max(request_id->len);
 
-    buf = ngx_alloc(max, process->log);
+    buf = ngx_alloc(max, outbox->log);
     if (buf == NULL) {
         return NGX_ERROR;
     }
 
     p = ngx_claude_json_escape(buf, request_id->data, request_id->len);
-    rc = ngx_claude_process_copy(process, buf, p - buf);
+    rc = ngx_claude_outbox_copy(outbox, buf, p - buf);
 
     ngx_free(buf);
 
@@ -311,13 +311,8 @@ ngx_claude_cli_response(ngx_claude_process_t *process,
 
 
 u_char *
-ngx_claude_cli_uuid(u_char *p, ngx_claude_process_t *process,
-    ngx_uint_t n)
+ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n)
 {
-    u_char  *nonce;
-
-    nonce = process->nonce;
-
     /*
      * A version 4, variant 1 UUID.  The number comes first: the CLI takes
      * two lines for one when the first 24 characters of their uuids match.
@@ -339,7 +334,7 @@ ngx_claude_cli_uuid(u_char *p, ngx_claude_process_t *process,
  */
 
 static ngx_int_t
-cli_extra_body(ngx_claude_process_t *process,
+cli_extra_body(ngx_claude_outbox_t *outbox,
     ngx_claude_turn_t *turn)
 {
     u_char      *json, *p;
@@ -420,7 +415,7 @@ cli_extra_body(ngx_claude_process_t *process,
     *p++ = '}';
     json[0] = '{';
 
-    return ngx_claude_process_escape(process, json, p - json);
+    return ngx_claude_outbox_escape(outbox, json, p - json);
 }
 
 

@@ -8,13 +8,13 @@
 #include "ngx_claude_cli_private.h"
 
 
-static ngx_int_t cli_blocks(ngx_claude_process_t *process,
+static ngx_int_t cli_blocks(ngx_claude_outbox_t *outbox,
     ngx_array_t *blocks);
-static ngx_int_t cli_block(ngx_claude_process_t *process,
+static ngx_int_t cli_block(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block);
-static ngx_int_t cli_source(ngx_claude_process_t *process,
+static ngx_int_t cli_source(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block);
-static ngx_int_t cli_tool_result(ngx_claude_process_t *process,
+static ngx_int_t cli_tool_result(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block);
 
 
@@ -25,7 +25,7 @@ static ngx_int_t cli_tool_result(ngx_claude_process_t *process,
  */
 
 ngx_int_t
-ngx_claude_cli_message(ngx_claude_process_t *process,
+ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
     ngx_claude_message_t *message, ngx_uint_t n, ngx_uint_t query)
 {
     u_char               uuid[NGX_CLAUDE_UUID_LEN];
@@ -45,15 +45,15 @@ ngx_claude_cli_message(ngx_claude_process_t *process,
     {
         escape(&block->text);
 
-    } else if (cli_blocks(process, &message->blocks) != NGX_OK) {
+    } else if (cli_blocks(outbox, &message->blocks) != NGX_OK) {
         return NGX_ERROR;
     }
 
     put("},\"parent_tool_use_id\":null,\"session_id\":\"\",\"uuid\":\"");
 
-    ngx_claude_cli_uuid(uuid, process, n);
+    ngx_claude_cli_uuid(uuid, nonce, n);
 
-    if (ngx_claude_process_copy(process, uuid, sizeof(uuid)) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -72,7 +72,7 @@ ngx_claude_cli_message(ngx_claude_process_t *process,
 
 
 static ngx_int_t
-cli_blocks(ngx_claude_process_t *process, ngx_array_t *blocks)
+cli_blocks(ngx_claude_outbox_t *outbox, ngx_array_t *blocks)
 {
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
@@ -87,7 +87,7 @@ cli_blocks(ngx_claude_process_t *process, ngx_array_t *blocks)
             put(",");
         }
 
-        if (cli_block(process, &block[i]) != NGX_OK) {
+        if (cli_block(outbox, &block[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -99,7 +99,7 @@ cli_blocks(ngx_claude_process_t *process, ngx_array_t *blocks)
 
 
 static ngx_int_t
-cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
+cli_block(ngx_claude_outbox_t *outbox, ngx_claude_block_t *block)
 {
     switch (block->type) {
 
@@ -111,7 +111,7 @@ cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
     case NGX_CLAUDE_IMAGE:
         put("{\"type\":\"image\",\"source\":");
 
-        if (cli_source(process, block) != NGX_OK) {
+        if (cli_source(outbox, block) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -120,7 +120,7 @@ cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
     case NGX_CLAUDE_DOCUMENT:
         put("{\"type\":\"document\",\"source\":");
 
-        if (cli_source(process, block) != NGX_OK) {
+        if (cli_source(outbox, block) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -141,7 +141,7 @@ cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
         break;
 
     case NGX_CLAUDE_TOOL_RESULT:
-        return cli_tool_result(process, block);
+        return cli_tool_result(outbox, block);
     }
 
     put("}");
@@ -151,7 +151,7 @@ cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
 
 
 static ngx_int_t
-cli_source(ngx_claude_process_t *process, ngx_claude_block_t *block)
+cli_source(ngx_claude_outbox_t *outbox, ngx_claude_block_t *block)
 {
     if (block->media.len == 0) {
         put("{\"type\":\"url\",\"url\":");
@@ -179,7 +179,7 @@ cli_source(ngx_claude_process_t *process, ngx_claude_block_t *block)
 /* the members in the order that the CLI itself writes them in, live */
 
 static ngx_int_t
-cli_tool_result(ngx_claude_process_t *process,
+cli_tool_result(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block)
 {
     put("{\"tool_use_id\":");
@@ -189,7 +189,7 @@ cli_tool_result(ngx_claude_process_t *process,
     if (block->content && block->content->nelts) {
         put(",\"content\":");
 
-        if (cli_blocks(process, block->content) != NGX_OK) {
+        if (cli_blocks(outbox, block->content) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -1,7 +1,7 @@
 
 /*
  * CLI protocol, private: what its lines are made of.  In functions that return
- * NGX_ERROR when a buffer cannot be had, with a `process` that they go to.
+ * NGX_ERROR when a buffer cannot be had, with an `outbox` that they go to.
  */
 
 
@@ -10,18 +10,17 @@
 
 
 #include "ngx_claude_cli.h"
-#include "ngx_claude_process.h"
 
 
 /* a constant text, as it is */
 #define put(text)                                                             \
-    if (ngx_claude_process_text(process, text) != NGX_OK) {                   \
+    if (ngx_claude_outbox_text(outbox, text) != NGX_OK) {                   \
         return NGX_ERROR;                                                     \
     }
 
 /* a string, as it is */
 #define raw(s)                                                                \
-    if (ngx_claude_process_put(process, (s)->data, (s)->len)                  \
+    if (ngx_claude_outbox_put(outbox, (s)->data, (s)->len)                  \
         != NGX_OK)                                                            \
     {                                                                         \
         return NGX_ERROR;                                                     \
@@ -29,7 +28,7 @@
 
 /* a string as what stands between the quotes of one of JSON */
 #define escape(s)                                                             \
-    if (ngx_claude_process_escape(process, (s)->data, (s)->len)               \
+    if (ngx_claude_outbox_escape(outbox, (s)->data, (s)->len)               \
         != NGX_OK)                                                            \
     {                                                                         \
         return NGX_ERROR;                                                     \

@@ -25,9 +25,9 @@
     "\"_meta\":{\"anthropic/maxResultSizeChars\":500000}}"
 
 
-static ngx_int_t cli_rpc(ngx_claude_process_t *process, ngx_str_t *request_id,
+static ngx_int_t cli_rpc(ngx_claude_outbox_t *outbox, ngx_str_t *request_id,
     ngx_int_t rpc);
-static ngx_int_t cli_rpc_block(ngx_claude_process_t *process,
+static ngx_int_t cli_rpc_block(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block);
 
 
@@ -38,10 +38,10 @@ static ngx_int_t cli_rpc_block(ngx_claude_process_t *process,
  */
 
 ngx_int_t
-ngx_claude_cli_servers(ngx_claude_process_t *process,
+ngx_claude_cli_servers(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_uint_t server)
 {
-    if (ngx_claude_cli_control(process, id) != NGX_OK) {
+    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -64,10 +64,10 @@ ngx_claude_cli_servers(ngx_claude_process_t *process,
 
 
 ngx_int_t
-ngx_claude_cli_rpc_initialized(ngx_claude_process_t *process,
+ngx_claude_cli_rpc_initialized(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc)
 {
-    if (cli_rpc(process, request_id, rpc) != NGX_OK) {
+    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -81,10 +81,10 @@ ngx_claude_cli_rpc_initialized(ngx_claude_process_t *process,
 /* the answer to a notification, which the CLI waits for as well */
 
 ngx_int_t
-ngx_claude_cli_rpc_empty(ngx_claude_process_t *process,
+ngx_claude_cli_rpc_empty(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc)
 {
-    if (cli_rpc(process, request_id, rpc) != NGX_OK) {
+    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -95,11 +95,11 @@ ngx_claude_cli_rpc_empty(ngx_claude_process_t *process,
 
 
 ngx_int_t
-ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
+ngx_claude_cli_rpc_tools(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list)
 {
-    if (cli_rpc(process, request_id, rpc) != NGX_OK
-        || ngx_claude_process_put(process, list->data, list->len)
+    if (cli_rpc(outbox, request_id, rpc) != NGX_OK
+        || ngx_claude_outbox_put(outbox, list->data, list->len)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -112,13 +112,13 @@ ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
 
 
 ngx_int_t
-ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
+ngx_claude_cli_rpc_result(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks)
 {
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
 
-    if (cli_rpc(process, request_id, rpc) != NGX_OK) {
+    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -132,7 +132,7 @@ ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
             put(",");
         }
 
-        if (cli_rpc_block(process, &block[i]) != NGX_OK) {
+        if (cli_rpc_block(outbox, &block[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -191,12 +191,12 @@ ngx_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
 /* up to the value of "result" */
 
 static ngx_int_t
-cli_rpc(ngx_claude_process_t *process, ngx_str_t *request_id,
+cli_rpc(ngx_claude_outbox_t *outbox, ngx_str_t *request_id,
     ngx_int_t rpc)
 {
     u_char  buf[NGX_INT_T_LEN], *p;
 
-    if (ngx_claude_cli_response(process, "success", request_id)
+    if (ngx_claude_cli_response(outbox, "success", request_id)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -206,7 +206,7 @@ cli_rpc(ngx_claude_process_t *process, ngx_str_t *request_id,
 
     p = ngx_sprintf(buf, "%i", rpc);
 
-    if (ngx_claude_process_copy(process, buf, p - buf) != NGX_OK) {
+    if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -219,7 +219,7 @@ cli_rpc(ngx_claude_process_t *process, ngx_str_t *request_id,
 /* MCP has its own words for what a result is made of */
 
 static ngx_int_t
-cli_rpc_block(ngx_claude_process_t *process,
+cli_rpc_block(ngx_claude_outbox_t *outbox,
     ngx_claude_block_t *block)
 {
     if (block->type == NGX_CLAUDE_TEXT) {

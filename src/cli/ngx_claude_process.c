@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_claude_process_private.h"
+#include "ngx_claude_process.h"
 #include "ngx_claude_rights.h"
 
 #include <poll.h>
@@ -35,8 +35,10 @@ static void process_failed(ngx_claude_spawn_t *spawn, ngx_err_t err,
 static void process_detail(ngx_claude_process_t *process, ngx_err_t err,
     const char *what);
 static void process_exited(ngx_claude_spawn_t *spawn, int status);
-static ngx_claude_process_t *process_alloc(ngx_claude_profile_t *profile,
-    size_t max_line, const ngx_claude_process_handlers_t *handlers);
+static ngx_claude_process_t *process_alloc(ngx_pool_t *pool,
+    ngx_claude_profile_t *profile, size_t max_line,
+    const ngx_claude_process_handlers_t *handlers, void *data);
+static void process_write_handler(ngx_event_t *wev);
 static ngx_int_t process_open(ngx_claude_process_t *process, ngx_fd_t *fds);
 static ngx_int_t process_watch(ngx_claude_process_t *process);
 static void process_unwatch(ngx_connection_t *c);
@@ -57,16 +59,19 @@ static void process_err_text(ngx_claude_process_t *process, u_char *p,
 static void process_err_flush(ngx_claude_process_t *process);
 static void process_empty_handler(ngx_event_t *ev);
 static void process_line(void *data, ngx_claude_cli_line_t *line);
+static void process_broken(ngx_claude_process_t *process);
+static void process_reason(ngx_claude_process_t *process, const char *fmt,
+    ...);
 
 
 ngx_claude_process_t *
-ngx_claude_process_create(ngx_claude_profile_t *profile,
+ngx_claude_process_create(ngx_pool_t *pool, ngx_claude_profile_t *profile,
     ngx_claude_record_ask_t *ask, size_t max_line,
-    const ngx_claude_process_handlers_t *handlers, ngx_log_t *log)
+    const ngx_claude_process_handlers_t *handlers, void *data, ngx_log_t *log)
 {
     ngx_claude_process_t  *process;
 
-    process = process_alloc(profile, max_line, handlers);
+    process = process_alloc(pool, profile, max_line, handlers, data);
     if (process == NULL) {
         return NULL;
     }
@@ -80,31 +85,25 @@ ngx_claude_process_create(ngx_claude_profile_t *profile,
         process->spawn.argv = profile->session_argv;
         process->spawn.transcripts = profile->transcripts;
         process->spawn.ask = *ask;
-        process->recorded = 1;
-        process->unprepared = 1;
     }
 
     process->spawn.started = process_started;
     process->spawn.failed = process_failed;
     process->spawn.exited = process_exited;
 
-    if (ngx_claude_spawner_spawn(&process->spawn, log) != NGX_OK) {
-        ngx_destroy_pool(process->pool);
-        return NULL;
-    }
-
-    return process;
+    return (ngx_claude_spawner_spawn(&process->spawn, log) == NGX_OK)
+           ? process : NULL;
 }
 
 
 ngx_claude_process_t *
-ngx_claude_process_adopt(ngx_claude_profile_t *profile,
+ngx_claude_process_adopt(ngx_pool_t *pool, ngx_claude_profile_t *profile,
     size_t max_line, const ngx_claude_process_handlers_t *handlers,
-    ngx_pid_t pid, uint64_t start, ngx_fd_t *fds)
+    void *data, ngx_pid_t pid, uint64_t start, ngx_fd_t *fds)
 {
     ngx_claude_process_t  *process;
 
-    process = process_alloc(profile, max_line, handlers);
+    process = process_alloc(pool, profile, max_line, handlers, data);
     if (process == NULL) {
         ngx_claude_rights_close(fds, 4);
         return NULL;
@@ -126,7 +125,6 @@ ngx_claude_process_adopt(ngx_claude_profile_t *profile,
 
     process_close(process);
     process_close_pipe(&process->watch);
-    ngx_destroy_pool(process->pool);
 
     return NULL;
 }
@@ -160,7 +158,7 @@ ngx_claude_process_release(ngx_claude_process_t *process,
 {
     if (process->is_broken || process->ending || !process->running
         || process->in == NULL || process->out == NULL || process->err == NULL
-        || process->pieces || process->stage_pos < process->stage_last
+        || !ngx_claude_outbox_empty(&process->outbox)
         || ngx_claude_cli_pending(process->reader))
     {
         return NGX_DECLINED;
@@ -200,63 +198,98 @@ ngx_claude_process_gone(ngx_claude_process_t *process)
     }
 
     process->ending = 1;
+    process->outbox.deaf = 1;
     process_close(process);
 }
 
 
 static ngx_claude_process_t *
-process_alloc(ngx_claude_profile_t *profile, size_t max_line,
-    const ngx_claude_process_handlers_t *handlers)
+process_alloc(ngx_pool_t *pool, ngx_claude_profile_t *profile,
+    size_t max_line, const ngx_claude_process_handlers_t *handlers,
+    void *data)
 {
-    ngx_uint_t             i;
-    ngx_pool_t            *pool;
     ngx_claude_process_t  *process;
-
-    pool = ngx_create_pool(2048, ngx_cycle->log);
-    if (pool == NULL) {
-        return NULL;
-    }
 
     process = ngx_pcalloc(pool, sizeof(ngx_claude_process_t));
     if (process == NULL) {
-        goto failed;
+        return NULL;
     }
 
     process->spawn.data = process;
 
     process->reader = ngx_claude_cli_reader(pool, process_line, process);
     if (process->reader == NULL) {
-        goto failed;
-    }
-
-    if (ngx_array_init(&process->held, pool, 8,
-                       sizeof(ngx_claude_held_t))
-        != NGX_OK)
-    {
-        goto failed;
+        return NULL;
     }
 
     process->pool = pool;
     process->log = ngx_cycle->log;
     process->profile = profile;
     process->handlers = handlers;
+    process->data = data;
     process->max_line = max_line;
     process->lifeline = (ngx_fd_t) -1;
-    process->row = -1;
-    process->ticket = -1;
-    process->last_piece = &process->pieces;
 
-    for (i = 0; i < sizeof(process->nonce); i++) {
-        process->nonce[i] = (u_char) (ngx_random() >> 8);
-    }
+    ngx_claude_outbox_init(&process->outbox, process->log);
 
     return process;
+}
 
-failed:
 
-    ngx_destroy_pool(pool);
+void
+ngx_claude_process_flush(ngx_claude_process_t *process)
+{
+    ngx_connection_t  *c;
 
-    return NULL;
+    c = process->in;
+
+    if (c == NULL) {
+        return;
+    }
+
+    switch (ngx_claude_outbox_write(&process->outbox, c)) {
+
+    case NGX_OK:
+        return;
+
+    case NGX_DECLINED:
+
+        /* the CLI has closed its stdin: its end comes by other ways */
+
+        return;
+
+    case NGX_AGAIN:
+
+        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+            process_reason(process, "its input cannot be watched");
+            process_broken(process);
+        }
+
+        return;
+
+    default:
+        process_reason(process, "no memory for its input");
+        process_broken(process);
+    }
+}
+
+
+static void
+process_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+
+    ngx_claude_process_flush(c->data);
+}
+
+
+void
+ngx_claude_process_begin(ngx_claude_process_t *process)
+{
+    process->err_total = 0;
+    process->err_cut = 0;
 }
 
 
@@ -302,6 +335,7 @@ ngx_claude_process_end(ngx_claude_process_t *process)
     }
 
     process->ending = 1;
+    process->outbox.deaf = 1;
     process_dismiss(process);
 }
 
@@ -621,7 +655,7 @@ process_dismiss(ngx_claude_process_t *process)
     process_cut_lifeline(process);
     process_close_pipe(&process->in);
 
-    process_drop_pieces(process);
+    ngx_claude_outbox_drop(&process->outbox);
 
     if (process->paused) {
         ngx_claude_process_resume(process);
@@ -963,7 +997,7 @@ process_empty_handler(ngx_event_t *ev)
 }
 
 
-void
+static void
 process_broken(ngx_claude_process_t *process)
 {
     if (process->is_broken || process->ending) {
@@ -971,13 +1005,16 @@ process_broken(ngx_claude_process_t *process)
     }
 
     process->is_broken = 1;
+    process->outbox.deaf = 1;
     process->handlers->broken(process);
 
     process_dismiss(process);
 }
 
 
-void
+/* why the process is of no use any more; formats as ngx_sprintf() */
+
+static void
 process_reason(ngx_claude_process_t *process, const char *fmt, ...)
 {
     u_char   buf[256], *p;

@@ -7,6 +7,7 @@
 
 
 #include "ngx_claude_driver_private.h"
+#include "ngx_claude_rights.h"
 
 
 /* how long a process may take to start, and to settle after a turn, msec */
@@ -17,19 +18,24 @@
 #define DRIVER_END         10000
 
 
-static void driver_free(ngx_claude_process_t *process);
-static void driver_count(ngx_claude_process_t *process);
+static ngx_claude_seat_t *driver_seat(ngx_claude_profile_t *profile,
+    ngx_int_t row);
+static ngx_claude_seat_t *driver_take_seat(ngx_claude_seat_t *seat,
+    ngx_uint_t state);
+static void driver_free(ngx_claude_seat_t *seat);
+static void driver_count(ngx_claude_seat_t *seat);
 static void driver_started(ngx_claude_process_t *process,
     ngx_claude_record_t *record);
-static ngx_int_t driver_pending(ngx_claude_process_t *process,
+static ngx_int_t driver_pending(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
-static void driver_unfold(ngx_claude_process_t *process, ngx_uint_t resumed);
+static void driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed);
 static void driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 static void driver_quiet(ngx_claude_process_t *process);
 static void driver_broken(ngx_claude_process_t *process);
 static void driver_gone(ngx_claude_process_t *process);
-static void driver_let_go(ngx_claude_process_t *process);
+static void driver_forget(ngx_claude_seat_t *seat);
+static void driver_let_go(ngx_claude_seat_t *seat);
 static void driver_timeout(ngx_event_t *ev);
 
 
@@ -45,96 +51,176 @@ static const ngx_claude_process_handlers_t  driver_handlers = {
 ngx_claude_zone_t                *driver_zone;
 const ngx_claude_driver_hooks_t  *driver_hooks;
 
-static ngx_queue_t                driver_processes;
+static ngx_queue_t                driver_seats;
 
 
 void
 ngx_claude_driver_init(ngx_claude_zone_t *z,
     const ngx_claude_driver_hooks_t *h)
 {
-    driver_zone = z;
-    driver_hooks = h;
+    driver_zone   = z;
+    driver_hooks  = h;
 
-    ngx_queue_init(&driver_processes);
+    ngx_queue_init(&driver_seats);
 }
 
 
 void
 ngx_claude_driver_exit(void)
 {
-    ngx_queue_t           *q;
-    ngx_claude_process_t  *process;
+    ngx_queue_t        *q;
+    ngx_claude_seat_t  *seat;
 
-    for (q = ngx_queue_head(&driver_processes);
-         q != ngx_queue_sentinel(&driver_processes);
+    for (q = ngx_queue_head(&driver_seats);
+         q != ngx_queue_sentinel(&driver_seats);
          q = ngx_queue_next(q))
     {
-        process = ngx_queue_data(q, ngx_claude_process_t, queue);
+        seat = ngx_queue_data(q, ngx_claude_seat_t, queue);
 
-        if (process->timer.timer_set) {
-            ngx_del_timer(&process->timer);
+        if (seat->timer.timer_set) {
+            ngx_del_timer(&seat->timer);
         }
 
-        ngx_claude_process_gone(process);
+        ngx_claude_process_gone(seat->process);
     }
 }
 
 
-ngx_claude_process_t *
-ngx_claude_driver_adopt(ngx_claude_profile_t *profile,
-    size_t max_line, ngx_int_t row, ngx_pid_t pid, uint64_t start,
-    ngx_fd_t *fds)
+ngx_claude_seat_t *
+ngx_claude_driver_adopt(ngx_claude_profile_t *profile, size_t max_line,
+    ngx_int_t row, ngx_pid_t pid, uint64_t start, ngx_fd_t *fds)
 {
-    ngx_claude_process_t  *process;
+    ngx_claude_seat_t  *seat;
 
-    process = ngx_claude_process_adopt(profile, max_line,
-                                       &driver_handlers, pid, start,
-                                       fds);
-    if (process == NULL) {
+    seat = driver_seat(profile, row);
+
+    if (seat == NULL) {
+        ngx_claude_rights_close(fds, 4);
         driver_hooks->free(row);
         return NULL;
     }
 
-    ngx_queue_insert_tail(&driver_processes, &process->queue);
+    seat->process = ngx_claude_process_adopt(seat->pool, profile, max_line,
+                                             &driver_handlers, seat, pid,
+                                             start, fds);
 
-    process->row = row;
-    process->phase = DRIVER_IDLE;           /* or waiting: the caller knows */
-    process->timer.handler = driver_timeout;
-    process->timer.data = process;
-    process->timer.log = process->log;
+    return driver_take_seat(seat, DRIVER_IDLE);
+}
 
-    return process;
+
+ngx_int_t
+ngx_claude_driver_holds(ngx_claude_seat_t *seat,
+    ngx_claude_holding_t *holding, ngx_claude_held_t *held,
+    ngx_claude_bill_t *bill)
+{
+    void  *p;
+
+    p = ngx_array_push_n(&seat->held, ngx_max(holding->nheld, 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, held, holding->nheld * sizeof(ngx_claude_held_t));
+    seat->held.nelts = holding->nheld;
+
+    seat->holding = *holding;
+    seat->holding.ncalls = 0;
+    seat->bill = *bill;
+
+    return NGX_OK;
+}
+
+
+/* the seat of a process that is not there yet; NULL: no memory */
+
+static ngx_claude_seat_t *
+driver_seat(ngx_claude_profile_t *profile, ngx_int_t row)
+{
+    ngx_uint_t          i;
+    ngx_pool_t         *pool;
+    ngx_claude_seat_t  *seat;
+
+    pool = ngx_create_pool(2048, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    seat = ngx_pcalloc(pool, sizeof(ngx_claude_seat_t));
+
+    if (seat == NULL
+        || ngx_array_init(&seat->held, pool, 8, sizeof(ngx_claude_held_t))
+           != NGX_OK)
+    {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    seat->pool = pool;
+    seat->row = row;
+    seat->ticket = -1;
+    seat->timer.handler = driver_timeout;
+    seat->timer.data = seat;
+    seat->timer.log = pool->log;
+
+    ngx_memcpy(seat->holding.profile, profile->hash,
+               sizeof(seat->holding.profile));
+
+    for (i = 0; i < NGX_CLAUDE_NONCE_LEN; i++) {
+        seat->holding.nonce[i] = (u_char) (ngx_random() >> 8);
+    }
+
+    return seat;
+}
+
+
+/* NULL: its process could not be had, the seat and its row are free again */
+
+static ngx_claude_seat_t *
+driver_take_seat(ngx_claude_seat_t *seat, ngx_uint_t state)
+{
+    if (seat->process == NULL) {
+        driver_hooks->free(seat->row);
+        ngx_destroy_pool(seat->pool);
+        return NULL;
+    }
+
+    seat->outbox = &seat->process->outbox;
+    seat->state = state;
+
+    ngx_queue_insert_tail(&driver_seats, &seat->queue);
+
+    return seat;
 }
 
 
 void
-ngx_claude_driver_give(ngx_claude_process_t *process)
+ngx_claude_driver_give(ngx_claude_seat_t *seat)
 {
-    if (process->timer.timer_set) {
-        ngx_del_timer(&process->timer);
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
     }
 
-    driver_hooks->left(process);
-    driver_paid(process);
+    driver_hooks->left(seat);
+    driver_paid(seat);
 
-    ngx_claude_process_gone(process);
+    ngx_claude_process_gone(seat->process);
 
-    driver_free(process);
+    driver_free(seat);
 }
 
 
 static void
-driver_free(ngx_claude_process_t *process)
+driver_free(ngx_claude_seat_t *seat)
 {
-    driver_calls_drop(process);
+    driver_calls_drop(seat);
 
-    if (process->tools_pool) {
-        ngx_destroy_pool(process->tools_pool);
+    if (seat->tools_pool) {
+        ngx_destroy_pool(seat->tools_pool);
     }
 
-    ngx_queue_remove(&process->queue);
-    driver_said_drop(process);
-    ngx_destroy_pool(process->pool);
+    ngx_queue_remove(&seat->queue);
+    driver_said_drop(seat);
+    ngx_destroy_pool(seat->pool);
 }
 
 
@@ -145,28 +231,31 @@ ngx_claude_driver_free_row(ngx_int_t row)
 }
 
 
-ngx_claude_process_t *
+ngx_claude_seat_t *
 ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
     ngx_claude_record_ask_t *ask, size_t max_line, ngx_int_t row,
     ngx_log_t *log)
 {
-    ngx_claude_process_t  *process;
+    ngx_claude_seat_t  *seat;
 
-    process = ngx_claude_process_create(profile, ask, max_line,
-                                        &driver_handlers, log);
-    if (process == NULL) {
+    seat = driver_seat(profile, row);
+
+    if (seat == NULL) {
         driver_hooks->free(row);
         return NULL;
     }
 
-    ngx_queue_insert_tail(&driver_processes, &process->queue);
+    seat->process = ngx_claude_process_create(seat->pool, profile, ask,
+                                              max_line, &driver_handlers,
+                                              seat, log);
 
-    process->row = row;
-    process->phase = DRIVER_GREETING;
-    process->expected = 2;
-    process->timer.handler = driver_timeout;
-    process->timer.data = process;
-    process->timer.log = process->log;
+    if (driver_take_seat(seat, DRIVER_GREETING) == NULL) {
+        return NULL;
+    }
+
+    seat->holding.recorded = (ask != NULL);
+    seat->unprepared = (ask != NULL);
+    seat->due = 2;
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->spawned, 1);
 
@@ -175,106 +264,101 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
 
     /* in the queue before it runs, so it finds them when it first reads */
 
-    if (ngx_claude_cli_initialize(process,
-                             driver_id(process, DRIVER_INITIALIZE))
+    if (ngx_claude_cli_initialize(seat->outbox,
+                             driver_id(seat, DRIVER_INITIALIZE))
         != NGX_OK
-        || ngx_claude_cli_get_version(process,
-                             driver_id(process, DRIVER_VERSION))
+        || ngx_claude_cli_get_version(seat->outbox,
+                             driver_id(seat, DRIVER_VERSION))
            != NGX_OK)
     {
-        process->doubtful = 1;
+        seat->doubtful = 1;
     }
 
     /* what it can be asked for is the same for all of the profile */
 
     if (!ngx_claude_zone_models_known(driver_zone, profile->hash)) {
 
-        process->expected++;
+        seat->due++;
 
-        if (ngx_claude_cli_list_models(process,
-                             driver_id(process, DRIVER_MODELS))
+        if (ngx_claude_cli_list_models(seat->outbox,
+                             driver_id(seat, DRIVER_MODELS))
             != NGX_OK)
         {
-            process->doubtful = 1;
+            seat->doubtful = 1;
         }
     }
 
     /* ahead of need: no reason for a worker to live on */
 
-    process->timer.cancelable = 1;
-    ngx_add_timer(&process->timer, DRIVER_START);
+    seat->timer.cancelable = 1;
+    ngx_add_timer(&seat->timer, DRIVER_START);
 
-    return process;
+    return seat;
 }
 
 
 ngx_int_t
-ngx_claude_driver_begin(ngx_claude_process_t *process,
+ngx_claude_driver_begin(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_claude_rung_e rung,
     ngx_uint_t keep)
 {
     ngx_int_t  rc;
 
-    process->turn = turn;
-    process->error = NGX_CLAUDE_FAIL_INTERNAL;
-    process->tool = 0;
-    process->calling = 0;
-    process->texted = 0;
-    process->parted = 0;
-    process->cut = 0;
-    process->restating = 0;
-    driver_said_drop(process);
-    process->err_total = 0;
-    process->err_cut = 0;
+    driver_said_drop(seat);
 
-    driver_payer(process, turn);
+    seat->turn = turn;
+    ngx_memzero(&seat->reply, sizeof(ngx_claude_reply_t));
 
-    ngx_claude_process_idle(process, 0);
+    ngx_claude_process_begin(seat->process);
 
-    turn->process = process;
+    driver_payer(seat, turn);
+
+    ngx_claude_process_idle(seat->process, 0);
+
+    turn->seat = seat;
     turn->rung = rung;
 
-    if (!process->used) {
-        process->used = 1;
-        ngx_memcpy(process->tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN);
+    if (!seat->holding.used) {
+        seat->holding.used = 1;
+        ngx_memcpy(seat->holding.tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN);
     }
 
-    driver_session_begin(process);
+    driver_session_begin(seat);
 
-    if (process->running) {
-        ngx_claude_zone_process_set(driver_zone, process->row,
+    if (seat->process->running) {
+        ngx_claude_zone_process_set(driver_zone, seat->row,
                                     NGX_CLAUDE_PROCESS_BUSY, 0, 0);
     }
 
-    if (process->unprepared) {
+    if (seat->unprepared) {
 
         /* what it holds is known when it has started */
 
-        ngx_claude_driver_rearm(process);
+        ngx_claude_driver_rearm(seat);
         return NGX_OK;
     }
 
-    driver_count(process);
+    driver_count(seat);
 
     rc = NGX_ERROR;
 
-    if (!process->doubtful && driver_session_follow(process, keep) == NGX_OK) {
-        rc = driver_prepare(process, keep);
+    if (!seat->doubtful && driver_session_follow(seat, keep) == NGX_OK) {
+        rc = driver_prepare(seat, keep);
     }
 
     if (rc == NGX_ERROR) {
-        (void) driver_detach(process);
-        ngx_claude_driver_end(process);
+        (void) driver_detach(seat);
+        ngx_claude_driver_end(seat);
         return NGX_ERROR;
     }
 
-    ngx_claude_driver_rearm(process);
+    ngx_claude_driver_rearm(seat);
 
     if (rc == NGX_OK) {
-        driver_send(process);
+        driver_send(seat);
 
     } else {
-        ngx_claude_process_flush(process);
+        ngx_claude_process_flush(seat->process);
     }
 
     return NGX_OK;
@@ -282,12 +366,12 @@ ngx_claude_driver_begin(ngx_claude_process_t *process,
 
 
 static void
-driver_count(ngx_claude_process_t *process)
+driver_count(ngx_claude_seat_t *seat)
 {
     ngx_claude_rung_e   rung;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     rung = turn->rung;
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->rungs[rung], 1);
@@ -297,110 +381,110 @@ driver_count(ngx_claude_process_t *process)
                                  ngx_current_msec - turn->begun);
     }
 
-    ngx_claude_zone_process_turn(driver_zone, process->row, rung);
+    ngx_claude_zone_process_turn(driver_zone, seat->row, rung);
 }
 
 
 void
-ngx_claude_driver_abandon(ngx_claude_process_t *process)
+ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
-    if (!ngx_claude_process_flushed(process)) {
+    if (!ngx_claude_outbox_flushed(seat->outbox)) {
 
         /* half a line was written, and its text goes with the request */
 
         ngx_log_error(NGX_LOG_INFO, turn->log, 0,
                       "claude: the client left, process %P is ended, it had "
-                      "not read the request yet", process->pid);
+                      "not read the request yet", seat->process->pid);
 
-        driver_leave(process, driver_detach(process));
-        ngx_claude_driver_end(process);
+        driver_leave(seat, driver_detach(seat));
+        ngx_claude_driver_end(seat);
         return;
     }
 
     ngx_log_error(NGX_LOG_INFO, turn->log, 0,
-                  "claude: the client left, process %P %s", process->pid,
-                  (process->phase >= DRIVER_ANSWERING) ? "is interrupted"
+                  "claude: the client left, process %P %s", seat->process->pid,
+                  (seat->state >= DRIVER_ANSWERING) ? "is interrupted"
                                                        : "goes on without");
 
-    driver_leave(process, driver_detach(process));
+    driver_leave(seat, driver_detach(seat));
 
-    if (process->phase == DRIVER_ASKED
-        || process->phase == DRIVER_ANSWERING)
+    if (seat->state == DRIVER_ASKED
+        || seat->state == DRIVER_ANSWERING)
     {
-        driver_interrupt(process);
+        driver_interrupt(seat);
     }
 
-    driver_unasked(process);
+    driver_unasked(seat);
 
     /* before that, what it was sent is what it holds once it has answered */
 
-    ngx_claude_process_resume(process);
-    ngx_claude_driver_rearm(process);
+    ngx_claude_process_resume(seat->process);
+    ngx_claude_driver_rearm(seat);
 }
 
 
 void
-ngx_claude_driver_end(ngx_claude_process_t *process)
+ngx_claude_driver_end(ngx_claude_seat_t *seat)
 {
-    if (process->turn) {
-        driver_leave(process, driver_detach(process));
+    if (seat->turn) {
+        driver_leave(seat, driver_detach(seat));
     }
 
-    if (process->timer.timer_set) {
-        ngx_del_timer(&process->timer);
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
     }
 
     /* in this order: another request may run before driver_paid() returns */
 
-    driver_hooks->left(process);
-    driver_paid(process);
+    driver_hooks->left(seat);
+    driver_paid(seat);
 
-    ngx_claude_zone_process_set(driver_zone, process->row,
+    ngx_claude_zone_process_set(driver_zone, seat->row,
                                 NGX_CLAUDE_PROCESS_ENDING, 0, 0);
-    ngx_claude_process_end(process);
+    ngx_claude_process_end(seat->process);
 
-    process->timer.cancelable = 1;
-    ngx_add_timer(&process->timer, DRIVER_END);
+    seat->timer.cancelable = 1;
+    ngx_add_timer(&seat->timer, DRIVER_END);
 }
 
 
 void
-ngx_claude_driver_rearm(ngx_claude_process_t *process)
+ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
 {
     ngx_msec_t  timeout;
 
-    if (process->paused || process->phase == DRIVER_IDLE
-        || process->phase == DRIVER_WAITING)
+    if (seat->process->paused || seat->state == DRIVER_IDLE
+        || seat->state == DRIVER_WAITING)
     {
         return;
     }
 
-    process->timer.cancelable = 0;
+    seat->timer.cancelable = 0;
 
-    if (process->turn && process->phase < DRIVER_SETTLING
-        && process->phase != DRIVER_CLEARING && !process->turn->is_finished)
+    if (seat->turn && seat->state < DRIVER_SETTLING
+        && seat->state != DRIVER_CLEARING && !seat->turn->is_finished)
     {
-        timeout = process->turn->timeout;
+        timeout = seat->turn->timeout;
 
-    } else if (process->turn == NULL
-               && (process->phase == DRIVER_GREETING
-                   || process->phase == DRIVER_PREPARING))
+    } else if (seat->turn == NULL
+               && (seat->state == DRIVER_GREETING
+                   || seat->state == DRIVER_PREPARING))
     {
 
         /* its asker left while it starts: no reason not to let it */
 
         timeout = DRIVER_START;
-        process->timer.cancelable = 1;
+        seat->timer.cancelable = 1;
 
     } else {
         timeout = DRIVER_SETTLE;
     }
 
-    ngx_add_timer(&process->timer, timeout);
+    ngx_add_timer(&seat->timer, timeout);
 }
 
 
@@ -408,36 +492,38 @@ static void
 driver_started(ngx_claude_process_t *process,
     ngx_claude_record_t *record)
 {
-    ngx_claude_zone_process_set(driver_zone, process->row,
-                                process->turn
+    ngx_claude_seat_t *seat = process->data;
+
+    ngx_claude_zone_process_set(driver_zone, seat->row,
+                                seat->turn
                                 ? NGX_CLAUDE_PROCESS_BUSY
                                 : NGX_CLAUDE_PROCESS_STARTING,
-                                process->pid, process->start);
+                                seat->process->pid, seat->process->start);
 
-    if (process->unprepared) {
-        process->unprepared = 0;
+    if (seat->unprepared) {
+        seat->unprepared = 0;
 
         if (record
-            && (driver_session_resumed(process, record) != NGX_OK
-                || driver_pending(process, record) != NGX_OK))
+            && (driver_session_resumed(seat, record) != NGX_OK
+                || driver_pending(seat, record) != NGX_OK))
         {
-            process->doubtful = 1;
+            seat->doubtful = 1;
         }
 
-        if (process->turn) {
-            driver_unfold(process, record != NULL);
+        if (seat->turn) {
+            driver_unfold(seat, record != NULL);
         }
 
-        if (process->ending) {
+        if (seat->process->ending) {
             return;
         }
     }
 
-    if (process->turn == NULL) {
-        ngx_claude_process_idle(process, 1);
+    if (seat->turn == NULL) {
+        ngx_claude_process_idle(seat->process, 1);
     }
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }
 
 
@@ -447,22 +533,22 @@ driver_started(ngx_claude_process_t *process,
  */
 
 static ngx_int_t
-driver_pending(ngx_claude_process_t *process,
+driver_pending(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record)
 {
     if (record->pending[0] == '\0') {
         return NGX_OK;
     }
 
-    if (ngx_claude_cli_rewind_line(process,
-                                   driver_id(process, DRIVER_PENDING),
+    if (ngx_claude_cli_rewind_line(seat->outbox,
+                                   driver_id(seat, DRIVER_PENDING),
                                    record->pending)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->expected++;
+    seat->due++;
 
     return NGX_OK;
 }
@@ -471,43 +557,43 @@ driver_pending(ngx_claude_process_t *process,
 /* it is known now what the process of the turn holds */
 
 static void
-driver_unfold(ngx_claude_process_t *process, ngx_uint_t resumed)
+driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
 {
     ngx_claude_fail_e   fail;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
     if (resumed) {
         turn->rung = NGX_CLAUDE_RUNG_RESUMED;
     }
 
-    driver_count(process);
+    driver_count(seat);
 
-    if (process->bare) {
+    if (seat->bare) {
 
         /* model and system text are those of the launch */
 
-        process->doubtful = 1;
-        driver_fail(process, NGX_CLAUDE_FAIL_SESSION_GONE, NULL, NULL);
+        seat->doubtful = 1;
+        driver_fail(seat, NGX_CLAUDE_FAIL_SESSION_GONE, NULL, NULL);
         return;
     }
 
-    if (process->base && turn->session.news) {
-        fail = ngx_claude_driver_session_check(process, turn);
+    if (seat->holding.base && turn->session.news) {
+        fail = ngx_claude_driver_session_check(seat, turn);
 
         if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
-            driver_fail(process, fail, NULL, NULL);
+            driver_fail(seat, fail, NULL, NULL);
             return;
         }
     }
 
-    if (process->doubtful
-        || driver_session_follow(process, process->held.nelts) != NGX_OK
-        || driver_prepare(process, process->held.nelts) == NGX_ERROR)
+    if (seat->doubtful
+        || driver_session_follow(seat, seat->held.nelts) != NGX_OK
+        || driver_prepare(seat, seat->held.nelts) == NGX_ERROR)
     {
-        process->doubtful = 1;
-        driver_fail(process, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+        seat->doubtful = 1;
+        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                     "no memory for its session");
     }
 }
@@ -517,75 +603,77 @@ static void
 driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line)
 {
+    ngx_claude_seat_t *seat = process->data;
+
     /* a retry is no sign of life: the timeout bounds the retries, too */
 
-    if (process->turn && process->phase < DRIVER_SETTLING
+    if (seat->turn && seat->state < DRIVER_SETTLING
         && line->kind != NGX_CLAUDE_CLI_API_RETRY)
     {
-        ngx_claude_driver_rearm(process);
+        ngx_claude_driver_rearm(seat);
     }
 
-    driver_bill(process, line);
+    driver_bill(seat, line);
 
     switch (line->kind) {
 
     case NGX_CLAUDE_CLI_CONTROL_RESPONSE:
-        driver_answered(process, line);
+        driver_answered(seat, line);
         break;
 
     case NGX_CLAUDE_CLI_CONTROL_REQUEST:
-        driver_rpc(process, line);
+        driver_rpc(seat, line);
         break;
 
     case NGX_CLAUDE_CLI_USER:
-        if (process->phase == DRIVER_ANSWERING) {
-            driver_result_next(process);
+        if (seat->state == DRIVER_ANSWERING) {
+            driver_result_next(seat);
         }
 
         break;
 
     case NGX_CLAUDE_CLI_INIT:
-        if (driver_check_version(process,
+        if (driver_check_version(seat,
                               &line->string[NGX_CLAUDE_CLI_S_VERSION])
             == NGX_OK)
         {
-            driver_begun(process);
+            driver_begun(seat);
         }
 
         break;
 
     case NGX_CLAUDE_CLI_RESULT:
-        driver_result(process, line);
+        driver_result(seat, line);
         break;
 
     case NGX_CLAUDE_CLI_API_RETRY:
-        driver_retry(process, line);
+        driver_retry(seat, line);
         break;
 
     case NGX_CLAUDE_CLI_ASSISTANT:
         if (line->string[NGX_CLAUDE_CLI_S_ERROR].len) {
-            process->error = ngx_claude_cli_error(
+            seat->reply.error = ngx_claude_cli_error(
                                  &line->string[NGX_CLAUDE_CLI_S_ERROR]);
         }
         break;
 
     case NGX_CLAUDE_CLI_MESSAGE_START:
-        if (process->phase == DRIVER_SETTLING && process->calls.nelts
-            && !process->cut)
+        if (seat->state == DRIVER_SETTLING && seat->calls.nelts
+            && !seat->reply.cut)
         {
             /* it has answered a call itself, and asks the model again */
 
-            driver_interrupt(process);
+            driver_interrupt(seat);
             break;
         }
 
         /* fall through */
 
     default:
-        if (process->turn && process->phase == DRIVER_ASKED
+        if (seat->turn && seat->state == DRIVER_ASKED
             && line->string[NGX_CLAUDE_CLI_S_PARENT].len == 0)
         {
-            driver_event(process, line);
+            driver_event(seat, line);
         }
     }
 }
@@ -594,8 +682,10 @@ driver_line(ngx_claude_process_t *process,
 static void
 driver_quiet(ngx_claude_process_t *process)
 {
-    if (process->turn && process->turn->is_started) {
-        process->turn->handlers->flush(process->turn);
+    ngx_claude_seat_t *seat = process->data;
+
+    if (seat->turn && seat->turn->is_started) {
+        seat->turn->handlers->flush(seat->turn);
     }
 }
 
@@ -603,34 +693,37 @@ driver_quiet(ngx_claude_process_t *process)
 static void
 driver_broken(ngx_claude_process_t *process)
 {
-    if (process->turn == NULL) {
+    ngx_claude_seat_t *seat = process->data;
+
+    if (seat->turn == NULL) {
 
         /* a worker that shuts down closes it, whatever it was about to do */
 
-        if (process->phase == DRIVER_GREETING && !ngx_exiting) {
+        if (seat->state == DRIVER_GREETING && !ngx_exiting) {
             ngx_log_error(NGX_LOG_ERR, process->log, 0,
                           "claude: process %P failed before its first turn: "
                           "%V%s%V", process->pid, &process->reason,
-                          process->detail.len ? ": " : "", &process->detail);
+                          process->detail.len ? ": " : "",
+                          &process->detail);
         }
 
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
         return;
     }
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->died, 1);
 
-    if (process->phase == DRIVER_SETTLING || process->turn->is_finished) {
-        driver_settled(process);
+    if (seat->state == DRIVER_SETTLING || seat->turn->is_finished) {
+        driver_settled(seat);
         return;
     }
 
     if (process->locked) {
-        driver_fail(process, NGX_CLAUDE_FAIL_SESSION_BUSY, NULL, NULL);
+        driver_fail(seat, NGX_CLAUDE_FAIL_SESSION_BUSY, NULL, NULL);
         return;
     }
 
-    driver_fail(process,
+    driver_fail(seat,
                 process->unavailable ? NGX_CLAUDE_FAIL_UNAVAILABLE
                                      : NGX_CLAUDE_FAIL_CLI,
                 NULL, NULL);
@@ -640,14 +733,21 @@ driver_broken(ngx_claude_process_t *process)
 static void
 driver_gone(ngx_claude_process_t *process)
 {
-    if (process->timer.timer_set) {
-        ngx_del_timer(&process->timer);
+    driver_forget(process->data);
+}
+
+
+static void
+driver_forget(ngx_claude_seat_t *seat)
+{
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
     }
 
-    driver_hooks->free(process->row);
-    driver_session_leave(process);
+    driver_hooks->free(seat->row);
+    driver_session_leave(seat);
 
-    driver_free(process);
+    driver_free(seat);
 }
 
 
@@ -658,62 +758,62 @@ driver_gone(ngx_claude_process_t *process)
  */
 
 static void
-driver_let_go(ngx_claude_process_t *process)
+driver_let_go(ngx_claude_seat_t *seat)
 {
-    if (process->running) {
-        ngx_log_error(NGX_LOG_ERR, process->log, 0,
+    if (seat->process->running) {
+        ngx_log_error(NGX_LOG_ERR, seat->process->log, 0,
                       "claude: process %P does not end, also not by SIGKILL; "
-                      "it counts no more", process->pid);
+                      "it counts no more", seat->process->pid);
     }
 
-    ngx_claude_process_gone(process);
-    driver_gone(process);
+    ngx_claude_process_gone(seat->process);
+    driver_forget(seat);
 }
 
 
 static void
 driver_timeout(ngx_event_t *ev)
 {
-    ngx_claude_process_t  *process = ev->data;
+    ngx_claude_seat_t  *seat = ev->data;
 
-    if (process->ending) {
-        driver_let_go(process);
+    if (seat->process->ending) {
+        driver_let_go(seat);
         return;
     }
 
-    if (process->phase == DRIVER_IDLE || process->phase == DRIVER_WAITING) {
+    if (seat->state == DRIVER_IDLE || seat->state == DRIVER_WAITING) {
 
         /* claude_idle_timeout */
 
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
         return;
     }
 
-    if (process->turn && process->phase == DRIVER_CLEARING) {
-        driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+    if (seat->turn && seat->state == DRIVER_CLEARING) {
+        driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                     "it does not stop to wait for results");
         return;
     }
 
-    if (process->turn && process->phase < DRIVER_SETTLING) {
-        driver_fail(process, NGX_CLAUDE_FAIL_TIMEOUT, NULL, NULL);
+    if (seat->turn && seat->state < DRIVER_SETTLING) {
+        driver_fail(seat, NGX_CLAUDE_FAIL_TIMEOUT, NULL, NULL);
         return;
     }
 
-    if (!process->doubtful) {
-        ngx_log_error(NGX_LOG_WARN, process->log, 0,
+    if (!seat->doubtful) {
+        ngx_log_error(NGX_LOG_WARN, seat->process->log, 0,
                       "claude: process %P does not %s, it is ended",
-                      process->pid,
-                      (process->phase == DRIVER_GREETING) ? "start"
+                      seat->process->pid,
+                      (seat->state == DRIVER_GREETING) ? "start"
                                                           : "settle");
     }
 
-    if (process->turn) {
-        process->cut = 0;
-        process->doubtful = 1;
-        driver_settled(process);
+    if (seat->turn) {
+        seat->reply.cut = 0;
+        seat->doubtful = 1;
+        driver_settled(seat);
         return;
     }
 
-    ngx_claude_driver_end(process);
+    ngx_claude_driver_end(seat);
 }

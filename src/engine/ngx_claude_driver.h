@@ -17,7 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_claude_process.h"
+#include "ngx_claude_seat.h"
 #include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
@@ -33,10 +33,10 @@
 /* what the engine does for the driver */
 typedef struct {
     /* no turn any more, and a known conversation: it may be used again */
-    void  (*idle)(ngx_claude_process_t *process);
+    void  (*idle)(ngx_claude_seat_t *seat);
 
     /* it is being ended: its turn's place and the pool forget it */
-    void  (*left)(ngx_claude_process_t *process);
+    void  (*left)(ngx_claude_seat_t *seat);
 
     /* a row of the zone is free again */
     void  (*free)(ngx_int_t row);
@@ -60,7 +60,7 @@ void ngx_claude_driver_exit(void);
  * a session on disk, or NULL.  NULL: no memory or no spawner; the row is
  * freed.
  */
-ngx_claude_process_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
+ngx_claude_seat_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
     ngx_claude_record_ask_t *ask, size_t max_line, ngx_int_t row,
     ngx_log_t *log);
 
@@ -70,7 +70,7 @@ ngx_claude_process_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
  * FAIL_INTERNAL: it may.
  */
 ngx_claude_fail_e ngx_claude_driver_session_check(
-    ngx_claude_process_t *process,
+    ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 
 /*
@@ -78,27 +78,32 @@ ngx_claude_fail_e ngx_claude_driver_session_check(
  * turn it holds and shall keep, even.  NGX_ERROR: no memory, the process is
  * ended and the turn has none.
  */
-ngx_int_t ngx_claude_driver_begin(ngx_claude_process_t *process,
+ngx_int_t ngx_claude_driver_begin(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_claude_rung_e rung, ngx_uint_t keep);
 
 /*
  * An idle process that comes from another worker, whose row is this worker's
- * already; the caller fills in what it holds.  Takes the descriptors over.
- * NULL: it could not be had, the row is freed.
+ * already; the caller says then what it holds, and for what calls it waits.
+ * Takes the descriptors over.  NULL: it could not be had, the row is freed.
  */
-ngx_claude_process_t *ngx_claude_driver_adopt(ngx_claude_profile_t *profile,
+ngx_claude_seat_t *ngx_claude_driver_adopt(ngx_claude_profile_t *profile,
     size_t max_line, ngx_int_t row, ngx_pid_t pid, uint64_t start,
     ngx_fd_t *fds);
+
+/* of such a process: held and bill.  NGX_ERROR: no memory */
+ngx_int_t ngx_claude_driver_holds(ngx_claude_seat_t *seat,
+    ngx_claude_holding_t *holding, ngx_claude_held_t *held,
+    ngx_claude_bill_t *bill);
 
 /*
  * Of such a process: it waits for the result of a call, which the CLI has
  * asked for.  NGX_ERROR: no memory.
  */
-ngx_int_t ngx_claude_driver_waits(ngx_claude_process_t *process, ngx_str_t *id,
+ngx_int_t ngx_claude_driver_waits(ngx_claude_seat_t *seat, ngx_str_t *id,
     ngx_str_t *request, ngx_int_t rpc);
 
 /* an idle process went to another worker: it is forgotten here */
-void ngx_claude_driver_give(ngx_claude_process_t *process);
+void ngx_claude_driver_give(ngx_claude_seat_t *seat);
 
 /* a row whose process never came */
 void ngx_claude_driver_free_row(ngx_int_t row);
@@ -107,34 +112,34 @@ void ngx_claude_driver_free_row(ngx_int_t row);
  * How many of its first n messages a process can be cut to: a cut is just
  * before a line of the user.
  */
-ngx_uint_t ngx_claude_driver_cut(ngx_claude_process_t *process, ngx_uint_t n);
+ngx_uint_t ngx_claude_driver_cut(ngx_claude_seat_t *seat, ngx_uint_t n);
 
 /*
  * Whether a process that waits for the results of calls can be given those of
  * the turn, which goes on with just what the process holds.  What the CLI
  * would change on the way to the model is left to a replay.
  */
-ngx_uint_t ngx_claude_driver_fits(ngx_claude_process_t *process,
+ngx_uint_t ngx_claude_driver_fits(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 
 /* the same of results that come alone, by the ids of the calls */
-ngx_uint_t ngx_claude_driver_fits_calls(ngx_claude_process_t *process,
+ngx_uint_t ngx_claude_driver_fits_calls(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 
 /* the asker has heard enough, see ngx_claude_turn_stop() */
-void ngx_claude_driver_stop(ngx_claude_process_t *process, size_t surplus);
+void ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus);
 
 /* the asker of the turn is gone: the model stops, the process goes on */
-void ngx_claude_driver_abandon(ngx_claude_process_t *process);
+void ngx_claude_driver_abandon(ngx_claude_seat_t *seat);
 
 /* a turn that is owing will not hear of it */
 void ngx_claude_driver_forgo(ngx_claude_turn_t *turn);
 
 /* ends a process, in any state; a turn in it loses it without a word */
-void ngx_claude_driver_end(ngx_claude_process_t *process);
+void ngx_claude_driver_end(ngx_claude_seat_t *seat);
 
 /* sets or renews the time that the process may be silent */
-void ngx_claude_driver_rearm(ngx_claude_process_t *process);
+void ngx_claude_driver_rearm(ngx_claude_seat_t *seat);
 
 /* logs a failure of a turn in words for an operator */
 void ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid);

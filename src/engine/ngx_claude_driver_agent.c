@@ -19,43 +19,43 @@
 /* the model goes on after the CLI has used its tools */
 
 void
-driver_agent_next(ngx_claude_process_t *process)
+driver_agent_next(ngx_claude_seat_t *seat)
 {
-    process->parted = process->texted;
+    seat->reply.parted = seat->reply.texted;
 }
 
 
 /* text follows the text of a message before */
 
 void
-driver_agent_part(ngx_claude_process_t *process)
+driver_agent_part(ngx_claude_seat_t *seat)
 {
     static u_char  part[] = "\n\n";
 
-    ngx_claude_link_add(&process->answer, part, 2);
+    ngx_claude_link_add(&seat->reply.answer, part, 2);
 
-    process->turn->handlers->text(process->turn, part, 2);
+    seat->turn->handlers->text(seat->turn, part, 2);
 }
 
 
 /* 0: the result is no answer */
 
 ngx_uint_t
-driver_agent_result(ngx_claude_process_t *process,
+driver_agent_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t                *subtype;
-    ngx_claude_link_t         link;
-    ngx_claude_turn_t        *turn;
+    ngx_str_t          *subtype;
+    ngx_claude_link_t   link;
+    ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     subtype = &line->string[NGX_CLAUDE_CLI_S_SUBTYPE];
 
     if (!turn->is_started) {
         return 0;
     }
 
-    if (driver_agent_is(subtype, "error_max_turns") && process->texted) {
+    if (driver_agent_is(subtype, "error_max_turns") && seat->reply.texted) {
 
         /* --max-turns in claude_args */
 
@@ -71,17 +71,17 @@ driver_agent_result(ngx_claude_process_t *process,
 
     turn->usage = turn->spent.usage;
 
-    ngx_claude_link_end(&process->answer, &link);
+    ngx_claude_link_end(&seat->reply.answer, &link);
 
-    if (driver_hold_answer(process, &link) != NGX_OK) {
-        process->doubtful = 1;
+    if (driver_hold_answer(seat, &link) != NGX_OK) {
+        seat->doubtful = 1;
     }
 
-    process->phase = DRIVER_SETTLING;
+    seat->state = DRIVER_SETTLING;
 
     driver_finished(turn);
 
-    driver_settled(process);
+    driver_settled(seat);
 
     return 1;
 }

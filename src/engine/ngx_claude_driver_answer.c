@@ -19,22 +19,22 @@
 #define DRIVER_PATIENCE    5000
 
 
-static ngx_uint_t driver_ours(ngx_claude_process_t *process,
+static ngx_uint_t driver_ours(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_tool_use(ngx_claude_process_t *process,
+static void driver_tool_use(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_foreign_tool(ngx_claude_process_t *process);
-static void driver_cut_short(ngx_claude_process_t *process,
+static void driver_foreign_tool(ngx_claude_seat_t *seat);
+static void driver_cut_short(ngx_claude_seat_t *seat,
     ngx_claude_stop_e stop);
 static void driver_token(ngx_claude_turn_t *turn);
-static void driver_no_memory(ngx_claude_process_t *process);
-static ngx_uint_t driver_keeps(ngx_claude_process_t *process);
-static void driver_stop(ngx_claude_process_t *process,
+static void driver_no_memory(ngx_claude_seat_t *seat);
+static ngx_uint_t driver_keeps(ngx_claude_seat_t *seat);
+static void driver_stop(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static void driver_remember(ngx_claude_profile_t *profile,
     ngx_claude_fail_e fail);
 static ngx_str_t driver_words(ngx_claude_turn_t *turn, ngx_str_t *text);
-static void driver_fail_reason(ngx_claude_process_t *process,
+static void driver_fail_reason(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
 
 
@@ -87,19 +87,19 @@ ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
  */
 
 void
-driver_retry(ngx_claude_process_t *process,
+driver_retry(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     double              delay, status;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     delay = line->number[NGX_CLAUDE_CLI_N_RETRY_DELAY];
     status = line->number[NGX_CLAUDE_CLI_N_RETRY_STATUS];
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->retries, 1);
 
-    if (turn == NULL || process->phase != DRIVER_ASKED
+    if (turn == NULL || seat->state != DRIVER_ASKED
         || delay <= DRIVER_PATIENCE)
     {
         return;
@@ -107,7 +107,7 @@ driver_retry(ngx_claude_process_t *process,
 
     turn->retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
 
-    driver_fail(process,
+    driver_fail(seat,
                 (status == 429) ? NGX_CLAUDE_FAIL_RATE_LIMIT
                                 : NGX_CLAUDE_FAIL_OVERLOADED,
                 NULL, NULL);
@@ -117,21 +117,21 @@ driver_retry(ngx_claude_process_t *process,
 /* what the model says */
 
 void
-driver_event(ngx_claude_process_t *process,
+driver_event(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *text, *type;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     text = &line->string[NGX_CLAUDE_CLI_S_TEXT];
 
     switch (line->kind) {
 
     case NGX_CLAUDE_CLI_MESSAGE_START:
 
-        if (turn->is_started && process->profile->agent) {
-            driver_agent_next(process);
+        if (turn->is_started && seat->process->profile->agent) {
+            driver_agent_next(seat);
             return;
         }
 
@@ -139,23 +139,23 @@ driver_event(ngx_claude_process_t *process,
 
             /* the answer broke off and the CLI asks again by itself */
 
-            driver_fail(process, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
+            driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
                         "the model's answer broke off");
             return;
         }
 
-        if (!driver_ours(process, line)) {
-            process->doubtful = 1;
-            driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+        if (!driver_ours(seat, line)) {
+            seat->doubtful = 1;
+            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                         "it answered another question");
             return;
         }
 
-        if (process->error != NGX_CLAUDE_FAIL_INTERNAL) {
+        if (seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL) {
 
             /* it took out what upstream refused, and asked without it */
 
-            driver_fail(process, NGX_CLAUDE_FAIL_REQUEST, NULL,
+            driver_fail(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
                         "an image or a file of the conversation could not be "
                         "processed");
             return;
@@ -163,11 +163,11 @@ driver_event(ngx_claude_process_t *process,
 
         /* the calls of the message before were answered */
 
-        driver_calls_drop(process);
+        driver_calls_drop(seat);
 
-        turn->usage = process->call;
+        turn->usage = seat->bill.call;
         turn->is_started = 1;
-        process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
+        seat->process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
         turn->handlers->started(turn);
         return;
 
@@ -176,8 +176,8 @@ driver_event(ngx_claude_process_t *process,
 
         if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
 
-            if (!process->profile->agent) {
-                driver_tool_use(process, line);
+            if (!seat->process->profile->agent) {
+                driver_tool_use(seat, line);
             }
 
             return;
@@ -191,21 +191,21 @@ driver_event(ngx_claude_process_t *process,
 
     case NGX_CLAUDE_CLI_BLOCK_STOP:
 
-        if (process->calling && driver_call_end(process) != NGX_OK) {
-            driver_no_memory(process);
+        if (seat->reply.calling && driver_call_end(seat) != NGX_OK) {
+            driver_no_memory(seat);
         }
 
         return;
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
-            turn->usage = process->call;
+            turn->usage = seat->bill.call;
 
-            if (process->profile->agent) {
+            if (seat->process->profile->agent) {
                 turn->stop = ngx_claude_cli_stop(
                               &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
             } else {
-                driver_stop(process, line);
+                driver_stop(seat, line);
             }
         }
 
@@ -213,7 +213,7 @@ driver_event(ngx_claude_process_t *process,
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
 
-        if (process->profile->agent) {
+        if (seat->process->profile->agent) {
             return;
         }
 
@@ -225,7 +225,7 @@ driver_event(ngx_claude_process_t *process,
 
         /* the CLI makes up the end of a stream that broke off */
 
-        driver_fail(process, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
+        driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
                     "the model's answer broke off");
         return;
 
@@ -240,17 +240,17 @@ driver_event(ngx_claude_process_t *process,
     driver_token(turn);
 
     if (type->len == 16 && ngx_memcmp(type->data, "input_json_delta", 16) == 0
-        && !process->calling)
+        && !seat->reply.calling)
     {
         /* of a tool of the CLI's own */
 
         return;
     }
 
-    if (process->calling) {
+    if (seat->reply.calling) {
 
-        if (driver_arguments(process, text->data, text->len) != NGX_OK) {
-            driver_no_memory(process);
+        if (driver_arguments(seat, text->data, text->len) != NGX_OK) {
+            driver_no_memory(seat);
         }
 
         return;
@@ -261,14 +261,14 @@ driver_event(ngx_claude_process_t *process,
         return;
     }
 
-    if (process->parted) {
-        process->parted = 0;
-        driver_agent_part(process);
+    if (seat->reply.parted) {
+        seat->reply.parted = 0;
+        driver_agent_part(seat);
     }
 
-    process->texted = 1;
-    ngx_claude_link_add(&process->answer, text->data, text->len);
-    driver_said(process, text->data, text->len);
+    seat->reply.texted = 1;
+    ngx_claude_link_add(&seat->reply.answer, text->data, text->len);
+    driver_said(seat, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
 }
@@ -286,9 +286,9 @@ driver_token(ngx_claude_turn_t *turn)
 
 
 static void
-driver_no_memory(ngx_claude_process_t *process)
+driver_no_memory(ngx_claude_seat_t *seat)
 {
-    driver_fail(process, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+    driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                 "no memory for its answer");
 }
 
@@ -296,7 +296,7 @@ driver_no_memory(ngx_claude_process_t *process)
 /* whether a line is about the question of the turn, if it says so at all */
 
 static ngx_uint_t
-driver_ours(ngx_claude_process_t *process,
+driver_ours(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     u_char      uuid[NGX_CLAUDE_UUID_LEN];
@@ -304,7 +304,7 @@ driver_ours(ngx_claude_process_t *process,
 
     question = &line->string[NGX_CLAUDE_CLI_S_QUESTION];
 
-    ngx_claude_cli_uuid(uuid, process, process->newest);
+    ngx_claude_cli_uuid(uuid, seat->holding.nonce, seat->holding.newest);
 
     return question->len == 0
            || (question->len == sizeof(uuid)
@@ -315,26 +315,26 @@ driver_ours(ngx_claude_process_t *process,
 /* the model calls a tool */
 
 static void
-driver_tool_use(ngx_claude_process_t *process,
+driver_tool_use(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
-    if (!process->turn->is_started) {
+    if (!seat->turn->is_started) {
         return;
     }
 
-    driver_token(process->turn);
+    driver_token(seat->turn);
 
-    switch (driver_call(process, line)) {
+    switch (driver_call(seat, line)) {
 
     case NGX_OK:
         return;
 
     case NGX_DECLINED:
-        driver_foreign_tool(process);
+        driver_foreign_tool(seat);
         return;
 
     default:
-        driver_no_memory(process);
+        driver_no_memory(seat);
     }
 }
 
@@ -346,46 +346,46 @@ driver_tool_use(ngx_claude_process_t *process,
  */
 
 static void
-driver_foreign_tool(ngx_claude_process_t *process)
+driver_foreign_tool(ngx_claude_seat_t *seat)
 {
-    process->tool = 1;
+    seat->reply.foreign_tool = 1;
 
-    if (!process->texted && process->calls.nelts == 0) {
-        driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+    if (!seat->reply.texted && seat->calls.nelts == 0) {
+        driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                     "the model called a tool that it was not offered");
         return;
     }
 
-    driver_cut_short(process,
-                     process->calls.nelts ? NGX_CLAUDE_STOP_TOOL
+    driver_cut_short(seat,
+                     seat->calls.nelts ? NGX_CLAUDE_STOP_TOOL
                                           : NGX_CLAUDE_STOP_END);
 }
 
 
 void
-ngx_claude_driver_stop(ngx_claude_process_t *process,
+ngx_claude_driver_stop(ngx_claude_seat_t *seat,
     size_t surplus)
 {
-    process->said.len -= ngx_min(surplus, process->said.len);
+    seat->reply.said.len -= ngx_min(surplus, seat->reply.said.len);
 
-    driver_cut_short(process, NGX_CLAUDE_STOP_SEQUENCE);
+    driver_cut_short(seat, NGX_CLAUDE_STOP_SEQUENCE);
 }
 
 
 /* what was said is the answer; the model is stopped, the question undone */
 
 static void
-driver_cut_short(ngx_claude_process_t *process,
+driver_cut_short(ngx_claude_seat_t *seat,
     ngx_claude_stop_e stop)
 {
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     turn->stop = stop;
 
-    driver_restate_announce(process);
-    driver_interrupt(process);
-    ngx_claude_driver_rearm(process);
+    driver_restate_announce(seat);
+    driver_interrupt(seat);
+    ngx_claude_driver_rearm(seat);
 
     driver_finished(turn);
 }
@@ -394,21 +394,21 @@ driver_cut_short(ngx_claude_process_t *process,
 /* the first stop reason decides the turn */
 
 static void
-driver_stop(ngx_claude_process_t *process,
+driver_stop(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *reason;
     ngx_claude_link_t   link;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     reason = &line->string[NGX_CLAUDE_CLI_S_STOP_REASON];
 
     if (reason->len == 0) {
 
         /* null: the answer broke off, what follows is the CLI's own */
 
-        driver_fail(process, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
+        driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
                     "the model's answer broke off");
         return;
     }
@@ -420,36 +420,36 @@ driver_stop(ngx_claude_process_t *process,
                           &line->string[NGX_CLAUDE_CLI_S_EXPLANATION]);
     }
 
-    if (process->calls.nelts && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
+    if (seat->calls.nelts && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
         turn->stop = NGX_CLAUDE_STOP_TOOL;
     }
 
-    process->phase = DRIVER_SETTLING;
+    seat->state = DRIVER_SETTLING;
 
-    if (driver_keeps(process)) {
-        ngx_claude_link_end(&process->answer, &link);
+    if (driver_keeps(seat)) {
+        ngx_claude_link_end(&seat->reply.answer, &link);
 
-        if (driver_hold_answer(process, &link) != NGX_OK) {
-            process->doubtful = 1;
+        if (driver_hold_answer(seat, &link) != NGX_OK) {
+            seat->doubtful = 1;
         }
 
-        if (process->calls.nelts) {
-            driver_bill_ask(process);
+        if (seat->calls.nelts) {
+            driver_bill_ask(seat);
         }
 
     } else {
-        driver_restate_announce(process);
-        driver_interrupt(process);
+        driver_restate_announce(seat);
+        driver_interrupt(seat);
     }
 
-    ngx_claude_driver_rearm(process);
+    ngx_claude_driver_rearm(seat);
 
     driver_finished(turn);
 
-    if (process->calls.nelts && !process->cut
-        && driver_calls_routed(process))
+    if (seat->calls.nelts && !seat->reply.cut
+        && driver_calls_routed(seat))
     {
-        driver_wait(process);
+        driver_wait(seat);
     }
 }
 
@@ -461,78 +461,78 @@ driver_stop(ngx_claude_process_t *process,
  */
 
 static ngx_uint_t
-driver_keeps(ngx_claude_process_t *process)
+driver_keeps(ngx_claude_seat_t *seat)
 {
-    if (process->calls.nelts) {
-        return process->turn->stop == NGX_CLAUDE_STOP_TOOL
-               && !process->calling
-               && driver_calls_link(process) == NGX_OK;
+    if (seat->calls.nelts) {
+        return seat->turn->stop == NGX_CLAUDE_STOP_TOOL
+               && !seat->reply.calling
+               && driver_calls_link(seat) == NGX_OK;
     }
 
-    return process->texted
-           && process->turn->stop <= NGX_CLAUDE_STOP_SEQUENCE;
+    return seat->reply.texted
+           && seat->turn->stop <= NGX_CLAUDE_STOP_SEQUENCE;
 }
 
 
 /* the end of something, by the CLI's own account */
 
 void
-driver_result(ngx_claude_process_t *process,
+driver_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_claude_fail_e  fail;
 
-    driver_bill_result(process, line);
+    driver_bill_result(seat, line);
 
-    switch (process->phase) {
+    switch (seat->state) {
 
     case DRIVER_REPLAYING:
 
         if (line->is_error) {
-            process->doubtful = 1;
+            seat->doubtful = 1;
 
-            if (process->turn) {
-                driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+            if (seat->turn) {
+                driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                             "it refused a message of the history");
             } else {
-                ngx_claude_driver_end(process);
+                ngx_claude_driver_end(seat);
             }
 
-        } else if (process->turn) {
-            driver_send(process);
+        } else if (seat->turn) {
+            driver_send(seat);
 
-        } else if (process->restating) {
+        } else if (seat->reply.restating) {
 
             /* nobody goes on from what is only half there */
 
-            process->cut = 1;
-            driver_settled(process);
+            seat->reply.cut = 1;
+            driver_settled(seat);
 
         } else {
-            driver_idle(process);
+            driver_idle(seat);
         }
 
         return;
 
     case DRIVER_CLEARING:
 
-        driver_calls_drop(process);
+        driver_calls_drop(seat);
 
-        if (process->turn) {
-            process->phase = DRIVER_IDLE;
+        if (seat->turn) {
+            seat->state = DRIVER_IDLE;
 
-            if (driver_prepare(process, process->keep) == NGX_ERROR) {
-                driver_fail(process, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+            if (driver_prepare(seat, seat->keep) == NGX_ERROR) {
+                driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                             "no memory for its messages");
                 return;
             }
 
-            ngx_claude_driver_rearm(process);
-            ngx_claude_process_flush(process);
+            ngx_claude_driver_rearm(seat);
+            ngx_claude_process_flush(seat->process);
 
         } else {
-            process->cut = 1;
-            driver_settled(process);
+            seat->reply.cut = 1;
+            driver_settled(seat);
         }
 
         return;
@@ -540,55 +540,55 @@ driver_result(ngx_claude_process_t *process,
     case DRIVER_ANSWERING:
     case DRIVER_ASKED:
 
-        if (!driver_ours(process, line)) {
-            process->doubtful = 1;
-            driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+        if (!driver_ours(seat, line)) {
+            seat->doubtful = 1;
+            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                         "it ended another question");
             return;
         }
 
-        if (process->profile->agent && driver_agent_result(process, line)) {
+        if (seat->process->profile->agent && driver_agent_result(seat, line)) {
             return;
         }
 
         fail = ngx_claude_cli_result_error(line);
 
         if (fail == NGX_CLAUDE_FAIL_CLI
-            && process->error != NGX_CLAUDE_FAIL_INTERNAL)
+            && seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL)
         {
-            fail = process->error;
+            fail = seat->reply.error;
         }
 
-        process->resulted = 1;
-        process->loginless = ngx_claude_cli_no_login(line);
+        seat->reply.resulted = 1;
+        seat->loginless = ngx_claude_cli_no_login(line);
 
-        driver_fail(process, fail,
+        driver_fail(seat, fail,
                     &line->string[NGX_CLAUDE_CLI_S_RESULT], NULL);
         return;
 
     case DRIVER_SETTLING:
 
-        if (process->calls.nelts && !process->cut) {
+        if (seat->calls.nelts && !seat->reply.cut) {
 
             /* it was to wait for results, and has ended the turn itself */
 
-            process->doubtful = 1;
+            seat->doubtful = 1;
         }
 
-        driver_settled(process);
+        driver_settled(seat);
         return;
 
     default:
 
         /* an answer that nobody has asked for */
 
-        process->doubtful = 1;
+        seat->doubtful = 1;
 
-        if (process->turn) {
-            driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+        if (seat->turn) {
+            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                         "it answered before it was asked");
         } else {
-            ngx_claude_driver_end(process);
+            ngx_claude_driver_end(seat);
         }
     }
 }
@@ -613,75 +613,75 @@ driver_finish(ngx_claude_turn_t *turn)
  */
 
 void
-driver_fail(ngx_claude_process_t *process, ngx_claude_fail_e fail,
+driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,
     ngx_str_t *reason, const char *detail)
 {
     ngx_pid_t           pid;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
-    pid = process->pid;
+    turn = seat->turn;
+    pid = seat->process->pid;
 
     if (turn->is_finished) {
 
         /* its answer is there: only the process is of no use any more */
 
-        process->doubtful = 1;
-        driver_settled(process);
+        seat->doubtful = 1;
+        driver_settled(seat);
         return;
     }
 
     if (fail == NGX_CLAUDE_FAIL_CLI && !turn->is_started
         && turn->retried < NGX_CLAUDE_DRIVER_RETRIES
         && turn->rung != NGX_CLAUDE_RUNG_COLD
-        && !process->resulted)
+        && !seat->reply.resulted)
     {
         ngx_log_error(NGX_LOG_WARN, turn->log, 0,
                       "claude: process %P is of no use, another one is "
-                      "taken: %V%s", pid, &process->reason,
+                      "taken: %V%s", pid, &seat->process->reason,
                       detail ? detail : "");
 
         (void) ngx_atomic_fetch_add(&driver_zone->counters->replaced, 1);
 
         turn->retried++;
-        (void) driver_detach(process);
-        ngx_claude_driver_end(process);
+        (void) driver_detach(seat);
+        ngx_claude_driver_end(seat);
 
         driver_hooks->again(turn);
         return;
     }
 
     turn->fail = fail;
-    driver_fail_reason(process, turn, reason, detail);
+    driver_fail_reason(seat, turn, reason, detail);
 
-    (void) driver_detach(process);
-    driver_leave(process, turn);
+    (void) driver_detach(seat);
+    driver_leave(seat, turn);
 
     switch (fail) {
 
     case NGX_CLAUDE_FAIL_CLI:
 
-        if (process->tool) {
+        if (seat->reply.foreign_tool) {
 
             /* the model's fault: the process does as it should */
 
-            driver_interrupt(process);
-            ngx_claude_driver_rearm(process);
+            driver_interrupt(seat);
+            ngx_claude_driver_rearm(seat);
             break;
         }
 
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
         break;
 
     case NGX_CLAUDE_FAIL_TIMEOUT:
 
-        if (process->phase == DRIVER_ASKED && process->begun) {
+        if (seat->state == DRIVER_ASKED && seat->reply.begun) {
 
             /* it may be upstream that is silent: what was spent is told */
 
-            process->doubtful = 1;
-            driver_interrupt(process);
-            ngx_claude_driver_rearm(process);
+            seat->doubtful = 1;
+            driver_interrupt(seat);
+            ngx_claude_driver_rearm(seat);
             break;
         }
 
@@ -692,33 +692,33 @@ driver_fail(ngx_claude_process_t *process, ngx_claude_fail_e fail,
     case NGX_CLAUDE_FAIL_TOO_OLD:
     case NGX_CLAUDE_FAIL_NOT_LOGGED_IN:
     case NGX_CLAUDE_FAIL_SESSION_BUSY:
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
         break;
 
     default:
 
         /* upstream failed, not the process: the question is taken back */
 
-        if (process->doubtful) {
-            ngx_claude_driver_end(process);
+        if (seat->doubtful) {
+            ngx_claude_driver_end(seat);
 
-        } else if (process->phase < DRIVER_ANSWERING) {
+        } else if (seat->state < DRIVER_ANSWERING) {
 
             /* idle as soon as the answers that are due have come */
 
-            ngx_claude_driver_rearm(process);
+            ngx_claude_driver_rearm(seat);
 
-        } else if (process->resulted) {
-            process->cut = 1;
-            driver_settled(process);
+        } else if (seat->reply.resulted) {
+            seat->reply.cut = 1;
+            driver_settled(seat);
 
         } else {
-            driver_interrupt(process);
-            ngx_claude_driver_rearm(process);
+            driver_interrupt(seat);
+            ngx_claude_driver_rearm(seat);
         }
     }
 
-    driver_unasked(process);
+    driver_unasked(seat);
 
     turn->over = 1;
 
@@ -741,12 +741,12 @@ driver_remember(ngx_claude_profile_t *profile,
 
 
 static void
-driver_fail_reason(ngx_claude_process_t *process,
+driver_fail_reason(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_str_t *reason, const char *detail)
 {
     ngx_claude_profile_t  *profile;
 
-    profile = process->profile;
+    profile = seat->process->profile;
 
     if (detail) {
         turn->reason.data = (u_char *) detail;
@@ -769,7 +769,7 @@ driver_fail_reason(ngx_claude_process_t *process,
         return;
 
     case NGX_CLAUDE_FAIL_NOT_LOGGED_IN:
-        if (process->loginless) {
+        if (seat->loginless) {
             driver_remember(profile, turn->fail);
             return;
         }
@@ -782,12 +782,12 @@ driver_fail_reason(ngx_claude_process_t *process,
         return;
 
     case NGX_CLAUDE_FAIL_UNAVAILABLE:
-        turn->words = driver_words(turn, &process->detail);
-        reason = &process->reason;
+        turn->words = driver_words(turn, &seat->process->detail);
+        reason = &seat->process->reason;
         break;
 
     case NGX_CLAUDE_FAIL_CLI:
-        reason = &process->reason;
+        reason = &seat->process->reason;
         break;
 
     default:

@@ -20,39 +20,42 @@
 #define DRIVER_COST_WAIT  250
 
 
-static void driver_bill_usage(ngx_claude_process_t *process,
+static void driver_bill_usage(ngx_claude_seat_t *seat,
     ngx_claude_usage_t *more);
-static void driver_bill_unseen(ngx_claude_process_t *process,
+static void driver_bill_unseen(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_bill_forgotten(ngx_claude_process_t *process, double total,
+static void driver_bill_forgotten(ngx_claude_seat_t *seat, double total,
     double since);
-static void driver_bill_cost(ngx_claude_process_t *process, double total);
-static void driver_bill_charge(ngx_claude_process_t *process);
+static void driver_bill_cost(ngx_claude_seat_t *seat, double total);
+static void driver_bill_charge(ngx_claude_seat_t *seat);
+static void driver_bill_pay(ngx_claude_seat_t *seat);
 static void driver_bill_timeout(ngx_event_t *ev);
 static ngx_uint_t driver_bill_any(ngx_claude_usage_t *usage);
+static void driver_bill_told(ngx_claude_usage_t *had, double *number,
+    ngx_claude_usage_t *more);
 static uint64_t driver_bill_more(uint64_t *had, double has);
 
 
 void
-driver_payer(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
+driver_payer(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
     /* one that still waits for what its calls cost: that is the next one's */
 
-    driver_paid(process);
+    driver_paid(seat);
 
-    process->payer = turn;
-    process->billed = 0;
+    seat->payer = turn;
+    seat->billed = 0;
 
-    turn->payee = process;
+    turn->payee = seat;
 }
 
 
 void
-driver_paid(ngx_claude_process_t *process)
+driver_paid(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
-    turn = process->payer;
+    turn = seat->payer;
 
     if (turn == NULL) {
         return;
@@ -80,12 +83,12 @@ ngx_claude_driver_forgo(ngx_claude_turn_t *turn)
 
 
 void
-driver_unasked(ngx_claude_process_t *process)
+driver_unasked(ngx_claude_seat_t *seat)
 {
-    if (process->phase != DRIVER_ANSWERING && process->phase != DRIVER_ASKED
-        && process->phase != DRIVER_SETTLING && !process->asking)
+    if (seat->state != DRIVER_ANSWERING && seat->state != DRIVER_ASKED
+        && seat->state != DRIVER_SETTLING && !seat->asking)
     {
-        driver_paid(process);
+        driver_paid(seat);
     }
 }
 
@@ -96,11 +99,11 @@ driver_unasked(ngx_claude_process_t *process)
  */
 
 void
-driver_bill(ngx_claude_process_t *process,
+driver_bill(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
-    double                   *number;
-    ngx_claude_usage_t        more, *call;
+    double             *number;
+    ngx_claude_usage_t  more, *call;
 
     if ((line->kind != NGX_CLAUDE_CLI_MESSAGE_START
          && line->kind != NGX_CLAUDE_CLI_MESSAGE_DELTA)
@@ -110,37 +113,27 @@ driver_bill(ngx_claude_process_t *process,
     }
 
     number = line->number;
-    call = &process->call;
+    call = &seat->bill.call;
 
     if (line->kind == NGX_CLAUDE_CLI_MESSAGE_START) {
         ngx_memzero(call, sizeof(ngx_claude_usage_t));
 
-        process->broken_call |= process->open_call;
-        process->open_call = 1;
+        seat->bill.broken_call |= seat->bill.open_call;
+        seat->bill.open_call = 1;
 
     } else if (line->string[NGX_CLAUDE_CLI_S_STOP_REASON].len) {
 
         /* and no end that the CLI has made up */
 
-        process->open_call = 0;
+        seat->bill.open_call = 0;
     }
 
-#define driver_more(field, slot)                                              \
-    more.field = driver_bill_more(&call->field,                               \
-                                  number[NGX_CLAUDE_CLI_N_ ## slot])
-
-    driver_more(input, INPUT);
-    driver_more(cache_read, CACHE_READ);
-    driver_more(cache_creation, CACHE_CREATION);
-    driver_more(output, OUTPUT);
-    driver_more(thinking, THINKING);
-
-#undef driver_more
+    driver_bill_told(call, &number[NGX_CLAUDE_CLI_N_INPUT], &more);
 
     if (line->kind == NGX_CLAUDE_CLI_MESSAGE_START
         || driver_bill_any(&more))
     {
-        driver_bill_usage(process, &more);
+        driver_bill_usage(seat, &more);
     }
 }
 
@@ -150,6 +143,23 @@ driver_bill_any(ngx_claude_usage_t *usage)
 {
     return usage->input || usage->cache_read || usage->cache_creation
            || usage->output || usage->thinking;
+}
+
+
+/*
+ * What is told beyond what was had, which grows by it.  number: five of a
+ * line, in the order that INPUT and SINCE_INPUT begin.
+ */
+
+static void
+driver_bill_told(ngx_claude_usage_t *had, double *number,
+    ngx_claude_usage_t *more)
+{
+    more->input = driver_bill_more(&had->input, number[0]);
+    more->cache_read = driver_bill_more(&had->cache_read, number[1]);
+    more->cache_creation = driver_bill_more(&had->cache_creation, number[2]);
+    more->output = driver_bill_more(&had->output, number[3]);
+    more->thinking = driver_bill_more(&had->thinking, number[4]);
 }
 
 
@@ -172,67 +182,67 @@ driver_bill_more(uint64_t *had, double has)
 
 
 static void
-driver_bill_usage(ngx_claude_process_t *process,
+driver_bill_usage(ngx_claude_seat_t *seat,
     ngx_claude_usage_t *more)
 {
-    ngx_claude_spent_t        spent;
-    ngx_claude_turn_t        *turn;
+    ngx_claude_spent_t  spent;
+    ngx_claude_turn_t  *turn;
 
-    turn = process->payer;
+    turn = seat->payer;
 
     spent.usage = *more;
     spent.cost = 0;
 
     if (turn) {
 
-        if (!process->billed) {
-            process->billed = 1;
-            process->account = ngx_claude_zone_account(driver_zone,
-                                                       &turn->tenant_name,
-                                                       &turn->model);
+        if (!seat->billed) {
+            seat->billed = 1;
+            seat->bill.account = ngx_claude_zone_account(driver_zone,
+                                                         &turn->tenant_name,
+                                                         &turn->model);
         }
 
         spent.cost = -1;
         ngx_claude_spent_add(&turn->spent, &spent);
     }
 
-    if (process->account) {
-        ngx_claude_metrics_usage(process->account, more);
+    if (seat->bill.account) {
+        ngx_claude_metrics_usage(seat->bill.account, more);
     }
 
-    ngx_claude_usage_add(&process->counted, more);
+    ngx_claude_usage_add(&seat->bill.counted, more);
 }
 
 
 void
-driver_bill_result(ngx_claude_process_t *process,
+driver_bill_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     double  total;
 
     total = line->number[NGX_CLAUDE_CLI_N_COST];
 
-    driver_bill_unseen(process, line);
+    driver_bill_unseen(seat, line);
 
-    ngx_memzero(&process->counted, sizeof(ngx_claude_usage_t));
-    process->open_call = 0;
-    process->broken_call = 0;
+    ngx_memzero(&seat->bill.counted, sizeof(ngx_claude_usage_t));
+    seat->bill.open_call = 0;
+    seat->bill.broken_call = 0;
 
     if (total >= 0) {
-        driver_bill_forgotten(process, total,
+        driver_bill_forgotten(seat, total,
                               line->number[NGX_CLAUDE_CLI_N_SINCE_COST]);
-        driver_bill_cost(process, total);
-        driver_bill_charge(process);
+        driver_bill_cost(seat, total);
+        driver_bill_charge(seat);
 
-        process->stated = total;
+        seat->bill.stated = total;
     }
 
-    switch (process->phase) {
+    switch (seat->state) {
 
     case DRIVER_ANSWERING:
     case DRIVER_ASKED:
     case DRIVER_SETTLING:
-        driver_paid(process);
+        driver_paid(seat);
         break;
 
     default:
@@ -251,34 +261,24 @@ driver_bill_result(ngx_claude_process_t *process,
  */
 
 static void
-driver_bill_unseen(ngx_claude_process_t *process,
+driver_bill_unseen(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
-    double                   *number;
-    ngx_claude_usage_t        more, seen;
+    double             *number;
+    ngx_claude_usage_t  more, seen;
 
     number = line->number;
-    seen = process->counted;
+    seen = seat->bill.counted;
 
-#define driver_more(field, slot)                                              \
-    more.field = driver_bill_more(&seen.field,                                \
-                            number[NGX_CLAUDE_CLI_N_SINCE_ ## slot])
+    driver_bill_told(&seen, &number[NGX_CLAUDE_CLI_N_SINCE_INPUT], &more);
 
-    driver_more(input, INPUT);
-    driver_more(cache_read, CACHE_READ);
-    driver_more(cache_creation, CACHE_CREATION);
-    driver_more(output, OUTPUT);
-    driver_more(thinking, THINKING);
-
-#undef driver_more
-
-    if (process->open_call || process->broken_call) {
+    if (seat->bill.open_call || seat->bill.broken_call) {
         more.output = 0;
         more.thinking = 0;
     }
 
     if (driver_bill_any(&more)) {
-        driver_bill_usage(process, &more);
+        driver_bill_usage(seat, &more);
     }
 }
 
@@ -289,7 +289,7 @@ driver_bill_unseen(ngx_claude_process_t *process,
  */
 
 static void
-driver_bill_forgotten(ngx_claude_process_t *process, double total,
+driver_bill_forgotten(ngx_claude_seat_t *seat, double total,
     double since)
 {
     double  less;
@@ -300,46 +300,53 @@ driver_bill_forgotten(ngx_claude_process_t *process, double total,
         return;
     }
 
-    less = process->stated - (total - since);
+    less = seat->bill.stated - (total - since);
 
     if (less > 1e-9) {
-        process->cost -= less;
-        process->charged -= less;
+        seat->bill.cost -= less;
+        seat->bill.charged -= less;
     }
 }
 
 
 static void
-driver_bill_cost(ngx_claude_process_t *process, double total)
+driver_bill_cost(ngx_claude_seat_t *seat, double total)
 {
-    if (process->account) {
-        ngx_claude_metrics_cost(process->account, process->cost, total);
+    if (seat->bill.account) {
+        ngx_claude_metrics_cost(seat->bill.account, seat->bill.cost, total);
     }
 
-    process->cost = total;
+    seat->bill.cost = total;
 }
 
 
-/* to the payer, with what no turn has paid before */
-
 static void
-driver_bill_charge(ngx_claude_process_t *process)
+driver_bill_charge(ngx_claude_seat_t *seat)
 {
-    ngx_claude_turn_t  *turn;
-
-    turn = process->payer;
-
-    if (turn == NULL
-        || (process->phase < DRIVER_ANSWERING
-            && process->cost <= process->charged))
+    if (seat->payer == NULL
+        || (seat->state < DRIVER_ANSWERING
+            && seat->bill.cost <= seat->bill.charged))
     {
         return;
     }
 
-    turn->spent.cost = ngx_max(turn->spent.cost, 0)
-                       + ngx_max(process->cost - process->charged, 0);
+    driver_bill_pay(seat);
+}
 
-    process->charged = process->cost;
+
+/* the payer pays, with what no turn has paid before */
+
+static void
+driver_bill_pay(ngx_claude_seat_t *seat)
+{
+    ngx_claude_spent_t  *spent;
+
+    spent = &seat->payer->spent;
+
+    spent->cost = ngx_max(spent->cost, 0)
+                  + ngx_max(seat->bill.cost - seat->bill.charged, 0);
+
+    seat->bill.charged = seat->bill.cost;
 }
 
 
@@ -349,50 +356,48 @@ driver_bill_charge(ngx_claude_process_t *process)
  */
 
 void
-driver_bill_ask(ngx_claude_process_t *process)
+driver_bill_ask(ngx_claude_seat_t *seat)
 {
-    if (ngx_claude_cli_get_usage(process,
-                                 driver_id(process, DRIVER_COST))
+    if (ngx_claude_cli_get_usage(seat->outbox,
+                                 driver_id(seat, DRIVER_COST))
         != NGX_OK)
     {
-        process->doubtful = 1;
+        seat->doubtful = 1;
         return;
     }
 
-    process->asking = 1;
+    seat->asking = 1;
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }
 
 
 void
-driver_bill_asked(ngx_claude_process_t *process,
+driver_bill_asked(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     double  total;
 
     total = line->number[NGX_CLAUDE_CLI_N_COST_ASKED];
 
-    if (total >= process->cost) {
-        driver_bill_cost(process, total);
+    if (total >= seat->bill.cost) {
+        driver_bill_cost(seat, total);
     }
 
-    if (!process->asking) {
+    if (!seat->asking) {
 
         /* the payer did not wait: the next one's line has it as well */
 
         return;
     }
 
-    process->asking = 0;
+    seat->asking = 0;
 
-    if (total >= 0 && process->payer) {
-        process->payer->spent.cost = ngx_max(process->payer->spent.cost, 0)
-                                + ngx_max(process->cost - process->charged, 0);
-        process->charged = process->cost;
+    if (total >= 0 && seat->payer) {
+        driver_bill_pay(seat);
     }
 
-    driver_unasked(process);
+    driver_unasked(seat);
 }
 
 

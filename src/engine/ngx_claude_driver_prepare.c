@@ -12,18 +12,18 @@
 #include "ngx_claude_driver_private.h"
 
 
-static ngx_int_t driver_clear(ngx_claude_process_t *process, ngx_uint_t keep);
-static void driver_prepared(ngx_claude_process_t *process);
-static void driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
+static ngx_int_t driver_clear(ngx_claude_seat_t *seat, ngx_uint_t keep);
+static void driver_prepared(ngx_claude_seat_t *seat);
+static void driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line);
-static void driver_refused(ngx_claude_process_t *process, ngx_uint_t kind,
+static void driver_refused(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line);
 
 
 ngx_uint_t
-driver_id(ngx_claude_process_t *process, ngx_uint_t kind)
+driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind)
 {
-    return ++process->requests * DRIVER_KINDS + kind;
+    return ++seat->holding.requests * DRIVER_KINDS + kind;
 }
 
 
@@ -35,62 +35,62 @@ driver_id(ngx_claude_process_t *process, ngx_uint_t kind)
  */
 
 ngx_int_t
-driver_prepare(ngx_claude_process_t *process, ngx_uint_t keep)
+driver_prepare(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
     ngx_int_t           rc;
     ngx_uint_t          ask;
     ngx_claude_link_t  *links;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     links = turn->links;
 
-    if (process->phase == DRIVER_WAITING) {
+    if (seat->state == DRIVER_WAITING) {
 
-        if (keep == process->held.nelts) {
-            return driver_results(process);
+        if (keep == seat->held.nelts) {
+            return driver_results(seat);
         }
 
-        return driver_clear(process, keep);
+        return driver_clear(seat, keep);
     }
 
-    ask = (process->phase != DRIVER_GREETING);
+    ask = (seat->state != DRIVER_GREETING);
 
-    if (keep < process->held.nelts) {
+    if (keep < seat->held.nelts) {
 
         /* a question without the results of its calls is not on record yet */
 
         if (!turn->session.news) {
-            driver_session_unrecord(process);
+            driver_session_unrecord(seat);
         }
 
-        if (driver_rewind(process, keep) != NGX_OK) {
+        if (driver_rewind(seat, keep) != NGX_OK) {
             return NGX_ERROR;
         }
 
         ask = 0;
     }
 
-    if (turn->before == 0 && process->base == 0
-        && !ngx_claude_link_same(&process->root, &links[0]))
+    if (turn->before == 0 && seat->holding.base == 0
+        && !ngx_claude_link_same(&seat->holding.root, &links[0]))
     {
-        driver_session_model(process);
+        driver_session_model(seat);
 
-        if (ngx_claude_cli_set_model(process,
-                                     driver_id(process, DRIVER_MODEL),
+        if (ngx_claude_cli_set_model(seat->outbox,
+                                     driver_id(seat, DRIVER_MODEL),
                                      &turn->model, &turn->system)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        process->root = links[0];
-        process->expected++;
+        seat->holding.root = links[0];
+        seat->due++;
         ask = 0;
 
     }
 
-    rc = driver_tools(process);
+    rc = driver_tools(seat);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -100,16 +100,16 @@ driver_prepare(ngx_claude_process_t *process, ngx_uint_t keep)
         ask = 0;
     }
 
-    if (ngx_claude_cli_settings(process,
-                                driver_id(process, DRIVER_SETTINGS), turn)
+    if (ngx_claude_cli_settings(seat->outbox,
+                                driver_id(seat, DRIVER_SETTINGS), turn)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->knobs = driver_knobs(turn);
-    process->expected++;
-    process->phase = ask ? DRIVER_ASKED : DRIVER_PREPARING;
+    seat->holding.knobs = driver_knobs(turn);
+    seat->due++;
+    seat->state = ask ? DRIVER_ASKED : DRIVER_PREPARING;
 
     return ask ? NGX_OK : NGX_AGAIN;
 }
@@ -131,14 +131,14 @@ driver_knobs(ngx_claude_turn_t *turn)
  */
 
 static ngx_int_t
-driver_clear(ngx_claude_process_t *process, ngx_uint_t keep)
+driver_clear(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
-    process->phase = DRIVER_CLEARING;
-    process->pending = 0;
-    process->keep = keep;
+    seat->state = DRIVER_CLEARING;
+    seat->holding.waiting = 0;
+    seat->keep = keep;
 
-    return (ngx_claude_cli_interrupt(process,
-                                  driver_id(process, DRIVER_INTERRUPT))
+    return (ngx_claude_cli_interrupt(seat->outbox,
+                                  driver_id(seat, DRIVER_INTERRUPT))
             == NGX_OK)
            ? NGX_AGAIN : NGX_ERROR;
 }
@@ -148,52 +148,54 @@ driver_clear(ngx_claude_process_t *process, ngx_uint_t keep)
  * has them */
 
 ngx_int_t
-driver_rewind(ngx_claude_process_t *process, ngx_uint_t keep)
+driver_rewind(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
     ngx_uint_t          n;
     ngx_claude_held_t  *held;
 
-    held = process->held.elts;
+    held = seat->held.elts;
 
-    if (ngx_claude_cli_rewind(process,
-                              driver_id(process, DRIVER_REWIND),
-                              held[keep].line, process->newest)
+    if (ngx_claude_cli_rewind(seat->outbox,
+                              driver_id(seat, DRIVER_REWIND),
+                              seat->holding.nonce, held[keep].line,
+                              seat->holding.newest)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->target = held[keep].line;
-    process->held.nelts = keep;
+    seat->target = held[keep].line;
+    seat->held.nelts = keep;
+    seat->holding.nheld = keep;
 
     /* what is the newest line of the user now, for the next time */
 
-    process->newest = 0;
+    seat->holding.newest = 0;
 
-    for (n = keep; n && process->newest == 0; n--) {
-        process->newest = held[n - 1].line;
+    for (n = keep; n && seat->holding.newest == 0; n--) {
+        seat->holding.newest = held[n - 1].line;
     }
 
-    process->expected++;
+    seat->due++;
 
     return NGX_OK;
 }
 
 
 ngx_uint_t
-ngx_claude_driver_cut(ngx_claude_process_t *process, ngx_uint_t n)
+ngx_claude_driver_cut(ngx_claude_seat_t *seat, ngx_uint_t n)
 {
     ngx_claude_held_t  *held;
 
-    held = process->held.elts;
+    held = seat->held.elts;
 
-    if (n == process->held.nelts && !process->pending) {
+    if (n == seat->held.nelts && !seat->holding.waiting) {
         return n;
     }
 
     /* the first message is always a line of the user */
 
-    while (n && (n == process->held.nelts || held[n].line == 0)) {
+    while (n && (n == seat->held.nelts || held[n].line == 0)) {
         n--;
     }
 
@@ -204,33 +206,33 @@ ngx_claude_driver_cut(ngx_claude_process_t *process, ngx_uint_t n)
 /* all answers are there */
 
 static void
-driver_prepared(ngx_claude_process_t *process)
+driver_prepared(ngx_claude_seat_t *seat)
 {
-    switch (process->phase) {
+    switch (seat->state) {
 
     case DRIVER_GREETING:
-        driver_idle(process);
+        driver_idle(seat);
         return;
 
     case DRIVER_REWINDING:
-        if (process->turn == NULL) {
-            driver_idle(process);
+        if (seat->turn == NULL) {
+            driver_idle(seat);
 
-        } else if (process->restating) {
-            driver_send(process);
+        } else if (seat->reply.restating) {
+            driver_send(seat);
 
         } else {
-            driver_settled(process);
+            driver_settled(seat);
         }
 
         return;
 
     case DRIVER_PREPARING:
-        if (process->turn) {
-            driver_send(process);
+        if (seat->turn) {
+            driver_send(seat);
 
         } else {
-            driver_idle(process);
+            driver_idle(seat);
         }
 
         return;
@@ -247,7 +249,7 @@ driver_prepared(ngx_claude_process_t *process)
  */
 
 void
-driver_send(ngx_claude_process_t *process)
+driver_send(ngx_claude_seat_t *seat)
 {
     ngx_int_t              rc;
     ngx_uint_t             n, line, query;
@@ -255,69 +257,70 @@ driver_send(ngx_claude_process_t *process)
     ngx_claude_turn_t     *turn;
     ngx_claude_message_t  *message;
 
-    turn = process->turn;
+    turn = seat->turn;
     links = turn->links;
 
     do {
-        n = process->held.nelts - turn->before;
+        n = seat->held.nelts - turn->before;
 
         if (n >= turn->messages.nelts) {
-            driver_restate_next(process);
+            driver_restate_next(seat);
             return;
         }
 
         message = (ngx_claude_message_t *) turn->messages.elts + n;
-        query = (n + 1 == turn->messages.nelts && !process->restating);
-        line = ++process->lines;
+        query = (n + 1 == turn->messages.nelts && !seat->reply.restating);
+        line = ++seat->holding.lines;
 
-        if (!query && process->recorded) {
-            driver_session_unrecord(process);
+        if (!query && seat->holding.recorded) {
+            driver_session_unrecord(seat);
         }
 
-        rc = ngx_claude_cli_message(process, message, line, query);
+        rc = ngx_claude_cli_message(seat->outbox, seat->holding.nonce, message,
+                                    line, query);
 
         if (message->role == NGX_CLAUDE_USER) {
-            process->newest = line;
+            seat->holding.newest = line;
 
         } else {
             line = 0;
         }
 
         if (rc == NGX_OK) {
-            rc = driver_hold(process, &links[n + 1], line);
+            rc = driver_hold(seat, &links[n + 1], line);
         }
 
     } while (rc == NGX_OK && message->role == NGX_CLAUDE_ASSISTANT);
 
     if (rc != NGX_OK) {
-        driver_fail(process, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                     "no memory for its messages");
         return;
     }
 
     if (query) {
-        driver_session_record(process, line);
+        driver_session_record(seat, line);
 
-        process->phase = DRIVER_ASKED;
-        process->begun = 0;
-        process->unwanted = 0;
-        ngx_claude_link_begin(&process->answer,
+        seat->state = DRIVER_ASKED;
+        seat->reply.begun = 0;
+        seat->reply.unwanted = 0;
+        ngx_claude_link_begin(&seat->reply.answer,
                               &links[turn->messages.nelts]);
     } else {
-        process->phase = DRIVER_REPLAYING;
+        seat->state = DRIVER_REPLAYING;
     }
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }
 
 
 ngx_int_t
-driver_hold(ngx_claude_process_t *process, ngx_claude_link_t *link,
+driver_hold(ngx_claude_seat_t *seat, ngx_claude_link_t *link,
     ngx_uint_t line)
 {
     ngx_claude_held_t  *held;
 
-    held = ngx_claude_turn_push(&process->held);
+    held = ngx_claude_turn_push(&seat->held);
     if (held == NULL) {
         return NGX_ERROR;
     }
@@ -329,6 +332,8 @@ driver_hold(ngx_claude_process_t *process, ngx_claude_link_t *link,
     held->link = *link;
     held->line = line;
 
+    seat->holding.nheld = seat->held.nelts;
+
     return NGX_OK;
 }
 
@@ -336,17 +341,17 @@ driver_hold(ngx_claude_process_t *process, ngx_claude_link_t *link,
 /* the answer of the model, which came through this CLI */
 
 ngx_int_t
-driver_hold_answer(ngx_claude_process_t *process,
+driver_hold_answer(ngx_claude_seat_t *seat,
     ngx_claude_link_t *link)
 {
     ngx_claude_held_t  *held;
 
-    if (driver_hold(process, link, 0) != NGX_OK) {
+    if (driver_hold(seat, link, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    held = (ngx_claude_held_t *) process->held.elts
-           + process->held.nelts - 1;
+    held = (ngx_claude_held_t *) seat->held.elts
+           + seat->held.nelts - 1;
     held->own = 1;
 
     return NGX_OK;
@@ -356,7 +361,7 @@ driver_hold_answer(ngx_claude_process_t *process,
 /* the answer to a control request */
 
 void
-driver_answered(ngx_claude_process_t *process,
+driver_answered(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_int_t   id;
@@ -373,31 +378,31 @@ driver_answered(ngx_claude_process_t *process,
     kind = id % DRIVER_KINDS;
 
     if (kind == DRIVER_COST) {
-        driver_bill_asked(process, line);
+        driver_bill_asked(seat, line);
         return;
     }
 
-    if (kind == DRIVER_INTERRUPT || process->expected == 0) {
+    if (kind == DRIVER_INTERRUPT || seat->due == 0) {
         return;
     }
 
-    driver_check(process, kind, line);
+    driver_check(seat, kind, line);
 
-    driver_expected(process);
+    driver_expected(seat);
 }
 
 
 void
-driver_expected(ngx_claude_process_t *process)
+driver_expected(ngx_claude_seat_t *seat)
 {
     /* a refusal may have been its end */
 
-    if (process->ending || process->doubtful) {
+    if (seat->process->ending || seat->doubtful) {
         return;
     }
 
-    if (--process->expected == 0) {
-        driver_prepared(process);
+    if (--seat->due == 0) {
+        driver_prepared(seat);
     }
 }
 
@@ -405,7 +410,7 @@ driver_expected(ngx_claude_process_t *process)
 /* when it was refused, the process loses its turn, and mostly its life */
 
 static void
-driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
+driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line)
 {
     u_char      uuid[NGX_CLAUDE_UUID_LEN];
@@ -417,7 +422,7 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
 
         /* a CLI that does not know the question is older than the answer */
 
-        (void) driver_check_version(process,
+        (void) driver_check_version(seat,
                           &string[NGX_CLAUDE_CLI_S_BINARY_VERSION]);
         return;
     }
@@ -426,7 +431,7 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
 
         /* one that has no list is as good as any */
 
-        ngx_claude_zone_models_set(driver_zone, process->profile->hash,
+        ngx_claude_zone_models_set(driver_zone, seat->process->profile->hash,
                                    &line->models);
         return;
     }
@@ -435,12 +440,12 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
 
         /* anything but "success" */
 
-        driver_refused(process, kind, line);
+        driver_refused(seat, kind, line);
         return;
     }
 
     if (kind == DRIVER_REWIND) {
-        ngx_claude_cli_uuid(uuid, process, process->target);
+        ngx_claude_cli_uuid(uuid, seat->holding.nonce, seat->target);
 
         if (!line->rewound
             || string[NGX_CLAUDE_CLI_S_TARGET].len != sizeof(uuid)
@@ -448,14 +453,14 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
                           sizeof(uuid))
                != 0)
         {
-            driver_refused(process, kind, line);
+            driver_refused(seat, kind, line);
         }
     }
 }
 
 
 ngx_int_t
-driver_check_version(ngx_claude_process_t *process, ngx_str_t *version)
+driver_check_version(ngx_claude_seat_t *seat, ngx_str_t *version)
 {
     ngx_uint_t  n;
 
@@ -468,13 +473,13 @@ driver_check_version(ngx_claude_process_t *process, ngx_str_t *version)
 
     /* it would read files that a client's text names: not one word to it */
 
-    process->doubtful = 1;
+    seat->doubtful = 1;
 
-    if (process->turn) {
-        driver_fail(process, NGX_CLAUDE_FAIL_TOO_OLD, NULL, NULL);
+    if (seat->turn) {
+        driver_fail(seat, NGX_CLAUDE_FAIL_TOO_OLD, NULL, NULL);
 
     } else {
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
     }
 
     return NGX_DECLINED;
@@ -488,20 +493,20 @@ driver_check_version(ngx_claude_process_t *process, ngx_str_t *version)
  */
 
 static void
-driver_refused(ngx_claude_process_t *process, ngx_uint_t kind,
+driver_refused(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t               *error;
-    ngx_claude_fail_e        fail;
+    ngx_str_t         *error;
+    ngx_claude_fail_e  fail;
 
     if (kind != DRIVER_MODEL) {
-        process->doubtful = 1;
+        seat->doubtful = 1;
 
-        if (process->turn) {
-            driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+        if (seat->turn) {
+            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                         "it refused a control request");
         } else {
-            ngx_claude_driver_end(process);
+            ngx_claude_driver_end(seat);
         }
 
         return;
@@ -509,9 +514,9 @@ driver_refused(ngx_claude_process_t *process, ngx_uint_t kind,
 
     /* it keeps the model and the prompt that it had: nobody's from now on */
 
-    ngx_memzero(&process->root, sizeof(ngx_claude_link_t));
+    ngx_memzero(&seat->holding.root, sizeof(ngx_claude_link_t));
 
-    if (process->turn == NULL) {
+    if (seat->turn == NULL) {
         return;
     }
 
@@ -519,7 +524,7 @@ driver_refused(ngx_claude_process_t *process, ngx_uint_t kind,
     fail = ngx_claude_cli_model_error(
                error, &line->string[NGX_CLAUDE_CLI_S_RESPONSE_CODE]);
 
-    process->loginless = ngx_claude_cli_no_login(line);
+    seat->loginless = ngx_claude_cli_no_login(line);
 
-    driver_fail(process, fail, error, NULL);
+    driver_fail(seat, fail, error, NULL);
 }

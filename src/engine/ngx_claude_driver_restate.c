@@ -21,94 +21,94 @@
 #define DRIVER_SAID_MAX  1048576
 
 
-static ngx_uint_t driver_restate_due(ngx_claude_process_t *process);
-static void driver_restate_begin(ngx_claude_process_t *process,
+static ngx_uint_t driver_restate_due(ngx_claude_seat_t *seat);
+static void driver_restate_begin(ngx_claude_seat_t *seat,
     ngx_uint_t keep);
-static ngx_int_t driver_restate_answer(ngx_claude_process_t *process);
-static ngx_int_t driver_restate_mark(ngx_claude_process_t *process);
+static ngx_int_t driver_restate_answer(ngx_claude_seat_t *seat);
+static ngx_int_t driver_restate_mark(ngx_claude_seat_t *seat);
 static void driver_restate_message(ngx_claude_message_t *message,
     ngx_claude_block_t *block, ngx_claude_role_e role, ngx_str_t *text);
 
 
 void
-driver_said(ngx_claude_process_t *process, u_char *p, size_t len)
+driver_said(ngx_claude_seat_t *seat, u_char *p, size_t len)
 {
     u_char             *data;
     size_t              size;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
-    if (process->profile->agent
+    if (seat->process->profile->agent
         || (turn->max_tokens == 0 && !turn->stoppable && !turn->session.named))
     {
         return;
     }
 
-    if (process->said_size - process->said.len < len) {
+    if (seat->reply.said_size - seat->reply.said.len < len) {
 
-        size = 2 * (process->said.len + len);
-        data = (size <= 2 * DRIVER_SAID_MAX) ? ngx_alloc(size, process->log)
-                                             : NULL;
+        size = 2 * (seat->reply.said.len + len);
+        data = (size <= 2 * DRIVER_SAID_MAX)
+               ? ngx_alloc(size, seat->process->log) : NULL;
 
         if (data == NULL) {
 
             /* it is only not kept */
 
-            driver_said_drop(process);
+            driver_said_drop(seat);
             return;
         }
 
-        if (process->said.len) {
-            ngx_memcpy(data, process->said.data, process->said.len);
-            ngx_free(process->said.data);
+        if (seat->reply.said.len) {
+            ngx_memcpy(data, seat->reply.said.data, seat->reply.said.len);
+            ngx_free(seat->reply.said.data);
         }
 
-        process->said.data = data;
-        process->said_size = size;
+        seat->reply.said.data = data;
+        seat->reply.said_size = size;
     }
 
-    ngx_memcpy(process->said.data + process->said.len, p, len);
-    process->said.len += len;
+    ngx_memcpy(seat->reply.said.data + seat->reply.said.len, p, len);
+    seat->reply.said.len += len;
 }
 
 
 void
-driver_said_drop(ngx_claude_process_t *process)
+driver_said_drop(ngx_claude_seat_t *seat)
 {
-    if (process->said_size) {
-        ngx_free(process->said.data);
+    if (seat->reply.said_size) {
+        ngx_free(seat->reply.said.data);
     }
 
-    ngx_str_null(&process->said);
-    process->said_size = 0;
+    ngx_str_null(&seat->reply.said);
+    seat->reply.said_size = 0;
 }
 
 
 /* whether the process goes on with its turn, which the client has ended */
 
 ngx_uint_t
-driver_restate(ngx_claude_process_t *process)
+driver_restate(ngx_claude_seat_t *seat)
 {
     ngx_uint_t  keep;
 
-    if (!process->cut || !process->turn || !process->turn->is_finished
-        || !driver_restate_due(process))
+    if (!seat->reply.cut || !seat->turn || !seat->turn->is_finished
+        || !driver_restate_due(seat))
     {
         return 0;
     }
 
-    keep = ngx_claude_driver_cut(process, process->held.nelts - 1);
+    keep = ngx_claude_driver_cut(seat, seat->held.nelts - 1);
 
-    if (keep < process->turn->before) {
+    if (keep < seat->turn->before) {
 
         /* results of calls that only the process knew: it cannot go on */
 
-        process->doubtful = 1;
+        seat->doubtful = 1;
         return 0;
     }
 
-    driver_restate_begin(process, keep);
+    driver_restate_begin(seat, keep);
 
     return 1;
 }
@@ -120,45 +120,45 @@ driver_restate(ngx_claude_process_t *process)
  */
 
 void
-driver_restate_announce(ngx_claude_process_t *process)
+driver_restate_announce(ngx_claude_seat_t *seat)
 {
-    if (driver_restate_due(process)) {
-        driver_session_unrecord(process);
+    if (driver_restate_due(seat)) {
+        driver_session_unrecord(seat);
     }
 }
 
 
 static ngx_uint_t
-driver_restate_due(ngx_claude_process_t *process)
+driver_restate_due(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
-    return !process->doubtful && !process->is_broken
-           && process->calls.nelts == 0
+    return !seat->doubtful && !seat->process->is_broken
+           && seat->calls.nelts == 0
            && (turn->stop == NGX_CLAUDE_STOP_LENGTH
                || turn->stop == NGX_CLAUDE_STOP_SEQUENCE)
-           && !ngx_claude_utf8_blank(&process->said);
+           && !ngx_claude_utf8_blank(&seat->reply.said);
 }
 
 
 static void
-driver_restate_begin(ngx_claude_process_t *process, ngx_uint_t keep)
+driver_restate_begin(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
-    process->cut = 0;
-    process->restating = 1;
-    process->phase = DRIVER_REWINDING;
+    seat->reply.cut = 0;
+    seat->reply.restating = 1;
+    seat->state = DRIVER_REWINDING;
 
-    if (driver_rewind(process, keep) != NGX_OK) {
-        process->doubtful = 1;
-        process->restating = 0;
-        driver_settled(process);
+    if (driver_rewind(seat, keep) != NGX_OK) {
+        seat->doubtful = 1;
+        seat->reply.restating = 0;
+        driver_settled(seat);
         return;
     }
 
-    ngx_claude_driver_rearm(process);
-    ngx_claude_process_flush(process);
+    ngx_claude_driver_rearm(seat);
+    ngx_claude_process_flush(seat->process);
 }
 
 
@@ -169,78 +169,79 @@ driver_restate_begin(ngx_claude_process_t *process, ngx_uint_t keep)
  */
 
 void
-driver_restate_next(ngx_claude_process_t *process)
+driver_restate_next(ngx_claude_seat_t *seat)
 {
     ngx_int_t           rc;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
-    if (process->held.nelts - turn->before == turn->messages.nelts) {
+    if (seat->held.nelts - turn->before == turn->messages.nelts) {
 
-        rc = driver_restate_answer(process);
+        rc = driver_restate_answer(seat);
 
-        if (rc == NGX_OK && process->recorded) {
-            process->phase = DRIVER_REPLAYING;
-            rc = driver_restate_mark(process);
+        if (rc == NGX_OK && seat->holding.recorded) {
+            seat->state = DRIVER_REPLAYING;
+            rc = driver_restate_mark(seat);
 
         } else if (rc == NGX_OK) {
-            process->restating = 0;
-            process->phase = DRIVER_REWINDING;
-            process->expected++;
+            seat->reply.restating = 0;
+            seat->state = DRIVER_REWINDING;
+            seat->due++;
 
-            rc = ngx_claude_cli_get_version(process,
-                                  driver_id(process, DRIVER_VERSION));
+            rc = ngx_claude_cli_get_version(seat->outbox,
+                                  driver_id(seat, DRIVER_VERSION));
         }
 
     } else {
-        process->restating = 0;
-        process->phase = DRIVER_REWINDING;
+        seat->reply.restating = 0;
+        seat->state = DRIVER_REWINDING;
 
-        rc = driver_rewind(process, process->held.nelts - 1);
+        rc = driver_rewind(seat, seat->held.nelts - 1);
     }
 
     if (rc != NGX_OK) {
-        process->doubtful = 1;
-        driver_settled(process);
+        seat->doubtful = 1;
+        driver_settled(seat);
         return;
     }
 
-    ngx_claude_driver_rearm(process);
-    ngx_claude_process_flush(process);
+    ngx_claude_driver_rearm(seat);
+    ngx_claude_process_flush(seat->process);
 }
 
 
 static ngx_int_t
-driver_restate_answer(ngx_claude_process_t *process)
+driver_restate_answer(ngx_claude_seat_t *seat)
 {
     ngx_str_t            *said;
     ngx_claude_link_t    *links, link;
     ngx_claude_block_t    block;
     ngx_claude_message_t  message;
 
-    links = process->turn->links;
-    said = &process->said;
+    links = seat->turn->links;
+    said = &seat->reply.said;
 
     driver_restate_message(&message, &block, NGX_CLAUDE_ASSISTANT, said);
 
-    ngx_claude_link_begin(&process->answer,
-                          &links[process->turn->messages.nelts]);
-    ngx_claude_link_add(&process->answer, said->data, said->len);
-    ngx_claude_link_end(&process->answer, &link);
+    ngx_claude_link_begin(&seat->reply.answer,
+                          &links[seat->turn->messages.nelts]);
+    ngx_claude_link_add(&seat->reply.answer, said->data, said->len);
+    ngx_claude_link_end(&seat->reply.answer, &link);
 
-    if (ngx_claude_cli_message(process, &message, ++process->lines, 0)
+    if (ngx_claude_cli_message(seat->outbox, seat->holding.nonce, &message,
+                               ++seat->holding.lines, 0)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return driver_hold(process, &link, 0);
+    return driver_hold(seat, &link, 0);
 }
 
 
 static ngx_int_t
-driver_restate_mark(ngx_claude_process_t *process)
+driver_restate_mark(ngx_claude_seat_t *seat)
 {
     ngx_claude_link_t     link;
     ngx_claude_block_t    block;
@@ -250,9 +251,10 @@ driver_restate_mark(ngx_claude_process_t *process)
 
     driver_restate_message(&message, &block, NGX_CLAUDE_USER, &text);
 
-    process->newest = ++process->lines;
+    seat->holding.newest = ++seat->holding.lines;
 
-    if (ngx_claude_cli_message(process, &message, process->newest, 0)
+    if (ngx_claude_cli_message(seat->outbox, seat->holding.nonce, &message,
+                               seat->holding.newest, 0)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -262,7 +264,7 @@ driver_restate_mark(ngx_claude_process_t *process)
 
     ngx_memzero(&link, sizeof(ngx_claude_link_t));
 
-    return driver_hold(process, &link, process->newest);
+    return driver_hold(seat, &link, seat->holding.newest);
 }
 
 

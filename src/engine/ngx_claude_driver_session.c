@@ -17,9 +17,9 @@
 
 
 static void driver_sum(ngx_str_t *s, u_char *sum);
-static ngx_uint_t driver_session_bare(ngx_claude_process_t *process,
+static ngx_uint_t driver_session_bare(ngx_claude_seat_t *seat,
     ngx_uint_t n);
-static void driver_record_write(ngx_claude_process_t *process,
+static void driver_record_write(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 
 
@@ -29,30 +29,31 @@ static void driver_record_write(ngx_claude_process_t *process,
  */
 
 void
-driver_session_begin(ngx_claude_process_t *process)
+driver_session_begin(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_session_t  *session;
 
-    session = &process->turn->session;
+    session = &seat->turn->session;
 
-    process->own = (session->kind == NGX_CLAUDE_SESSION_OWN
-                    && session->held);
+    seat->holding.own = (session->kind == NGX_CLAUDE_SESSION_OWN
+                         && session->held);
 
-    ngx_memcpy(process->hint, session->hint, sizeof(process->hint));
-    ngx_memzero(process->naming, sizeof(process->naming));
+    ngx_memcpy(seat->holding.hint, session->hint, sizeof(seat->holding.hint));
+    ngx_memzero(seat->naming, sizeof(seat->naming));
 
     if (session->held || !session->named) {
-        ngx_memcpy(process->naming, session->hash, sizeof(process->naming));
+        ngx_memcpy(seat->naming, session->hash, sizeof(seat->naming));
     }
 
-    if (process->own) {
-        ngx_memcpy(process->session, session->hash, sizeof(process->session));
+    if (seat->holding.own) {
+        ngx_memcpy(seat->holding.session, session->hash,
+                   NGX_CLAUDE_SESSION_LEN);
 
-    } else if (ngx_memcmp(process->session, process->naming,
-                          sizeof(process->session))
+    } else if (ngx_memcmp(seat->holding.session, seat->naming,
+                          sizeof(seat->holding.session))
                != 0)
     {
-        ngx_memzero(process->session, sizeof(process->session));
+        ngx_memzero(seat->holding.session, sizeof(seat->holding.session));
     }
 }
 
@@ -63,21 +64,21 @@ driver_session_begin(ngx_claude_process_t *process)
  */
 
 ngx_claude_fail_e
-driver_session_check(ngx_claude_process_t *process,
+driver_session_check(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn)
 {
     u_char  sum[20];
 
     driver_sum(&turn->model, sum);
 
-    if (ngx_memcmp(process->model, sum, sizeof(sum)) != 0) {
+    if (ngx_memcmp(seat->holding.model, sum, sizeof(sum)) != 0) {
         return NGX_CLAUDE_FAIL_SESSION_MODEL;
     }
 
     driver_sum(&turn->system, sum);
 
     if (turn->session.system
-        && ngx_memcmp(process->system, sum, sizeof(sum)) != 0)
+        && ngx_memcmp(seat->holding.system, sum, sizeof(sum)) != 0)
     {
         return NGX_CLAUDE_FAIL_SESSION_SYSTEM;
     }
@@ -89,10 +90,10 @@ driver_session_check(ngx_claude_process_t *process,
 /* the process has been given the model and the system text of the turn */
 
 void
-driver_session_model(ngx_claude_process_t *process)
+driver_session_model(ngx_claude_seat_t *seat)
 {
-    driver_sum(&process->turn->model, process->model);
-    driver_sum(&process->turn->system, process->system);
+    driver_sum(&seat->turn->model, seat->holding.model);
+    driver_sum(&seat->turn->system, seat->holding.system);
 }
 
 
@@ -102,14 +103,14 @@ driver_session_model(ngx_claude_process_t *process)
  */
 
 ngx_int_t
-driver_session_follow(ngx_claude_process_t *process, ngx_uint_t keep)
+driver_session_follow(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
     ngx_uint_t          before;
     ngx_claude_held_t  *held;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
-    held = process->held.elts;
+    turn = seat->turn;
+    held = seat->held.elts;
     before = turn->session.news ? keep : 0;
 
     if (before == 0 && turn->before == 0) {
@@ -118,7 +119,7 @@ driver_session_follow(ngx_claude_process_t *process, ngx_uint_t keep)
 
     turn->before = before;
 
-    if (turn->session.results && driver_results_order(process) != NGX_OK) {
+    if (turn->session.results && driver_results_order(seat) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -134,12 +135,12 @@ driver_session_follow(ngx_claude_process_t *process, ngx_uint_t keep)
  */
 
 static ngx_uint_t
-driver_session_bare(ngx_claude_process_t *process, ngx_uint_t n)
+driver_session_bare(ngx_claude_seat_t *seat, ngx_uint_t n)
 {
     ngx_uint_t          i;
     ngx_claude_held_t  *held;
 
-    held = process->held.elts;
+    held = seat->held.elts;
 
     for (i = 0; i < n; i++) {
         if (held[i].own) {
@@ -147,14 +148,14 @@ driver_session_bare(ngx_claude_process_t *process, ngx_uint_t n)
         }
     }
 
-    return n && process->base == 0;
+    return n && seat->holding.base == 0;
 }
 
 
 /* takes over what a resumed process holds.  NGX_ERROR: no memory */
 
 ngx_int_t
-driver_session_resumed(ngx_claude_process_t *process,
+driver_session_resumed(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record)
 {
     ngx_claude_held_t  *held;
@@ -163,16 +164,16 @@ driver_session_resumed(ngx_claude_process_t *process,
         return NGX_ERROR;
     }
 
-    process->stated = record->cost;
-    process->cost = record->cost;
-    process->charged = record->cost;
-    process->bare = (record->bare != 0);
+    seat->bill.stated = record->cost;
+    seat->bill.cost = record->cost;
+    seat->bill.charged = record->cost;
+    seat->bare = (record->bare != 0);
 
     if (record->held == 0) {
         return NGX_OK;
     }
 
-    held = ngx_array_push_n(&process->held, record->held);
+    held = ngx_array_push_n(&seat->held, record->held);
     if (held == NULL) {
         return NGX_ERROR;
     }
@@ -181,9 +182,10 @@ driver_session_resumed(ngx_claude_process_t *process,
     ngx_memcpy(held[record->held - 1].link.hash, record->tip,
                NGX_CLAUDE_LINK_LEN);
 
-    ngx_memcpy(process->model, record->model, sizeof(process->model));
-    ngx_memcpy(process->system, record->system, sizeof(process->system));
-    process->base = record->held;
+    ngx_memcpy(seat->holding.model, record->model, 20);
+    ngx_memcpy(seat->holding.system, record->system, 20);
+    seat->holding.base = record->held;
+    seat->holding.nheld = record->held;
 
     return NGX_OK;
 }
@@ -195,39 +197,40 @@ driver_session_resumed(ngx_claude_process_t *process,
  */
 
 void
-driver_session_record(ngx_claude_process_t *process, ngx_uint_t line)
+driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 {
-    u_char                    *p;
-    ngx_uint_t                 n;
-    ngx_claude_held_t         *held;
-    ngx_claude_record_t        record;
+    u_char              *p;
+    ngx_uint_t           n;
+    ngx_claude_held_t   *held;
+    ngx_claude_record_t  record;
 
-    if (!process->recorded) {
+    if (!seat->holding.recorded) {
         return;
     }
 
     ngx_memzero(&record, sizeof(ngx_claude_record_t));
 
-    held = process->held.elts;
-    n = process->held.nelts - (line != 0);
+    held = seat->held.elts;
+    n = seat->held.nelts - (line != 0);
 
     ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
                sizeof(record.magic));
-    ngx_memcpy(record.model, process->model, sizeof(record.model));
-    ngx_memcpy(record.system, process->system, sizeof(record.system));
+    ngx_memcpy(record.model, seat->holding.model, sizeof(record.model));
+    ngx_memcpy(record.system, seat->holding.system, sizeof(record.system));
     record.held = n;
-    record.bare = driver_session_bare(process, n);
-    record.cost = process->cost;
+    record.bare = driver_session_bare(seat, n);
+    record.cost = seat->bill.cost;
 
     if (n) {
         ngx_memcpy(record.tip, held[n - 1].link.hash, sizeof(record.tip));
     }
 
     if (line) {
-        p = ngx_claude_cli_uuid((u_char *) record.pending, process, line);
+        p = ngx_claude_cli_uuid((u_char *) record.pending,
+                                seat->holding.nonce, line);
         *p = '\0';
 
-    } else if (n && !process->own) {
+    } else if (n && !seat->holding.own) {
 
         /* nobody can name it: it is known by what it holds */
 
@@ -236,7 +239,7 @@ driver_session_record(ngx_claude_process_t *process, ngx_uint_t line)
         *p = '\0';
     }
 
-    driver_record_write(process, &record);
+    driver_record_write(seat, &record);
 }
 
 
@@ -246,11 +249,11 @@ driver_session_record(ngx_claude_process_t *process, ngx_uint_t line)
  */
 
 void
-driver_session_unrecord(ngx_claude_process_t *process)
+driver_session_unrecord(ngx_claude_seat_t *seat)
 {
     ngx_claude_record_t  record;
 
-    if (!process->recorded) {
+    if (!seat->holding.recorded) {
         return;
     }
 
@@ -259,21 +262,21 @@ driver_session_unrecord(ngx_claude_process_t *process)
     ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
                sizeof(record.magic));
     record.bare = 1;
-    record.cost = process->cost;
+    record.cost = seat->bill.cost;
 
-    driver_record_write(process, &record);
+    driver_record_write(seat, &record);
 }
 
 
 /* a process that is idle or gone lets the next turn of its session run */
 
 void
-driver_session_leave(ngx_claude_process_t *process)
+driver_session_leave(ngx_claude_seat_t *seat)
 {
     ngx_int_t  ticket;
 
-    ticket = process->ticket;
-    process->ticket = -1;
+    ticket = seat->ticket;
+    seat->ticket = -1;
 
     if (ticket != -1) {
         driver_hooks->leave(ticket);
@@ -293,20 +296,20 @@ driver_sum(ngx_str_t *s, u_char *sum)
 
 
 static void
-driver_record_write(ngx_claude_process_t *process,
+driver_record_write(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record)
 {
-    if (process->lifeline != (ngx_fd_t) -1
-        && ngx_claude_spawner_record(process->lifeline, record)
+    if (seat->process->lifeline != (ngx_fd_t) -1
+        && ngx_claude_spawner_record(seat->process->lifeline, record)
            == NGX_OK)
     {
         return;
     }
 
-    if (!process->ending && !process->is_broken) {
-        ngx_log_error(NGX_LOG_WARN, process->log, ngx_errno,
+    if (!seat->process->ending && !seat->process->is_broken) {
+        ngx_log_error(NGX_LOG_WARN, seat->process->log, ngx_errno,
                       "claude: the record of the session of process %P could "
-                      "not be written", process->pid);
-        process->doubtful = 1;
+                      "not be written", seat->process->pid);
+        seat->doubtful = 1;
     }
 }

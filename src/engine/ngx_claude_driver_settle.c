@@ -18,42 +18,42 @@
  */
 
 void
-driver_interrupt(ngx_claude_process_t *process)
+driver_interrupt(ngx_claude_seat_t *seat)
 {
-    process->cut = 1;
-    process->phase = DRIVER_SETTLING;
+    seat->reply.cut = 1;
+    seat->state = DRIVER_SETTLING;
 
-    if (!process->begun) {
-        process->unwanted = 1;
+    if (!seat->reply.begun) {
+        seat->reply.unwanted = 1;
         return;
     }
 
-    if (ngx_claude_cli_interrupt(process,
-                                 driver_id(process, DRIVER_INTERRUPT))
+    if (ngx_claude_cli_interrupt(seat->outbox,
+                                 driver_id(seat, DRIVER_INTERRUPT))
         != NGX_OK)
     {
-        process->doubtful = 1;
+        seat->doubtful = 1;
         return;
     }
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }
 
 
 /* every message has its init line; that of the question is the last */
 
 void
-driver_begun(ngx_claude_process_t *process)
+driver_begun(ngx_claude_seat_t *seat)
 {
-    if (process->phase != DRIVER_ASKED && process->phase != DRIVER_SETTLING) {
+    if (seat->state != DRIVER_ASKED && seat->state != DRIVER_SETTLING) {
         return;
     }
 
-    process->begun = 1;
+    seat->reply.begun = 1;
 
-    if (process->unwanted) {
-        process->unwanted = 0;
-        driver_interrupt(process);
+    if (seat->reply.unwanted) {
+        seat->reply.unwanted = 0;
+        driver_interrupt(seat);
     }
 }
 
@@ -61,46 +61,46 @@ driver_begun(ngx_claude_process_t *process)
 /* the process is done with its turn, which may have left it before */
 
 void
-driver_settled(ngx_claude_process_t *process)
+driver_settled(ngx_claude_seat_t *seat)
 {
     ngx_uint_t          keep;
     ngx_claude_turn_t  *turn;
 
-    if (driver_restate(process)) {
+    if (driver_restate(seat)) {
         return;
     }
 
-    turn = process->turn ? driver_detach(process) : NULL;
+    turn = seat->turn ? driver_detach(seat) : NULL;
 
     if (turn) {
-        driver_leave(process, turn);
+        driver_leave(seat, turn);
     }
 
-    driver_calls_drop(process);
-    process->restating = 0;
+    driver_calls_drop(seat);
+    seat->reply.restating = 0;
 
-    if (process->doubtful || process->is_broken) {
-        ngx_claude_driver_end(process);
+    if (seat->doubtful || seat->process->is_broken) {
+        ngx_claude_driver_end(seat);
 
-    } else if (process->cut) {
-        process->cut = 0;
-        process->phase = DRIVER_REWINDING;
+    } else if (seat->reply.cut) {
+        seat->reply.cut = 0;
+        seat->state = DRIVER_REWINDING;
 
-        keep = ngx_claude_driver_cut(process, process->held.nelts - 1);
+        keep = ngx_claude_driver_cut(seat, seat->held.nelts - 1);
 
-        if (driver_rewind(process, keep) == NGX_OK) {
-            ngx_claude_driver_rearm(process);
-            ngx_claude_process_flush(process);
+        if (driver_rewind(seat, keep) == NGX_OK) {
+            ngx_claude_driver_rearm(seat);
+            ngx_claude_process_flush(seat->process);
 
         } else {
-            ngx_claude_driver_end(process);
+            ngx_claude_driver_end(seat);
         }
 
     } else {
-        ngx_memcpy(process->session, process->naming,
-                   sizeof(process->session));
-        driver_said_drop(process);
-        driver_idle(process);
+        ngx_memcpy(seat->holding.session, seat->naming,
+                   sizeof(seat->holding.session));
+        driver_said_drop(seat);
+        driver_idle(seat);
     }
 
     if (turn) {
@@ -112,39 +112,39 @@ driver_settled(ngx_claude_process_t *process)
 /* as an idle one, but for what it has to be told next */
 
 void
-driver_wait(ngx_claude_process_t *process)
+driver_wait(ngx_claude_seat_t *seat)
 {
     ngx_int_t           ticket;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn ? driver_detach(process) : NULL;
+    turn = seat->turn ? driver_detach(seat) : NULL;
 
     if (turn) {
-        driver_leave(process, turn);
+        driver_leave(seat, turn);
     }
 
-    if (process->doubtful || process->is_broken) {
-        ngx_claude_driver_end(process);
+    if (seat->doubtful || seat->process->is_broken) {
+        ngx_claude_driver_end(seat);
 
     } else {
-        process->phase = DRIVER_WAITING;
-        process->pending = 1;
+        seat->state = DRIVER_WAITING;
+        seat->holding.waiting = 1;
 
-        ngx_memcpy(process->session, process->naming,
-                   sizeof(process->session));
+        ngx_memcpy(seat->holding.session, seat->naming,
+                   sizeof(seat->holding.session));
 
-        if (process->timer.timer_set) {
-            ngx_del_timer(&process->timer);
+        if (seat->timer.timer_set) {
+            ngx_del_timer(&seat->timer);
         }
 
         /* its record stays: without the results the question is taken back */
 
-        ticket = process->ticket;
-        process->ticket = -1;
+        ticket = seat->ticket;
+        seat->ticket = -1;
 
-        driver_unasked(process);
+        driver_unasked(seat);
 
-        driver_hooks->idle(process);
+        driver_hooks->idle(seat);
 
         if (ticket != -1) {
             driver_hooks->leave(ticket);
@@ -159,36 +159,36 @@ driver_wait(ngx_claude_process_t *process)
 
 
 void
-driver_idle(ngx_claude_process_t *process)
+driver_idle(ngx_claude_seat_t *seat)
 {
     ngx_int_t  ticket;
 
-    if (process->ending || process->is_broken) {
+    if (seat->process->ending || seat->process->is_broken) {
         return;
     }
 
-    process->phase = DRIVER_IDLE;
-    process->resulted = 0;
+    seat->state = DRIVER_IDLE;
+    seat->reply.resulted = 0;
 
-    driver_paid(process);
+    driver_paid(seat);
 
-    if (process->timer.timer_set) {
-        ngx_del_timer(&process->timer);
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
     }
 
     /* what cannot be said of its session ends it */
 
-    driver_session_record(process, 0);
+    driver_session_record(seat, 0);
 
-    if (process->doubtful) {
-        ngx_claude_driver_end(process);
+    if (seat->doubtful) {
+        ngx_claude_driver_end(seat);
         return;
     }
 
-    ticket = process->ticket;
-    process->ticket = -1;
+    ticket = seat->ticket;
+    seat->ticket = -1;
 
-    driver_hooks->idle(process);
+    driver_hooks->idle(seat);
 
     if (ticket != -1) {
         driver_hooks->leave(ticket);
@@ -199,17 +199,17 @@ driver_idle(ngx_claude_process_t *process)
 /* turn and process part */
 
 ngx_claude_turn_t *
-driver_detach(ngx_claude_process_t *process)
+driver_detach(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
     ngx_claude_metrics_parted(driver_zone->counters, turn,
-                              process->billed ? process->account : NULL);
+                              seat->billed ? seat->bill.account : NULL);
 
-    turn->process = NULL;
-    process->turn = NULL;
+    turn->seat = NULL;
+    seat->turn = NULL;
 
     return turn;
 }
@@ -232,7 +232,7 @@ driver_finished(ngx_claude_turn_t *turn)
 /* the turn's place among the running ones is free */
 
 void
-driver_leave(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
+driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
     ngx_int_t  ticket;
 
@@ -244,8 +244,8 @@ driver_leave(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
         /* the next one of the session finds it idle, or gone */
 
         ngx_claude_zone_turn_answered(driver_zone, ticket);
-        driver_session_leave(process);
-        process->ticket = ticket;
+        driver_session_leave(seat);
+        seat->ticket = ticket;
         return;
     }
 

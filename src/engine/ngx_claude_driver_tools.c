@@ -30,14 +30,14 @@
 
 
 static void driver_tools_hash(ngx_claude_turn_t *turn, u_char *hash);
-static ngx_int_t driver_tools_list(ngx_claude_process_t *process);
+static ngx_int_t driver_tools_list(ngx_claude_seat_t *seat);
 static ngx_uint_t driver_rpc_is(ngx_claude_cli_line_t *line,
     const char *method);
-static void driver_route(ngx_claude_process_t *process,
+static void driver_route(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static ngx_claude_call_t *driver_call_add(ngx_claude_process_t *process,
+static ngx_claude_call_t *driver_call_add(ngx_claude_seat_t *seat,
     ngx_str_t *id);
-static ngx_int_t driver_calls_init(ngx_claude_process_t *process);
+static ngx_int_t driver_calls_init(ngx_claude_seat_t *seat);
 static void driver_calls_free(void *data);
 static void driver_input_free(ngx_claude_call_t *call);
 static ngx_int_t driver_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from);
@@ -54,41 +54,41 @@ static ngx_uint_t driver_result_fits(ngx_claude_block_t *block);
 
 
 ngx_int_t
-driver_tools(ngx_claude_process_t *process)
+driver_tools(ngx_claude_seat_t *seat)
 {
     u_char              hash[20];
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
     driver_tools_hash(turn, hash);
 
-    if (ngx_memcmp(hash, process->tools, sizeof(hash)) == 0) {
+    if (ngx_memcmp(hash, seat->holding.tools, sizeof(hash)) == 0) {
         return NGX_OK;
     }
 
-    if (driver_tools_list(process) != NGX_OK) {
+    if (driver_tools_list(seat) != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (turn->tools.nelts) {
-        process->server++;
+        seat->holding.server++;
 
         /* and its question for the list */
 
-        process->expected++;
+        seat->due++;
     }
 
-    if (ngx_claude_cli_servers(process,
-                               driver_id(process, DRIVER_SERVERS),
-                               turn->tools.nelts ? process->server : 0)
+    if (ngx_claude_cli_servers(seat->outbox,
+                               driver_id(seat, DRIVER_SERVERS),
+                               turn->tools.nelts ? seat->holding.server : 0)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->expected++;
-    ngx_memcpy(process->tools, hash, sizeof(hash));
+    seat->due++;
+    ngx_memcpy(seat->holding.tools, hash, sizeof(hash));
 
     return NGX_AGAIN;
 }
@@ -99,9 +99,9 @@ driver_tools(ngx_claude_process_t *process)
 static void
 driver_tools_hash(ngx_claude_turn_t *turn, u_char *hash)
 {
-    ngx_str_t   *name;
-    ngx_uint_t   i;
-    ngx_sha1_t   sha1;
+    ngx_str_t  *name;
+    ngx_uint_t  i;
+    ngx_sha1_t  sha1;
 
     ngx_memzero(hash, 20);
 
@@ -125,41 +125,41 @@ driver_tools_hash(ngx_claude_turn_t *turn, u_char *hash)
 /* the list outlives the turn: the CLI may ask for it when its asker is gone */
 
 static ngx_int_t
-driver_tools_list(ngx_claude_process_t *process)
+driver_tools_list(ngx_claude_seat_t *seat)
 {
     ngx_pool_t         *pool;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
 
-    if (process->tools_pool) {
+    if (seat->tools_pool) {
 
         /* an idle process has nothing that waits to be written, so no list */
 
-        ngx_destroy_pool(process->tools_pool);
-        process->tools_pool = NULL;
+        ngx_destroy_pool(seat->tools_pool);
+        seat->tools_pool = NULL;
     }
 
-    ngx_str_null(&process->tools_list);
+    ngx_str_null(&seat->tools_list);
 
     if (turn->tools.nelts == 0) {
         return NGX_OK;
     }
 
-    pool = ngx_create_pool(1024, process->log);
+    pool = ngx_create_pool(1024, seat->process->log);
     if (pool == NULL) {
         return NGX_ERROR;
     }
 
-    process->tools_pool = pool;
+    seat->tools_pool = pool;
 
     return ngx_claude_cli_tools(pool, &turn->tools,
-                                &process->tools_list);
+                                &seat->tools_list);
 }
 
 
 void
-driver_rpc(ngx_claude_process_t *process,
+driver_rpc(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_int_t   rpc, rc;
@@ -175,24 +175,24 @@ driver_rpc(ngx_claude_process_t *process,
     }
 
     if (driver_rpc_is(line, "tools/call")) {
-        driver_route(process, line);
+        driver_route(seat, line);
         return;
     }
 
     if (driver_rpc_is(line, "initialize")) {
-        rc = ngx_claude_cli_rpc_initialized(process, id, rpc);
+        rc = ngx_claude_cli_rpc_initialized(seat->outbox, id, rpc);
 
-    } else if (driver_rpc_is(line, "tools/list") && process->tools_list.len) {
-        rc = ngx_claude_cli_rpc_tools(process, id, rpc,
-                                      &process->tools_list);
+    } else if (driver_rpc_is(line, "tools/list") && seat->tools_list.len) {
+        rc = ngx_claude_cli_rpc_tools(seat->outbox, id, rpc,
+                                      &seat->tools_list);
 
-        if (rc == NGX_OK && process->expected
-            && (process->phase == DRIVER_PREPARING
-                || process->phase == DRIVER_GREETING))
+        if (rc == NGX_OK && seat->due
+            && (seat->state == DRIVER_PREPARING
+                || seat->state == DRIVER_GREETING))
         {
-            driver_expected(process);
+            driver_expected(seat);
 
-            if (process->ending) {
+            if (seat->process->ending) {
                 return;
             }
         }
@@ -203,17 +203,17 @@ driver_rpc(ngx_claude_process_t *process,
                       "notifications/",
                       line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].len))
     {
-        rc = ngx_claude_cli_rpc_empty(process, id, rpc);
+        rc = ngx_claude_cli_rpc_empty(seat->outbox, id, rpc);
 
     } else {
-        rc = ngx_claude_cli_refuse(process, id);
+        rc = ngx_claude_cli_refuse(seat->outbox, id);
     }
 
     if (rc != NGX_OK) {
-        process->doubtful = 1;
+        seat->doubtful = 1;
     }
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }
 
 
@@ -232,7 +232,7 @@ driver_rpc_is(ngx_claude_cli_line_t *line, const char *method)
 /* the CLI asks for a result, by the id of the call that it has streamed */
 
 static void
-driver_route(ngx_claude_process_t *process,
+driver_route(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *id;
@@ -240,12 +240,12 @@ driver_route(ngx_claude_process_t *process,
     ngx_claude_call_t  *call;
 
     id = &line->string[NGX_CLAUDE_CLI_S_RPC_TOOL];
-    call = process->calls.elts;
+    call = seat->calls.elts;
 
     /* the CLI mostly asks in their order: the next one is looked at first */
 
-    for (n = 0; n < process->calls.nelts; n++) {
-        i = (process->routed + n) % process->calls.nelts;
+    for (n = 0; n < seat->calls.nelts; n++) {
+        i = (seat->routed + n) % seat->calls.nelts;
 
         if (call[i].id.len == id->len
             && ngx_memcmp(call[i].id.data, id->data, id->len) == 0)
@@ -256,27 +256,27 @@ driver_route(ngx_claude_process_t *process,
 
     /* what nobody knows of stays without an answer, and ends with the turn */
 
-    if (n == process->calls.nelts) {
+    if (n == seat->calls.nelts) {
         return;
     }
 
-    process->routed += (call[i].request.len == 0);
+    seat->routed += (call[i].request.len == 0);
 
     if (line->string[NGX_CLAUDE_CLI_S_REQUEST_ID].len > DRIVER_CALL_ID
-        || driver_copy(process->calls_pool, &call[i].request,
+        || driver_copy(seat->calls_pool, &call[i].request,
                        &line->string[NGX_CLAUDE_CLI_S_REQUEST_ID])
            != NGX_OK)
     {
-        process->doubtful = 1;
+        seat->doubtful = 1;
         return;
     }
 
     call[i].rpc = (ngx_int_t) line->number[NGX_CLAUDE_CLI_N_RPC_ID];
 
-    if (process->phase == DRIVER_SETTLING && !process->cut
-        && driver_calls_routed(process))
+    if (seat->state == DRIVER_SETTLING && !seat->reply.cut
+        && driver_calls_routed(seat))
     {
-        driver_wait(process);
+        driver_wait(seat);
     }
 }
 
@@ -296,33 +296,34 @@ driver_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 
 
 static ngx_claude_call_t *
-driver_call_add(ngx_claude_process_t *process, ngx_str_t *id)
+driver_call_add(ngx_claude_seat_t *seat, ngx_str_t *id)
 {
     ngx_claude_call_t  *call;
 
-    if (process->calls_pool == NULL && driver_calls_init(process) != NGX_OK) {
+    if (seat->calls_pool == NULL && driver_calls_init(seat) != NGX_OK) {
         return NULL;
     }
 
-    call = ngx_array_push(&process->calls);
+    call = ngx_array_push(&seat->calls);
     if (call == NULL) {
         return NULL;
     }
 
     ngx_memzero(call, sizeof(ngx_claude_call_t));
+    seat->holding.ncalls = seat->calls.nelts;
 
-    return (driver_copy(process->calls_pool, &call->id, id) == NGX_OK)
+    return (driver_copy(seat->calls_pool, &call->id, id) == NGX_OK)
            ? call : NULL;
 }
 
 
 static ngx_int_t
-driver_calls_init(ngx_claude_process_t *process)
+driver_calls_init(ngx_claude_seat_t *seat)
 {
     ngx_pool_t          *pool;
     ngx_pool_cleanup_t  *cln;
 
-    pool = ngx_create_pool(1024, process->log);
+    pool = ngx_create_pool(1024, seat->process->log);
     if (pool == NULL) {
         return NGX_ERROR;
     }
@@ -330,7 +331,7 @@ driver_calls_init(ngx_claude_process_t *process)
     cln = ngx_pool_cleanup_add(pool, 0);
 
     if (cln == NULL
-        || ngx_array_init(&process->calls, pool, 2,
+        || ngx_array_init(&seat->calls, pool, 2,
                           sizeof(ngx_claude_call_t))
            != NGX_OK)
     {
@@ -339,9 +340,9 @@ driver_calls_init(ngx_claude_process_t *process)
     }
 
     cln->handler = driver_calls_free;
-    cln->data = process;
+    cln->data = seat;
 
-    process->calls_pool = pool;
+    seat->calls_pool = pool;
 
     return NGX_OK;
 }
@@ -350,17 +351,17 @@ driver_calls_init(ngx_claude_process_t *process)
 static void
 driver_calls_free(void *data)
 {
-    ngx_uint_t             i;
-    ngx_claude_call_t     *call;
-    ngx_claude_process_t  *process = data;
+    ngx_uint_t          i;
+    ngx_claude_call_t  *call;
+    ngx_claude_seat_t  *seat = data;
 
-    call = process->calls.elts;
+    call = seat->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
+    for (i = 0; i < seat->calls.nelts; i++) {
         driver_input_free(&call[i]);
     }
 
-    process->calls.nelts = 0;
+    seat->calls.nelts = 0;
 }
 
 
@@ -377,31 +378,31 @@ driver_input_free(ngx_claude_call_t *call)
 
 
 ngx_int_t
-ngx_claude_driver_waits(ngx_claude_process_t *process,
+ngx_claude_driver_waits(ngx_claude_seat_t *seat,
     ngx_str_t *id, ngx_str_t *request, ngx_int_t rpc)
 {
     ngx_claude_call_t  *call;
 
-    call = driver_call_add(process, id);
+    call = driver_call_add(seat, id);
 
     if (call == NULL
-        || driver_copy(process->calls_pool, &call->request, request)
+        || driver_copy(seat->calls_pool, &call->request, request)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     call->rpc = rpc;
-    process->routed++;
-    process->pending = 1;
-    process->phase = DRIVER_WAITING;
+    seat->routed++;
+    seat->holding.waiting = 1;
+    seat->state = DRIVER_WAITING;
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-driver_call(ngx_claude_process_t *process,
+driver_call(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_int_t           rc;
@@ -409,7 +410,7 @@ driver_call(ngx_claude_process_t *process,
     ngx_claude_call_t  *call;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     id = &line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
     name = &line->string[NGX_CLAUDE_CLI_S_BLOCK_NAME];
 
@@ -422,15 +423,15 @@ driver_call(ngx_claude_process_t *process,
         return rc;
     }
 
-    call = driver_call_add(process, id);
+    call = driver_call_add(seat, id);
 
     if (call == NULL
-        || driver_copy(process->calls_pool, &call->name, name) != NGX_OK)
+        || driver_copy(seat->calls_pool, &call->name, name) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->calling = 1;
+    seat->reply.calling = 1;
 
     turn->handlers->call(turn, turn->call_id.len ? &turn->call_id : &call->id,
                          &call->name);
@@ -439,14 +440,14 @@ driver_call(ngx_claude_process_t *process,
 
 
 ngx_int_t
-driver_arguments(ngx_claude_process_t *process, u_char *p, size_t len)
+driver_arguments(ngx_claude_seat_t *seat, u_char *p, size_t len)
 {
     u_char             *data;
     size_t              size;
     ngx_claude_call_t  *call;
 
-    call = (ngx_claude_call_t *) process->calls.elts
-           + process->calls.nelts - 1;
+    call = (ngx_claude_call_t *) seat->calls.elts
+           + seat->calls.nelts - 1;
 
     if (call->size - call->input.len < len) {
 
@@ -466,44 +467,44 @@ driver_arguments(ngx_claude_process_t *process, u_char *p, size_t len)
     ngx_memcpy(call->input.data + call->input.len, p, len);
     call->input.len += len;
 
-    process->turn->handlers->arguments(process->turn, p, len);
+    seat->turn->handlers->arguments(seat->turn, p, len);
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-driver_call_end(ngx_claude_process_t *process)
+driver_call_end(ngx_claude_seat_t *seat)
 {
     ngx_claude_call_t  *call;
 
-    call = (ngx_claude_call_t *) process->calls.elts
-           + process->calls.nelts - 1;
+    call = (ngx_claude_call_t *) seat->calls.elts
+           + seat->calls.nelts - 1;
 
     if (call->input.len == 0
-        && driver_arguments(process, (u_char *) "{}", 2) != NGX_OK)
+        && driver_arguments(seat, (u_char *) "{}", 2) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->calling = 0;
+    seat->reply.calling = 0;
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-driver_calls_link(ngx_claude_process_t *process)
+driver_calls_link(ngx_claude_seat_t *seat)
 {
     ngx_int_t           rc;
     ngx_str_t          *id, *as;
     ngx_uint_t          i;
     ngx_claude_call_t  *call;
 
-    call = process->calls.elts;
-    as = &process->turn->call_id;
+    call = seat->calls.elts;
+    as = &seat->turn->call_id;
 
-    for (i = 0; i < process->calls.nelts; i++) {
+    for (i = 0; i < seat->calls.nelts; i++) {
 
         if (!driver_is_object(&call[i].input)) {
             return NGX_DECLINED;
@@ -511,7 +512,7 @@ driver_calls_link(ngx_claude_process_t *process)
 
         id = as->len ? as : &call[i].id;
 
-        rc = ngx_claude_link_call(&process->answer, process->calls_pool,
+        rc = ngx_claude_link_call(&seat->reply.answer, seat->calls_pool,
                                   id, &call[i].name, &call[i].input);
         if (rc != NGX_OK) {
             return rc;
@@ -542,30 +543,31 @@ driver_is_object(ngx_str_t *json)
 
 
 ngx_uint_t
-driver_calls_routed(ngx_claude_process_t *process)
+driver_calls_routed(ngx_claude_seat_t *seat)
 {
-    return process->calls.nelts && process->routed == process->calls.nelts;
+    return seat->calls.nelts && seat->routed == seat->calls.nelts;
 }
 
 
 void
-driver_calls_drop(ngx_claude_process_t *process)
+driver_calls_drop(ngx_claude_seat_t *seat)
 {
-    process->pending = 0;
-    process->calling = 0;
-    process->routed = 0;
+    seat->holding.waiting = 0;
+    seat->reply.calling = 0;
+    seat->routed = 0;
 
-    if (process->calls_pool) {
-        ngx_destroy_pool(process->calls_pool);
-        process->calls_pool = NULL;
+    if (seat->calls_pool) {
+        ngx_destroy_pool(seat->calls_pool);
+        seat->calls_pool = NULL;
     }
 
-    process->calls.nelts = 0;
+    seat->calls.nelts = 0;
+    seat->holding.ncalls = 0;
 }
 
 
 ngx_uint_t
-ngx_claude_driver_fits(ngx_claude_process_t *process,
+ngx_claude_driver_fits(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn)
 {
     u_char                 hash[20];
@@ -579,15 +581,15 @@ ngx_claude_driver_fits(ngx_claude_process_t *process,
 
     /* more than the results would come too late for the model's next words */
 
-    if (message->blocks.nelts != process->calls.nelts
-        || process->knobs != driver_knobs(turn))
+    if (message->blocks.nelts != seat->calls.nelts
+        || seat->holding.knobs != driver_knobs(turn))
     {
         return 0;
     }
 
     driver_tools_hash(turn, hash);
 
-    if (ngx_memcmp(hash, process->tools, sizeof(hash)) != 0) {
+    if (ngx_memcmp(hash, seat->holding.tools, sizeof(hash)) != 0) {
         return 0;
     }
 
@@ -604,15 +606,15 @@ ngx_claude_driver_fits(ngx_claude_process_t *process,
 /* each call has one of them: so many are known to be there */
 
 ngx_uint_t
-ngx_claude_driver_fits_calls(ngx_claude_process_t *process,
+ngx_claude_driver_fits_calls(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn)
 {
-    ngx_uint_t                i;
-    ngx_str_t               **index;
-    ngx_claude_call_t        *call;
+    ngx_uint_t          i;
+    ngx_str_t         **index;
+    ngx_claude_call_t  *call;
 
-    if (!process->pending || turn->messages.nelts != 1
-        || !ngx_claude_driver_fits(process, turn))
+    if (!seat->holding.waiting || turn->messages.nelts != 1
+        || !ngx_claude_driver_fits(seat, turn))
     {
         return 0;
     }
@@ -622,10 +624,10 @@ ngx_claude_driver_fits_calls(ngx_claude_process_t *process,
         return 0;
     }
 
-    call = process->calls.elts;
+    call = seat->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
-        if (driver_index_find(index, process->calls.nelts, &call[i].id)
+    for (i = 0; i < seat->calls.nelts; i++) {
+        if (driver_index_find(index, seat->calls.nelts, &call[i].id)
             == NULL)
         {
             return 0;
@@ -637,7 +639,7 @@ ngx_claude_driver_fits_calls(ngx_claude_process_t *process,
 
 
 ngx_int_t
-driver_results_order(ngx_claude_process_t *process)
+driver_results_order(ngx_claude_seat_t *seat)
 {
     ngx_str_t            **index, *id;
     ngx_uint_t             i, n;
@@ -645,11 +647,11 @@ driver_results_order(ngx_claude_process_t *process)
     ngx_claude_block_t    *block;
     ngx_claude_message_t  *message;
 
-    n = process->calls.nelts;
-    call = process->calls.elts;
+    n = seat->calls.nelts;
+    call = seat->calls.elts;
 
-    index = driver_index_results(process->turn);
-    block = ngx_palloc(process->turn->pool,
+    index = driver_index_results(seat->turn);
+    block = ngx_palloc(seat->turn->pool,
                        n * sizeof(ngx_claude_block_t));
 
     if (index == NULL || block == NULL) {
@@ -667,7 +669,7 @@ driver_results_order(ngx_claude_process_t *process)
                        ((u_char *) id - offsetof(ngx_claude_block_t, id));
     }
 
-    message = process->turn->messages.elts;
+    message = seat->turn->messages.elts;
     ngx_memcpy(message->blocks.elts, block,
                n * sizeof(ngx_claude_block_t));
 
@@ -716,8 +718,8 @@ driver_is_tool(ngx_claude_turn_t *turn, ngx_str_t *name)
 static ngx_str_t **
 driver_index(ngx_pool_t *pool, ngx_str_t *first, ngx_uint_t n, size_t stride)
 {
-    ngx_uint_t    i;
-    ngx_str_t   **index;
+    ngx_uint_t   i;
+    ngx_str_t  **index;
 
     index = ngx_palloc(pool, n * sizeof(ngx_str_t *));
     if (index == NULL) {
@@ -803,35 +805,35 @@ driver_result_fits(ngx_claude_block_t *result)
  */
 
 ngx_int_t
-driver_results(ngx_claude_process_t *process)
+driver_results(ngx_claude_seat_t *seat)
 {
     ngx_claude_link_t  *links;
     ngx_claude_turn_t  *turn;
 
-    turn = process->turn;
+    turn = seat->turn;
     links = turn->links;
 
-    if (ngx_claude_cli_settings(process,
-                                driver_id(process, DRIVER_SETTINGS), turn)
+    if (ngx_claude_cli_settings(seat->outbox,
+                                driver_id(seat, DRIVER_SETTINGS), turn)
         != NGX_OK
-        || driver_hold(process, &links[turn->messages.nelts], 0) != NGX_OK)
+        || driver_hold(seat, &links[turn->messages.nelts], 0) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    process->expected++;
-    process->pending = 0;
-    process->answered = 0;
-    process->begun = 1;
-    process->unwanted = 0;
-    process->phase = DRIVER_ANSWERING;
+    seat->due++;
+    seat->holding.waiting = 0;
+    seat->answered = 0;
+    seat->reply.begun = 1;
+    seat->reply.unwanted = 0;
+    seat->state = DRIVER_ANSWERING;
 
-    ngx_claude_link_begin(&process->answer,
+    ngx_claude_link_begin(&seat->reply.answer,
                           &links[turn->messages.nelts]);
 
-    driver_result_next(process);
+    driver_result_next(seat);
 
-    return process->doubtful ? NGX_ERROR : NGX_AGAIN;
+    return seat->doubtful ? NGX_ERROR : NGX_AGAIN;
 }
 
 
@@ -841,14 +843,14 @@ driver_results(ngx_claude_process_t *process)
  */
 
 void
-driver_result_next(ngx_claude_process_t *process)
+driver_result_next(ngx_claude_seat_t *seat)
 {
     ngx_claude_call_t     *call;
     ngx_claude_turn_t     *turn;
     ngx_claude_block_t    *result;
     ngx_claude_message_t  *message;
 
-    turn = process->turn;
+    turn = seat->turn;
 
     if (turn == NULL) {
         return;
@@ -857,19 +859,19 @@ driver_result_next(ngx_claude_process_t *process)
     message = (ngx_claude_message_t *) turn->messages.elts
               + turn->messages.nelts - 1;
     result = (ngx_claude_block_t *) message->blocks.elts
-             + process->answered;
-    call = (ngx_claude_call_t *) process->calls.elts + process->answered;
+             + seat->answered;
+    call = (ngx_claude_call_t *) seat->calls.elts + seat->answered;
 
-    if (ngx_claude_cli_rpc_result(process, &call->request, call->rpc,
+    if (ngx_claude_cli_rpc_result(seat->outbox, &call->request, call->rpc,
                                   result->content)
         != NGX_OK)
     {
-        process->doubtful = 1;
+        seat->doubtful = 1;
     }
 
-    if (++process->answered == process->calls.nelts) {
-        process->phase = DRIVER_ASKED;
+    if (++seat->answered == seat->calls.nelts) {
+        seat->state = DRIVER_ASKED;
     }
 
-    ngx_claude_process_flush(process);
+    ngx_claude_process_flush(seat->process);
 }

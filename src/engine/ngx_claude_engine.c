@@ -36,12 +36,12 @@
 static ngx_int_t engine_enter(void);
 static void engine_woken(void);
 static void engine_handed(ngx_claude_turn_t *turn,
-    ngx_claude_process_t *process);
+    ngx_claude_seat_t *seat);
 static ngx_int_t engine_reuse(ngx_claude_turn_t *turn);
 static ngx_int_t engine_local(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least);
 static void engine_begin(ngx_claude_turn_t *turn,
-    ngx_claude_process_t *process, ngx_claude_rung_e rung, ngx_uint_t keep);
+    ngx_claude_seat_t *seat, ngx_claude_rung_e rung, ngx_uint_t keep);
 static ngx_uint_t engine_is_own(ngx_claude_turn_t *turn);
 static ngx_int_t engine_ask_first(ngx_claude_turn_t *turn);
 static ngx_int_t engine_ask(ngx_claude_turn_t *turn);
@@ -54,8 +54,8 @@ static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
     const char *reason);
 static void engine_free_row(ngx_int_t row);
 
-static void engine_idle(ngx_claude_process_t *process);
-static void engine_left(ngx_claude_process_t *process);
+static void engine_idle(ngx_claude_seat_t *seat);
+static void engine_left(ngx_claude_seat_t *seat);
 static void engine_again(ngx_claude_turn_t *turn);
 static void engine_leave(ngx_int_t ticket);
 static void engine_sweep_init(void);
@@ -103,7 +103,7 @@ static ngx_str_t  engine_rungs[] = {
 void
 ngx_claude_engine_init(ngx_claude_engine_conf_t *conf)
 {
-    engine = conf;
+    engine  = conf;
 
     (void) engine_enter();
 }
@@ -232,8 +232,8 @@ ngx_claude_turn_abort(ngx_claude_turn_t *turn)
                                           : NGX_CLAUDE_OUTCOME_ABORTED],
         1);
 
-    if (turn->process) {
-        ngx_claude_driver_abandon(turn->process);
+    if (turn->seat) {
+        ngx_claude_driver_abandon(turn->seat);
         return;
     }
 
@@ -256,8 +256,8 @@ ngx_claude_turn_forgo(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 {
-    if (turn->process && !turn->is_finished) {
-        ngx_claude_driver_stop(turn->process, surplus);
+    if (turn->seat && !turn->is_finished) {
+        ngx_claude_driver_stop(turn->seat, surplus);
     }
 }
 
@@ -265,11 +265,11 @@ ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 void
 ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 {
-    if (turn->process) {
-        ngx_claude_process_pause(turn->process);
+    if (turn->seat) {
+        ngx_claude_process_pause(turn->seat->process);
 
-        if (turn->process->timer.timer_set) {
-            ngx_del_timer(&turn->process->timer);
+        if (turn->seat->timer.timer_set) {
+            ngx_del_timer(&turn->seat->timer);
         }
     }
 }
@@ -278,9 +278,9 @@ ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 {
-    if (turn->process && turn->process->paused) {
-        ngx_claude_process_resume(turn->process);
-        ngx_claude_driver_rearm(turn->process);
+    if (turn->seat && turn->seat->process->paused) {
+        ngx_claude_process_resume(turn->seat->process);
+        ngx_claude_driver_rearm(turn->seat);
     }
 }
 
@@ -383,7 +383,7 @@ engine_unwait(ngx_claude_turn_t *turn)
 static void
 engine_wait_timeout(ngx_event_t *ev)
 {
-    ngx_claude_turn_t *turn = ev->data;
+    ngx_claude_turn_t  *turn = ev->data;
 
     engine_unwait(turn);
     engine_leave(turn->ticket);
@@ -408,8 +408,8 @@ engine_wait_timeout(ngx_event_t *ev)
 static void
 engine_place(ngx_claude_turn_t *turn)
 {
-    ngx_int_t                     row;
-    ngx_claude_zone_wake_t        wake;
+    ngx_int_t               row;
+    ngx_claude_zone_wake_t  wake;
 
     if (turn->retried < NGX_CLAUDE_DRIVER_RETRIES
         && engine_reuse(turn) == NGX_OK)
@@ -510,17 +510,17 @@ engine_ask_first(ngx_claude_turn_t *turn)
 static ngx_int_t
 engine_local(ngx_claude_turn_t *turn, ngx_claude_rung_e least)
 {
-    ngx_uint_t             keep;
-    ngx_claude_rung_e      rung;
-    ngx_claude_process_t  *process;
+    ngx_uint_t          keep;
+    ngx_claude_rung_e   rung;
+    ngx_claude_seat_t  *seat;
 
-    process = ngx_claude_pool_pick(turn, least, &rung, &keep);
+    seat = ngx_claude_pool_pick(turn, least, &rung, &keep);
 
-    if (process == NULL) {
+    if (seat == NULL) {
         return NGX_DECLINED;
     }
 
-    engine_begin(turn, process, rung, keep);
+    engine_begin(turn, seat, rung, keep);
 
     return NGX_OK;
 }
@@ -529,23 +529,23 @@ engine_local(ngx_claude_turn_t *turn, ngx_claude_rung_e least)
 /* the turn may be over then */
 
 static void
-engine_begin(ngx_claude_turn_t *turn, ngx_claude_process_t *process,
+engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
     ngx_claude_rung_e rung, ngx_uint_t keep)
 {
     ngx_claude_fail_e  fail;
 
-    if (turn->session.news && process->held.nelts) {
-        fail = ngx_claude_driver_session_check(process, turn);
+    if (turn->session.news && seat->held.nelts) {
+        fail = ngx_claude_driver_session_check(seat, turn);
 
         if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
-            ngx_claude_pool_put(process);
+            ngx_claude_pool_put(seat);
             engine_leave(turn->ticket);
             (void) engine_refuse(turn, fail, NULL);
             return;
         }
     }
 
-    if (ngx_claude_driver_begin(process, turn, rung, keep) != NGX_OK) {
+    if (ngx_claude_driver_begin(seat, turn, rung, keep) != NGX_OK) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
@@ -629,18 +629,18 @@ engine_ask(ngx_claude_turn_t *turn)
 /* what another worker had; NULL: nothing after all */
 
 static void
-engine_handed(ngx_claude_turn_t *turn, ngx_claude_process_t *process)
+engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
 {
     ngx_uint_t         keep;
     ngx_claude_rung_e  rung;
 
     rung = NGX_CLAUDE_RUNG_NONE;
 
-    if (process) {
-        rung = ngx_claude_pool_rate(process, turn, &keep);
+    if (seat) {
+        rung = ngx_claude_pool_rate(seat, turn, &keep);
 
         if (rung == NGX_CLAUDE_RUNG_NONE) {
-            ngx_claude_pool_put(process);
+            ngx_claude_pool_put(seat);
         }
     }
 
@@ -648,7 +648,7 @@ engine_handed(ngx_claude_turn_t *turn, ngx_claude_process_t *process)
         engine_place(turn);
 
     } else {
-        engine_begin(turn, process, rung, keep);
+        engine_begin(turn, seat, rung, keep);
     }
 
     if (turn->over) {
@@ -660,22 +660,22 @@ engine_handed(ngx_claude_turn_t *turn, ngx_claude_process_t *process)
 static void
 engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
 {
-    ngx_claude_process_t          *process;
-    ngx_claude_record_ask_t        ask;
+    ngx_claude_seat_t       *seat;
+    ngx_claude_record_ask_t  ask;
 
-    process = ngx_claude_driver_spawn(turn->profile,
+    seat = ngx_claude_driver_spawn(turn->profile,
                      ngx_claude_record_ask(turn,
                              engine->pool.session_ttl / 1000, &ask),
                                  engine->pool.max_line, row,
                                  turn->log);
-    if (process == NULL) {
+    if (seat == NULL) {
         engine_leave(turn->ticket);
         ngx_str_set(&turn->words, "see the line before");
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE, NULL);
         return;
     }
 
-    if (ngx_claude_driver_begin(process, turn,
+    if (ngx_claude_driver_begin(seat, turn,
                                 NGX_CLAUDE_RUNG_COLD, 0)
         != NGX_OK)
     {
@@ -724,15 +724,15 @@ engine_free_row(ngx_int_t row)
  */
 
 static void
-engine_idle(ngx_claude_process_t *process)
+engine_idle(ngx_claude_seat_t *seat)
 {
-    ngx_uint_t                    keep;
-    ngx_queue_t                  *q;
-    ngx_claude_rung_e             rung;
-    ngx_claude_turn_t            *turn;
-    ngx_claude_zone_wake_t        wake;
+    ngx_uint_t              keep;
+    ngx_queue_t            *q;
+    ngx_claude_rung_e       rung;
+    ngx_claude_turn_t      *turn;
+    ngx_claude_zone_wake_t  wake;
 
-    ngx_claude_pool_ready(process);
+    ngx_claude_pool_ready(seat);
 
     for (q = ngx_queue_head(&engine_waiting);
          q != ngx_queue_sentinel(&engine_waiting);
@@ -740,11 +740,11 @@ engine_idle(ngx_claude_process_t *process)
     {
         turn = ngx_queue_data(q, ngx_claude_turn_t, waiting);
 
-        if (!turn->rowless || process->profile->single) {
+        if (!turn->rowless || seat->process->profile->single) {
             continue;
         }
 
-        rung = ngx_claude_pool_rate(process, turn, &keep);
+        rung = ngx_claude_pool_rate(seat, turn, &keep);
 
         if (rung == NGX_CLAUDE_RUNG_NONE) {
             continue;
@@ -756,7 +756,7 @@ engine_idle(ngx_claude_process_t *process)
 
         engine_unwait(turn);
 
-        if (ngx_claude_driver_begin(process, turn, rung, keep)
+        if (ngx_claude_driver_begin(seat, turn, rung, keep)
             != NGX_OK)
         {
             engine_leave(turn->ticket);
@@ -767,14 +767,14 @@ engine_idle(ngx_claude_process_t *process)
         return;
     }
 
-    ngx_claude_pool_put(process);
+    ngx_claude_pool_put(seat);
 }
 
 
 static void
-engine_left(ngx_claude_process_t *process)
+engine_left(ngx_claude_seat_t *seat)
 {
-    ngx_claude_pool_left(process);
+    ngx_claude_pool_left(seat);
 }
 
 

@@ -32,33 +32,8 @@ typedef struct {
     size_t                        size;
     ngx_pid_t                     pid;
     uint64_t                      start;
-    u_char                        profile[20];
-    u_char                        tenant[NGX_CLAUDE_TENANT_LEN];
-    ngx_claude_link_t             root;
-    u_char                        nonce[11];
-    ngx_claude_account_t         *account;       /* in the zone */
-    ngx_claude_usage_t            call;
-    ngx_claude_usage_t            counted;
-    double                        stated;
-    double                        cost;
-    double                        charged;
-    ngx_uint_t                    broken_call;
-    ngx_uint_t                    used;
-    ngx_uint_t                    requests;
-    ngx_uint_t                    lines;
-    ngx_uint_t                    newest;
-    ngx_uint_t                    server;
-    uint64_t                      knobs;
-    u_char                        tools[20];
-    ngx_uint_t                    nheld;
-    ngx_uint_t                    ncalls;
-    u_char                        session[NGX_CLAUDE_SESSION_LEN];
-    u_char                        hint[NGX_CLAUDE_SESSION_LEN];
-    u_char                        model[20];
-    u_char                        system[20];
-    ngx_uint_t                    base;
-    ngx_uint_t                    own;
-    ngx_uint_t                    recorded;
+    ngx_claude_holding_t          holding;
+    ngx_claude_bill_t             bill;      /* its account is in the zone */
 } handover_head_t;
 
 
@@ -81,18 +56,20 @@ typedef struct {
 static void handover_read_handler(ngx_event_t *rev);
 static void handover_empty_handler(ngx_event_t *ev);
 static void handover_timeout(handover_t *handover);
-static void handover_done(handover_t *handover, ngx_claude_process_t *process);
-static ngx_claude_process_t *handover_last(handover_t *handover);
+static void handover_done(handover_t *handover, ngx_claude_seat_t *seat);
+static ngx_claude_seat_t *handover_last(handover_t *handover);
 static ngx_int_t handover_unask(handover_t *handover);
 static void handover_missed(handover_t *handover);
 static ngx_int_t handover_receive(handover_t *handover,
-    ngx_claude_process_t **process);
-static ngx_claude_process_t *handover_adopt(handover_t *handover,
+    ngx_claude_seat_t **seat);
+static ngx_claude_seat_t *handover_adopt(handover_t *handover,
     handover_head_t *head, size_t len, ngx_fd_t *fds);
-static ngx_uint_t handover_calls_fit(ngx_claude_process_t *process);
-static ngx_int_t handover_calls(ngx_claude_process_t *process,
+static ngx_claude_profile_t *handover_profile(handover_head_t *head,
+    size_t len);
+static ngx_uint_t handover_calls_fit(ngx_claude_seat_t *seat);
+static ngx_int_t handover_calls(ngx_claude_seat_t *seat,
     handover_call_t *from, ngx_uint_t n);
-static ngx_int_t handover_send(ngx_socket_t s, ngx_claude_process_t *process,
+static ngx_int_t handover_send(ngx_socket_t s, ngx_claude_seat_t *seat,
     ngx_fd_t *fds);
 
 
@@ -110,12 +87,12 @@ ngx_int_t
 ngx_claude_handover_ask(ngx_claude_turn_t *turn,
     ngx_claude_zone_idle_t *what)
 {
-    int                             on;
-    ngx_int_t                       rc, row;
-    ngx_socket_t                    s[2];
-    handover_t                     *handover, asked;
-    ngx_connection_t               *c;
-    ngx_claude_zone_worker_t        worker;
+    int                       on;
+    ngx_int_t                 rc, row;
+    ngx_socket_t              s[2];
+    handover_t               *handover, asked;
+    ngx_connection_t         *c;
+    ngx_claude_zone_worker_t  worker;
 
     if (ngx_claude_zone_process_ask(handover_conf->zone, what, &row,
                                     &worker)
@@ -188,8 +165,8 @@ failed:
 void
 ngx_claude_handover_cancel(ngx_claude_turn_t *turn)
 {
-    handover_t            *handover;
-    ngx_claude_process_t  *process;
+    handover_t         *handover;
+    ngx_claude_seat_t  *seat;
 
     handover = turn->handover;
 
@@ -200,10 +177,10 @@ ngx_claude_handover_cancel(ngx_claude_turn_t *turn)
     turn->handover = NULL;
 
     if (handover_unask(handover) == NGX_DECLINED) {
-        process = handover_last(handover);
+        seat = handover_last(handover);
 
-        if (process) {
-            handover_conf->stray(process);
+        if (seat) {
+            handover_conf->stray(seat);
         }
     }
 
@@ -214,15 +191,15 @@ ngx_claude_handover_cancel(ngx_claude_turn_t *turn)
 void
 ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
 {
-    ngx_fd_t               fds[HANDOVER_FDS];
-    ngx_claude_process_t  *process;
+    ngx_fd_t            fds[HANDOVER_FDS];
+    ngx_claude_seat_t  *seat;
 
-    process = ngx_claude_pool_find(row);
+    seat = ngx_claude_pool_find(row);
 
     /* closing the socket is the answer "no" */
 
-    if (process == NULL || process->held.nelts > HANDOVER_HELD
-        || !handover_calls_fit(process)
+    if (seat == NULL || seat->held.nelts > HANDOVER_HELD
+        || !handover_calls_fit(seat)
         || ngx_claude_zone_process_give(handover_conf->zone, row, taker)
            != NGX_OK)
     {
@@ -230,23 +207,23 @@ ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
         return;
     }
 
-    if (ngx_claude_process_release(process, fds) == NGX_OK
-        && handover_send(s, process, fds) == NGX_OK)
+    if (ngx_claude_process_release(seat->process, fds) == NGX_OK
+        && handover_send(s, seat, fds) == NGX_OK)
     {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, process->log, 0,
-                       "claude: process %P goes to worker %P", process->pid,
-                       taker);
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, seat->process->log, 0,
+                       "claude: process %P goes to worker %P",
+                       seat->process->pid, taker);
 
-        ngx_claude_driver_give(process);
+        ngx_claude_driver_give(seat);
 
     } else {
         if (ngx_claude_zone_process_keep(handover_conf->zone, row, taker)
             != NGX_OK)
         {
-            process->row = -1;
+            seat->row = -1;
         }
 
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
     }
 
     (void) close(s);
@@ -256,9 +233,9 @@ ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
 static void
 handover_read_handler(ngx_event_t *rev)
 {
-    handover_t            *handover;
-    ngx_connection_t      *c;
-    ngx_claude_process_t  *process;
+    handover_t         *handover;
+    ngx_connection_t   *c;
+    ngx_claude_seat_t  *seat;
 
     c = rev->data;
     handover = c->data;
@@ -269,7 +246,7 @@ handover_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (handover_receive(handover, &process) == NGX_AGAIN) {
+    if (handover_receive(handover, &seat) == NGX_AGAIN) {
 
         if (ngx_handle_read_event(rev, 0) != NGX_OK) {
             handover_timeout(handover);
@@ -283,11 +260,11 @@ handover_read_handler(ngx_event_t *rev)
      * died when it had given the row, and not yet the process.
      */
 
-    if (process == NULL && handover_unask(handover) == NGX_DECLINED) {
+    if (seat == NULL && handover_unask(handover) == NGX_DECLINED) {
         handover_missed(handover);
     }
 
-    handover_done(handover, process);
+    handover_done(handover, seat);
 }
 
 
@@ -301,12 +278,12 @@ handover_empty_handler(ngx_event_t *ev)
 static void
 handover_timeout(handover_t *handover)
 {
-    ngx_claude_process_t  *process;
+    ngx_claude_seat_t  *seat;
 
-    process = NULL;
+    seat = NULL;
 
     if (handover_unask(handover) == NGX_DECLINED
-        && handover_receive(handover, &process) == NGX_AGAIN)
+        && handover_receive(handover, &seat) == NGX_AGAIN)
     {
         /* the row is ours already, so the process is about to come */
 
@@ -315,10 +292,10 @@ handover_timeout(handover_t *handover)
             return;
         }
 
-        process = handover_last(handover);
+        seat = handover_last(handover);
     }
 
-    handover_done(handover, process);
+    handover_done(handover, seat);
 }
 
 
@@ -327,16 +304,16 @@ handover_timeout(handover_t *handover)
  * now on, so that it keeps the row and ends the process.
  */
 
-static ngx_claude_process_t *
+static ngx_claude_seat_t *
 handover_last(handover_t *handover)
 {
-    ngx_claude_process_t  *process;
+    ngx_claude_seat_t  *seat;
 
     (void) shutdown(handover->connection->fd, SHUT_RD);
 
-    (void) handover_receive(handover, &process);
+    (void) handover_receive(handover, &seat);
 
-    return process;
+    return seat;
 }
 
 
@@ -375,7 +352,7 @@ handover_missed(handover_t *handover)
 
 
 static void
-handover_done(handover_t *handover, ngx_claude_process_t *process)
+handover_done(handover_t *handover, ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
@@ -384,14 +361,14 @@ handover_done(handover_t *handover, ngx_claude_process_t *process)
 
     ngx_close_connection(handover->connection);
 
-    handover_conf->handed(turn, process);
+    handover_conf->handed(turn, seat);
 }
 
 
 /* NGX_OK: *process, or NULL where the owner said no; NGX_AGAIN: not yet */
 
 static ngx_int_t
-handover_receive(handover_t *handover, ngx_claude_process_t **process)
+handover_receive(handover_t *handover, ngx_claude_seat_t **seat)
 {
     static u_char  buf[sizeof(handover_head_t)
                        + HANDOVER_HELD * sizeof(ngx_claude_held_t)
@@ -408,7 +385,7 @@ handover_receive(handover_t *handover, ngx_claude_process_t **process)
         char            space[ngx_claude_rights_space(HANDOVER_FDS)];
     } control;
 
-    *process = NULL;
+    *seat = NULL;
 
     iov.iov_base = buf;
     iov.iov_len = sizeof(buf);
@@ -452,7 +429,7 @@ handover_receive(handover_t *handover, ngx_claude_process_t **process)
         return NGX_OK;
     }
 
-    *process = handover_adopt(handover, (handover_head_t *) buf, n, fds);
+    *seat = handover_adopt(handover, (handover_head_t *) buf, n, fds);
 
     return NGX_OK;
 }
@@ -460,108 +437,85 @@ handover_receive(handover_t *handover, ngx_claude_process_t **process)
 
 /* NULL: the descriptors are closed, which ends the process */
 
-static ngx_claude_process_t *
+static ngx_claude_seat_t *
 handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     ngx_fd_t *fds)
 {
-    void                   *held;
+    ngx_claude_held_t     *held;
+    ngx_claude_seat_t     *seat;
+    ngx_claude_profile_t  *profile;
+
+    profile = handover_profile(head, len);
+
+    if (profile == NULL) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "claude: a process of another version or configuration "
+                      "is not taken over");
+
+        ngx_claude_rights_close(fds, HANDOVER_FDS);
+        ngx_claude_driver_free_row(handover->row);
+
+        return NULL;
+    }
+
+    seat = ngx_claude_driver_adopt(profile, handover_conf->max_line,
+                                   handover->row, head->pid, head->start,
+                                   fds);
+    if (seat == NULL) {
+        return NULL;
+    }
+
+    held = (ngx_claude_held_t *) (head + 1);
+
+    if (ngx_claude_driver_holds(seat, &head->holding, held, &head->bill)
+        != NGX_OK
+        || handover_calls(seat,
+                          (handover_call_t *) (held + head->holding.nheld),
+                          head->holding.ncalls)
+           != NGX_OK)
+    {
+        ngx_claude_driver_end(seat);
+        return NULL;
+    }
+
+    return seat;
+}
+
+
+/* the profile of what came, of the length; NULL: it is not understood here */
+
+static ngx_claude_profile_t *
+handover_profile(handover_head_t *head, size_t len)
+{
     ngx_uint_t              i;
     ngx_claude_profile_t  **profile;
-    ngx_claude_process_t   *process;
+    ngx_claude_holding_t   *holding;
 
-    profile = handover_conf->profiles->elts;
+    holding = &head->holding;
 
     if (len < sizeof(handover_head_t)
         || ngx_strncmp(head->version, NGX_CLAUDE_VERSION,
                        sizeof(head->version))
            != 0
         || head->size != sizeof(handover_head_t)
-        || head->nheld > HANDOVER_HELD || head->ncalls > HANDOVER_CALLS
+        || holding->nheld > HANDOVER_HELD || holding->ncalls > HANDOVER_CALLS
         || len - sizeof(handover_head_t)
-           != head->nheld * sizeof(ngx_claude_held_t)
-              + head->ncalls * sizeof(handover_call_t))
+           != holding->nheld * sizeof(ngx_claude_held_t)
+              + holding->ncalls * sizeof(handover_call_t))
     {
-        goto failed;
+        return NULL;
     }
+
+    profile = handover_conf->profiles->elts;
 
     for (i = 0; i < handover_conf->profiles->nelts; i++) {
-        if (ngx_memcmp(profile[i]->hash, head->profile, 20) == 0) {
-            break;
+        if (ngx_memcmp(profile[i]->hash, holding->profile,
+                       sizeof(holding->profile))
+            == 0)
+        {
+            return profile[i];
         }
     }
-
-    if (i == handover_conf->profiles->nelts) {
-        goto failed;
-    }
-
-    process = ngx_claude_driver_adopt(profile[i],
-                                      handover_conf->max_line,
-                                      handover->row, head->pid,
-                                      head->start, fds);
-    if (process == NULL) {
-        return NULL;
-    }
-
-    held = ngx_array_push_n(&process->held, ngx_max(head->nheld, 1));
-
-    if (held == NULL) {
-        ngx_claude_driver_end(process);
-        return NULL;
-    }
-
-    ngx_memcpy(held, head + 1, head->nheld * sizeof(ngx_claude_held_t));
-    process->held.nelts = head->nheld;
-
-    ngx_memcpy(process->tenant, head->tenant, NGX_CLAUDE_TENANT_LEN);
-    ngx_memcpy(process->nonce, head->nonce, sizeof(process->nonce));
-    process->root = head->root;
-    process->account = head->account;
-    process->call = head->call;
-    process->counted = head->counted;
-    process->stated = head->stated;
-    process->cost = head->cost;
-    process->charged = head->charged;
-    process->broken_call = head->broken_call;
-    process->used = head->used;
-    process->requests = head->requests;
-    process->lines = head->lines;
-    process->newest = head->newest;
-    process->server = head->server;
-    process->knobs = head->knobs;
-    ngx_memcpy(process->tools, head->tools, sizeof(process->tools));
-
-    if (head->ncalls
-        && handover_calls(process,
-                          (handover_call_t *) ((u_char *) (head + 1)
-                          + head->nheld * sizeof(ngx_claude_held_t)),
-                          head->ncalls)
-           != NGX_OK)
-    {
-        ngx_claude_driver_end(process);
-        return NULL;
-    }
-
-    ngx_memcpy(process->session, head->session, sizeof(process->session));
-    ngx_memcpy(process->hint, head->hint, sizeof(process->hint));
-    ngx_memcpy(process->model, head->model, sizeof(process->model));
-    ngx_memcpy(process->system, head->system, sizeof(process->system));
-    process->base = head->base;
-    process->own = head->own;
-    process->recorded = head->recorded;
-
-    return process;
-
-failed:
-
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "claude: a process of another version or configuration is "
-                  "not taken over");
-
-    for (i = 0; i < HANDOVER_FDS; i++) {
-        (void) close(fds[i]);
-    }
-
-    ngx_claude_driver_free_row(handover->row);
 
     return NULL;
 }
@@ -570,26 +524,26 @@ failed:
 /* ids that fit are those of every CLI and model that we know */
 
 static ngx_uint_t
-handover_calls_fit(ngx_claude_process_t *process)
+handover_calls_fit(ngx_claude_seat_t *seat)
 {
     ngx_uint_t          i;
     ngx_claude_call_t  *call;
 
-    call = process->calls.elts;
+    call = seat->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
+    for (i = 0; i < seat->calls.nelts; i++) {
         if (call[i].id.len > HANDOVER_ID || call[i].request.len > HANDOVER_ID)
         {
             return 0;
         }
     }
 
-    return process->calls.nelts <= HANDOVER_CALLS;
+    return seat->calls.nelts <= HANDOVER_CALLS;
 }
 
 
 static ngx_int_t
-handover_calls(ngx_claude_process_t *process, handover_call_t *from,
+handover_calls(ngx_claude_seat_t *seat, handover_call_t *from,
     ngx_uint_t n)
 {
     ngx_str_t   id, request;
@@ -601,7 +555,7 @@ handover_calls(ngx_claude_process_t *process, handover_call_t *from,
         request.data = from[i].request;
         request.len = strnlen((char *) from[i].request, HANDOVER_ID);
 
-        if (ngx_claude_driver_waits(process, &id, &request, from[i].rpc)
+        if (ngx_claude_driver_waits(seat, &id, &request, from[i].rpc)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -613,7 +567,7 @@ handover_calls(ngx_claude_process_t *process, handover_call_t *from,
 
 
 static ngx_int_t
-handover_send(ngx_socket_t s, ngx_claude_process_t *process,
+handover_send(ngx_socket_t s, ngx_claude_seat_t *seat,
     ngx_fd_t *fds)
 {
     static handover_call_t  calls[HANDOVER_CALLS];
@@ -635,53 +589,27 @@ handover_send(ngx_socket_t s, ngx_claude_process_t *process,
     ngx_cpystrn(head.version, (u_char *) NGX_CLAUDE_VERSION,
                 sizeof(head.version));
     head.size = sizeof(handover_head_t);
-    head.pid = process->pid;
-    head.start = process->start;
-    ngx_memcpy(head.profile, process->profile->hash, sizeof(head.profile));
-    ngx_memcpy(head.tenant, process->tenant, NGX_CLAUDE_TENANT_LEN);
-    ngx_memcpy(head.nonce, process->nonce, sizeof(head.nonce));
-    head.root = process->root;
-    head.account = process->account;
-    head.call = process->call;
-    head.counted = process->counted;
-    head.stated = process->stated;
-    head.cost = process->cost;
-    head.charged = process->charged;
-    head.broken_call = process->broken_call || process->open_call;
-    head.used = process->used;
-    head.requests = process->requests;
-    head.lines = process->lines;
-    head.newest = process->newest;
-    head.server = process->server;
-    head.knobs = process->knobs;
-    ngx_memcpy(head.tools, process->tools, sizeof(head.tools));
-    head.nheld = process->held.nelts;
-    head.ncalls = process->calls.nelts;
+    head.pid = seat->process->pid;
+    head.start = seat->process->start;
+    head.holding = seat->holding;
+    head.bill = seat->bill;
 
     ngx_memzero(calls, sizeof(calls));
-    call = process->calls.elts;
+    call = seat->calls.elts;
 
-    for (i = 0; i < process->calls.nelts; i++) {
+    for (i = 0; i < seat->calls.nelts; i++) {
         ngx_memcpy(calls[i].id, call[i].id.data, call[i].id.len);
         ngx_memcpy(calls[i].request, call[i].request.data,
                    call[i].request.len);
         calls[i].rpc = call[i].rpc;
     }
 
-    ngx_memcpy(head.session, process->session, sizeof(head.session));
-    ngx_memcpy(head.hint, process->hint, sizeof(head.hint));
-    ngx_memcpy(head.model, process->model, sizeof(head.model));
-    ngx_memcpy(head.system, process->system, sizeof(head.system));
-    head.base = process->base;
-    head.own = process->own;
-    head.recorded = process->recorded;
-
     iov[0].iov_base = &head;
     iov[0].iov_len = sizeof(handover_head_t);
-    iov[1].iov_base = process->held.elts;
-    iov[1].iov_len = process->held.nelts * sizeof(ngx_claude_held_t);
+    iov[1].iov_base = seat->held.elts;
+    iov[1].iov_len = seat->held.nelts * sizeof(ngx_claude_held_t);
     iov[2].iov_base = calls;
-    iov[2].iov_len = process->calls.nelts * sizeof(handover_call_t);
+    iov[2].iov_len = seat->calls.nelts * sizeof(handover_call_t);
 
     ngx_memzero(&msg, sizeof(struct msghdr));
     ngx_memzero(&control, sizeof(control));
@@ -702,9 +630,9 @@ handover_send(ngx_socket_t s, ngx_claude_process_t *process,
     } while (n == -1 && ngx_errno == NGX_EINTR);
 
     if (n == -1) {
-        ngx_log_error(NGX_LOG_NOTICE, process->log, ngx_errno,
+        ngx_log_error(NGX_LOG_NOTICE, seat->process->log, ngx_errno,
                       "claude: process %P could not be handed over",
-                      process->pid);
+                      seat->process->pid);
         return NGX_ERROR;
     }
 

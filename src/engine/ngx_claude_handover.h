@@ -17,7 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_claude_process.h"
+#include "ngx_claude_seat.h"
 #include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
@@ -29,10 +29,10 @@ typedef struct {
 
     /* the process that the turn asked for, idle, or NULL */
     void                       (*handed)(ngx_claude_turn_t *turn,
-                                         ngx_claude_process_t *process);
+                                         ngx_claude_seat_t *seat);
 
     /* a process came for a turn that is no more: to the pool with it */
-    void                       (*stray)(ngx_claude_process_t *process);
+    void                       (*stray)(ngx_claude_seat_t *seat);
 } ngx_claude_handover_conf_t;
 
 

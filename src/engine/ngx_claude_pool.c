@@ -20,22 +20,22 @@
 #define POOL_WARM_BACKOFF  60000
 
 
-static ngx_uint_t pool_session(ngx_claude_process_t *process,
+static ngx_uint_t pool_session(ngx_claude_seat_t *seat,
     ngx_claude_turn_session_t *session);
-static ngx_uint_t pool_shared(ngx_claude_process_t *process,
+static ngx_uint_t pool_shared(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
-static ngx_uint_t pool_hinted(ngx_claude_process_t *process,
+static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
-static ngx_uint_t pool_spared(ngx_claude_process_t *process);
-static ngx_uint_t pool_outdated(ngx_claude_process_t *process);
-static void pool_remove(ngx_claude_process_t *process);
+static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
+static ngx_uint_t pool_outdated(ngx_claude_seat_t *seat);
+static void pool_remove(ngx_claude_seat_t *seat);
 static void pool_warm_handler(ngx_event_t *ev);
 static ngx_uint_t pool_warm_count(ngx_claude_profile_t *profile);
 
 
 static ngx_claude_pool_conf_t  *pool;
 static ngx_queue_t              pool_idle;           /* the latest first */
-static ngx_claude_process_t    *pool_starting;       /* the warm one */
+static ngx_claude_seat_t    *pool_starting;       /* the warm one */
 static ngx_event_t              pool_warm_event;
 static ngx_msec_t               pool_backoff;
 static ngx_connection_t         pool_dummy;
@@ -44,9 +44,9 @@ static ngx_connection_t         pool_dummy;
 void
 ngx_claude_pool_init(ngx_claude_pool_conf_t *conf)
 {
-    pool = conf;
-    pool_starting = NULL;
-    pool_backoff = 0;
+    pool           = conf;
+    pool_starting  = NULL;
+    pool_backoff   = 0;
 
     ngx_queue_init(&pool_idle);
 
@@ -78,15 +78,15 @@ ngx_claude_pool_exit(void)
 }
 
 
-ngx_claude_process_t *
+ngx_claude_seat_t *
 ngx_claude_pool_pick(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_rung_e *rung,
     ngx_uint_t *keep)
 {
-    ngx_uint_t             k;
-    ngx_queue_t           *q;
-    ngx_claude_rung_e      rate, order, lowest;
-    ngx_claude_process_t  *process, *best;
+    ngx_uint_t          k;
+    ngx_queue_t        *q;
+    ngx_claude_rung_e   rate, order, lowest;
+    ngx_claude_seat_t  *seat, *best;
 
     for ( ;; ) {
         best = NULL;
@@ -98,20 +98,20 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
              q != ngx_queue_sentinel(&pool_idle);
              q = ngx_queue_next(q))
         {
-            process = ngx_queue_data(q, ngx_claude_process_t, idle);
+            seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-            rate = ngx_claude_pool_rate(process, turn, &k);
+            rate = ngx_claude_pool_rate(seat, turn, &k);
 
             if (rate == NGX_CLAUDE_RUNG_NONE || rate > least
                 || !ngx_claude_zone_process_is_idle(pool->zone,
-                                                    process->row))
+                                                    seat->row))
             {
                 continue;
             }
 
-            if (rate == NGX_CLAUDE_RUNG_WARM && pool_outdated(process)) {
+            if (rate == NGX_CLAUDE_RUNG_WARM && pool_outdated(seat)) {
                 q = ngx_queue_prev(q);
-                ngx_claude_driver_end(process);
+                ngx_claude_driver_end(seat);
                 continue;
             }
 
@@ -123,7 +123,7 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
 
             order = rate;
 
-            if (rate == NGX_CLAUDE_RUNG_RECYCLED && pool_spared(process))
+            if (rate == NGX_CLAUDE_RUNG_RECYCLED && pool_spared(seat))
             {
                 order = NGX_CLAUDE_RUNG_COLD;
             }
@@ -134,7 +134,7 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
                         || (rate == NGX_CLAUDE_RUNG_RECYCLED
                             && !pool_hinted(best, turn)))))
             {
-                best = process;
+                best = seat;
                 lowest = order;
                 *rung = rate;
                 *keep = k;
@@ -178,9 +178,9 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
 
 
 void
-ngx_claude_pool_ready(ngx_claude_process_t *process)
+ngx_claude_pool_ready(ngx_claude_seat_t *seat)
 {
-    if (process == pool_starting) {
+    if (seat == pool_starting) {
         pool_starting = NULL;
         pool_backoff = 0;
         ngx_claude_pool_warm();
@@ -189,64 +189,65 @@ ngx_claude_pool_ready(ngx_claude_process_t *process)
 
 
 void
-ngx_claude_pool_put(ngx_claude_process_t *process)
+ngx_claude_pool_put(ngx_claude_seat_t *seat)
 {
     u_char                  kin[20];
     ngx_msec_t              timeout;
     ngx_claude_held_t      *held;
     ngx_claude_zone_idle_t  what;
 
-    held = process->held.elts;
+    held = seat->held.elts;
 
-    what.held = process->held.nelts;
-    what.tip = what.held ? held[what.held - 1].link.hash : process->root.hash;
-    what.first = what.held ? held[0].link.hash : process->root.hash;
-    what.session = process->session;
+    what.held = seat->held.nelts;
+    what.tip = what.held ? held[what.held - 1].link.hash
+                         : seat->holding.root.hash;
+    what.first = what.held ? held[0].link.hash : seat->holding.root.hash;
+    what.session = seat->holding.session;
     what.kin = kin;
 
-    ngx_claude_pool_kin(process->profile,
-                        process->used ? process->tenant : NULL,
-                        process->own ? process->session : NULL, kin);
+    ngx_claude_pool_kin(seat->process->profile,
+                        seat->holding.used ? seat->holding.tenant : NULL,
+                        seat->holding.own ? seat->holding.session : NULL, kin);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
-        || (process->used && process->profile->single)
-        || ngx_claude_zone_process_idle(pool->zone, process->row, &what)
+        || (seat->holding.used && seat->process->profile->single)
+        || ngx_claude_zone_process_idle(pool->zone, seat->row, &what)
            != NGX_OK)
     {
-        ngx_claude_driver_end(process);
+        ngx_claude_driver_end(seat);
         return;
     }
 
-    process->pooled = 1;
-    process->idled = ngx_current_msec;
-    ngx_queue_insert_head(&pool_idle, &process->idle);
+    seat->pooled = 1;
+    seat->idled = ngx_current_msec;
+    ngx_queue_insert_head(&pool_idle, &seat->parked);
 
-    ngx_claude_process_idle(process, 1);
+    ngx_claude_process_idle(seat->process, 1);
 
     /* a session is forgotten in time, also while a process holds it */
 
-    timeout = (process->own && pool->session_ttl < pool->idle_timeout)
+    timeout = (seat->holding.own && pool->session_ttl < pool->idle_timeout)
               ? pool->session_ttl : pool->idle_timeout;
 
-    process->timer.cancelable = 1;
-    ngx_add_timer(&process->timer, timeout);
+    seat->timer.cancelable = 1;
+    ngx_add_timer(&seat->timer, timeout);
 }
 
 
-ngx_claude_process_t *
+ngx_claude_seat_t *
 ngx_claude_pool_find(ngx_int_t row)
 {
-    ngx_queue_t           *q;
-    ngx_claude_process_t  *process;
+    ngx_queue_t        *q;
+    ngx_claude_seat_t  *seat;
 
     for (q = ngx_queue_head(&pool_idle);
          q != ngx_queue_sentinel(&pool_idle);
          q = ngx_queue_next(q))
     {
-        process = ngx_queue_data(q, ngx_claude_process_t, idle);
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (process->row == row) {
-            return process;
+        if (seat->row == row) {
+            return seat;
         }
     }
 
@@ -276,9 +277,9 @@ ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
 
 
 void
-ngx_claude_pool_left(ngx_claude_process_t *process)
+ngx_claude_pool_left(ngx_claude_seat_t *seat)
 {
-    if (process == pool_starting) {
+    if (seat == pool_starting) {
         pool_starting = NULL;
 
         /* a storm of dying processes is slowed down, not joined */
@@ -290,10 +291,10 @@ ngx_claude_pool_left(ngx_claude_process_t *process)
         return;
     }
 
-    if (process->pooled) {
-        pool_remove(process);
+    if (seat->pooled) {
+        pool_remove(seat);
 
-        if (!process->used) {
+        if (!seat->holding.used) {
             ngx_claude_pool_warm();
         }
     }
@@ -303,18 +304,18 @@ ngx_claude_pool_left(ngx_claude_process_t *process)
 void
 ngx_claude_pool_evict(void)
 {
-    ngx_queue_t           *q, *next;
-    ngx_claude_process_t  *process;
+    ngx_queue_t        *q, *next;
+    ngx_claude_seat_t  *seat;
 
     for (q = ngx_queue_head(&pool_idle);
          q != ngx_queue_sentinel(&pool_idle);
          q = next)
     {
         next = ngx_queue_next(q);
-        process = ngx_queue_data(q, ngx_claude_process_t, idle);
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (ngx_claude_zone_process_evicted(pool->zone, process->row)) {
-            ngx_claude_driver_end(process);
+        if (ngx_claude_zone_process_evicted(pool->zone, seat->row)) {
+            ngx_claude_driver_end(seat);
         }
     }
 }
@@ -336,34 +337,34 @@ ngx_claude_pool_warm(void)
 /* how many messages of the turn the process holds, from the first on */
 
 static ngx_uint_t
-pool_shared(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
+pool_shared(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
     ngx_uint_t          n, last, middle;
     ngx_claude_held_t  *held;
     ngx_claude_link_t  *links;
 
     links = turn->links;
-    held = process->held.elts;
+    held = seat->held.elts;
 
     /* never the question itself */
 
-    last = ngx_min(process->held.nelts, turn->messages.nelts - 1);
+    last = ngx_min(seat->held.nelts, turn->messages.nelts - 1);
     n = 0;
 
-    if (process->base) {
+    if (seat->holding.base) {
 
         /* of what was resumed only the last link is known, and is over all */
 
-        if (last < process->base
-            || !ngx_claude_link_same(&held[process->base - 1].link,
-                                     &links[process->base]))
+        if (last < seat->holding.base
+            || !ngx_claude_link_same(&held[seat->holding.base - 1].link,
+                                     &links[seat->holding.base]))
         {
             return 0;
         }
 
-        n = process->base;
+        n = seat->holding.base;
 
-    } else if (!ngx_claude_link_same(&process->root, &links[0])) {
+    } else if (!ngx_claude_link_same(&seat->holding.root, &links[0])) {
         return 0;
     }
 
@@ -386,15 +387,15 @@ pool_shared(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
 
 
 ngx_claude_rung_e
-ngx_claude_pool_rate(ngx_claude_process_t *process,
+ngx_claude_pool_rate(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_uint_t *keep)
 {
     ngx_uint_t  shared;
 
     *keep = 0;
 
-    if (process->profile != turn->profile
-        || !pool_session(process, &turn->session))
+    if (seat->process->profile != turn->profile
+        || !pool_session(seat, &turn->session))
     {
         return NGX_CLAUDE_RUNG_NONE;
     }
@@ -403,20 +404,20 @@ ngx_claude_pool_rate(ngx_claude_process_t *process,
 
         /* they are of use to the process that waits for them alone */
 
-        if (ngx_memcmp(process->tenant, turn->tenant,
+        if (ngx_memcmp(seat->holding.tenant, turn->tenant,
                        NGX_CLAUDE_TENANT_LEN)
             != 0
-            || !ngx_claude_driver_fits_calls(process, turn))
+            || !ngx_claude_driver_fits_calls(seat, turn))
         {
             return NGX_CLAUDE_RUNG_NONE;
         }
 
-        *keep = process->held.nelts;
+        *keep = seat->held.nelts;
 
         return NGX_CLAUDE_RUNG_LIVE;
     }
 
-    if (!process->used) {
+    if (!seat->holding.used) {
 
         /*
          * What an agent did before may be on disk, in a transcript that
@@ -427,7 +428,7 @@ ngx_claude_pool_rate(ngx_claude_process_t *process,
                ? NGX_CLAUDE_RUNG_NONE : NGX_CLAUDE_RUNG_WARM;
     }
 
-    if (ngx_memcmp(process->tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN)
+    if (ngx_memcmp(seat->holding.tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN)
         != 0)
     {
         return NGX_CLAUDE_RUNG_NONE;
@@ -437,31 +438,31 @@ ngx_claude_pool_rate(ngx_claude_process_t *process,
 
         /* without the results of its calls a question is taken back */
 
-        *keep = ngx_claude_driver_cut(process, process->held.nelts);
+        *keep = ngx_claude_driver_cut(seat, seat->held.nelts);
 
-        return process->pending ? NGX_CLAUDE_RUNG_REWOUND
+        return seat->holding.waiting ? NGX_CLAUDE_RUNG_REWOUND
                                 : NGX_CLAUDE_RUNG_LIVE;
     }
 
-    shared = pool_shared(process, turn);
+    shared = pool_shared(seat, turn);
 
     if (shared == turn->messages.nelts - 1
-        && shared == process->held.nelts
-        && (!process->pending || ngx_claude_driver_fits(process, turn)))
+        && shared == seat->held.nelts
+        && (!seat->holding.waiting || ngx_claude_driver_fits(seat, turn)))
     {
         *keep = shared;
         return NGX_CLAUDE_RUNG_LIVE;
     }
 
-    *keep = ngx_claude_driver_cut(process, shared);
+    *keep = ngx_claude_driver_cut(seat, shared);
 
-    if (*keep && *keep >= process->base) {
+    if (*keep && *keep >= seat->holding.base) {
         return NGX_CLAUDE_RUNG_REWOUND;
     }
 
     *keep = 0;
 
-    return (process->base || process->profile->agent)
+    return (seat->holding.base || seat->process->profile->agent)
            ? NGX_CLAUDE_RUNG_NONE : NGX_CLAUDE_RUNG_RECYCLED;
 }
 
@@ -472,20 +473,20 @@ ngx_claude_pool_rate(ngx_claude_process_t *process,
  */
 
 static ngx_uint_t
-pool_session(ngx_claude_process_t *process,
+pool_session(ngx_claude_seat_t *seat,
     ngx_claude_turn_session_t *session)
 {
     ngx_uint_t  own;
 
     own = (session->kind == NGX_CLAUDE_SESSION_OWN && session->held);
 
-    if (process->own != own) {
+    if (seat->holding.own != own) {
         return 0;
     }
 
     return (!own && !session->news)
-           || ngx_memcmp(process->session, session->hash,
-                         sizeof(process->session))
+           || ngx_memcmp(seat->holding.session, session->hash,
+                         sizeof(seat->holding.session))
               == 0;
 }
 
@@ -493,12 +494,12 @@ pool_session(ngx_claude_process_t *process,
 /* whether the process last served what the client calls the same session */
 
 static ngx_uint_t
-pool_hinted(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
+pool_hinted(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
     static u_char  none[NGX_CLAUDE_SESSION_LEN];
 
     return ngx_memcmp(turn->session.hint, none, sizeof(none)) != 0
-           && ngx_memcmp(process->hint, turn->session.hint, sizeof(none))
+           && ngx_memcmp(seat->holding.hint, turn->session.hint, sizeof(none))
               == 0;
 }
 
@@ -506,10 +507,10 @@ pool_hinted(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
 /* whether the process is likely to be asked for what it holds */
 
 static ngx_uint_t
-pool_spared(ngx_claude_process_t *process)
+pool_spared(ngx_claude_seat_t *seat)
 {
-    return process->held.nelts > POOL_SPARED_HELD
-           && ngx_current_msec - process->idled < POOL_SPARED_TIME;
+    return seat->held.nelts > POOL_SPARED_HELD
+           && ngx_current_msec - seat->idled < POOL_SPARED_TIME;
 }
 
 
@@ -519,48 +520,48 @@ pool_spared(ngx_claude_process_t *process)
  */
 
 static ngx_uint_t
-pool_outdated(ngx_claude_process_t *process)
+pool_outdated(ngx_claude_seat_t *seat)
 {
     ngx_file_info_t  fi;
 
-    if (ngx_file_info(process->profile->binary, &fi) == NGX_FILE_ERROR) {
+    if (ngx_file_info(seat->process->profile->binary, &fi) == NGX_FILE_ERROR) {
         return 0;
     }
 
-    if (process->mtime == 0) {
-        process->inode = ngx_file_uniq(&fi);
-        process->mtime = ngx_file_mtime(&fi);
+    if (seat->holding.mtime == 0) {
+        seat->holding.inode = ngx_file_uniq(&fi);
+        seat->holding.mtime = ngx_file_mtime(&fi);
         return 0;
     }
 
-    return process->inode != ngx_file_uniq(&fi)
-           || process->mtime != ngx_file_mtime(&fi);
+    return seat->holding.inode != ngx_file_uniq(&fi)
+           || seat->holding.mtime != ngx_file_mtime(&fi);
 }
 
 
 static void
-pool_remove(ngx_claude_process_t *process)
+pool_remove(ngx_claude_seat_t *seat)
 {
-    process->pooled = 0;
-    ngx_queue_remove(&process->idle);
+    seat->pooled = 0;
+    ngx_queue_remove(&seat->parked);
 
-    ngx_claude_process_idle(process, 0);
+    ngx_claude_process_idle(seat->process, 0);
 
-    if (process->timer.timer_set) {
-        ngx_del_timer(&process->timer);
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
     }
 
-    process->timer.cancelable = 0;
+    seat->timer.cancelable = 0;
 }
 
 
 static void
 pool_warm_handler(ngx_event_t *ev)
 {
-    ngx_int_t                      row;
-    ngx_uint_t                     i;
-    ngx_claude_profile_t         **profile;
-    ngx_claude_record_ask_t        ask;
+    ngx_int_t                row;
+    ngx_uint_t               i;
+    ngx_claude_profile_t   **profile;
+    ngx_claude_record_ask_t  ask;
 
     if (pool == NULL || ngx_exiting || pool_starting) {
         return;
@@ -603,9 +604,9 @@ pool_warm_handler(ngx_event_t *ev)
 static ngx_uint_t
 pool_warm_count(ngx_claude_profile_t *profile)
 {
-    ngx_uint_t             n;
-    ngx_queue_t           *q;
-    ngx_claude_process_t  *process;
+    ngx_uint_t          n;
+    ngx_queue_t        *q;
+    ngx_claude_seat_t  *seat;
 
     n = 0;
 
@@ -613,9 +614,9 @@ pool_warm_count(ngx_claude_profile_t *profile)
          q != ngx_queue_sentinel(&pool_idle);
          q = ngx_queue_next(q))
     {
-        process = ngx_queue_data(q, ngx_claude_process_t, idle);
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        n += (process->profile == profile && !process->used);
+        n += (seat->process->profile == profile && !seat->holding.used);
     }
 
     return n;

@@ -14,7 +14,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_claude_process.h"
+#include "ngx_claude_seat.h"
 #include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
@@ -39,11 +39,11 @@ void ngx_claude_pool_exit(void);
  * way and *keep how many messages of the turn it keeps.  least: the lowest
  * rung that will do.  NULL: none.
  */
-ngx_claude_process_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
+ngx_claude_seat_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_rung_e *rung, ngx_uint_t *keep);
 
 /* the idle process of a row, or NULL */
-ngx_claude_process_t *ngx_claude_pool_find(ngx_int_t row);
+ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
 
 /*
  * Of whom a process of that profile and key is: 20 bytes.  tenant NULL:
@@ -56,17 +56,17 @@ void ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
  * On what rung the process would serve the turn; NGX_CLAUDE_RUNG_NONE:
  * it is of another profile or key.
  */
-ngx_claude_rung_e ngx_claude_pool_rate(ngx_claude_process_t *process,
+ngx_claude_rung_e ngx_claude_pool_rate(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_uint_t *keep);
 
 /* a process has started: it is not the pool's any more, until it is put */
-void ngx_claude_pool_ready(ngx_claude_process_t *process);
+void ngx_claude_pool_ready(ngx_claude_seat_t *seat);
 
 /* takes a process that is idle; may end it at once */
-void ngx_claude_pool_put(ngx_claude_process_t *process);
+void ngx_claude_pool_put(ngx_claude_seat_t *seat);
 
 /* forgets a process that ends */
-void ngx_claude_pool_left(ngx_claude_process_t *process);
+void ngx_claude_pool_left(ngx_claude_seat_t *seat);
 
 /* ends the idle processes that others need the rows of */
 void ngx_claude_pool_evict(void);

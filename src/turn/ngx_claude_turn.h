@@ -20,7 +20,7 @@
 
 typedef struct ngx_claude_turn_s     ngx_claude_turn_t;
 typedef struct ngx_claude_profile_s  ngx_claude_profile_t;
-typedef struct ngx_claude_process_s  ngx_claude_process_t;
+typedef struct ngx_claude_seat_s     ngx_claude_seat_t;
 
 
 /* length of a tenant: the SHA-1 of an API key, zeroes without keys */
@@ -273,9 +273,10 @@ struct ngx_claude_turn_s {
 
     /* the engine's own */
 
-    ngx_claude_process_t                *process;
-    ngx_claude_process_t                *payee;      /* has yet to say what
-                                                   was spent */
+    ngx_claude_seat_t                   *seat;       /* of its process */
+    ngx_claude_seat_t                   *payee;      /* seat whose process
+                                                        has yet to say what
+                                                        was spent */
     void                                *links;      /* of its chain */
     ngx_str_t                          **index;      /* of the tools, sorted;
                                                         NULL: not made yet */

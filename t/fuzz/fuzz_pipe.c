@@ -70,7 +70,7 @@ pipe_drain(ngx_claude_process_t *process, fuzz_input_t *in)
             continue;
         }
 
-        if (ngx_claude_process_flushed(process)) {
+        if (ngx_claude_outbox_flushed(&process->outbox)) {
             break;
         }
 
@@ -196,7 +196,10 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_claude_turn_t     *turn;
     ngx_claude_block_t    *block;
     ngx_claude_message_t  *message;
+    ngx_claude_outbox_t   *outbox;
     ngx_claude_process_t  *process;
+
+    static u_char  nonce[NGX_CLAUDE_NONCE_LEN] = "123456789";
 
     pipe_make();
     pipe_len = 0;
@@ -218,13 +221,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     process = ngx_pcalloc(pool, sizeof(ngx_claude_process_t));
     process->pool = pool;
     process->log = ngx_cycle->log;
-    process->last_piece = &process->pieces;
+    ngx_claude_outbox_init(&process->outbox, process->log);
     process->lifeline = -1;
+    outbox = &process->outbox;
     process->in = &fake->connection;
     process->in->fd = pipe_fd[1];
     process->in->write->ready = 1;
-
-    ngx_memcpy(process->nonce, "123456789", 9);
 
     turn->system = text[0];
     *(ngx_str_t *) ngx_array_push(&turn->stops) = text[1];
@@ -242,13 +244,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     message = turn->messages.elts;
     times = 1 + fuzz_number(&in, 8);
 
-    fuzz_check(ngx_claude_cli_set_model(process, 3, &model,
-                                        &turn->system)
+    fuzz_check(ngx_claude_cli_set_model(outbox, 3, &model, &turn->system)
                == NGX_OK);
-    fuzz_check(ngx_claude_cli_settings(process, 4, turn) == NGX_OK);
+    fuzz_check(ngx_claude_cli_settings(outbox, 4, turn) == NGX_OK);
 
     for (i = 0; i < turn->messages.nelts * times; i++) {
-        fuzz_check(ngx_claude_cli_message(process,
+        fuzz_check(ngx_claude_cli_message(outbox, nonce,
                        &message[i % turn->messages.nelts], i, 1)
                    == NGX_OK);
 

@@ -36,7 +36,7 @@ my %format = (
     ngx_sprintf => 1, ngx_snprintf => 2, ngx_slprintf => 2,
     ngx_log_error_core => 3, ngx_log_debug_core => 2, ngx_log_abort => 1,
     ngx_log_stderr => 1, ngx_conf_log_error => 3,
-    ngx_http_claude_error => 4, ngx_claude_process_reason => 1,
+    ngx_http_claude_error => 4, process_reason => 1,
     ngx_claude_cstr_print => 2, whole_print => 1,
 );
 

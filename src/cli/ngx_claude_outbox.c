@@ -1,0 +1,399 @@
+
+/*
+ * The outbox of a CLI.  See the header for what it is.
+ *
+ * A large message stalls nobody and is never held twice: its text is escaped
+ * as the pipe drains.  A message may be a hundred thousand texts of one
+ * letter, so what is short is no piece of its own: it is copied, escaped,
+ * behind what was before it.
+ */
+
+
+#include "ngx_claude_outbox.h"
+#include "ngx_claude_json.h"
+
+
+/* what is escaped and written at once */
+#define OUTBOX_STAGE_SIZE   65536
+
+/* room in which at least one whole character fits escaped, with its quotes */
+#define OUTBOX_STAGE_LEAST  32
+
+/* what is not longer is copied: a piece takes as much */
+#define OUTBOX_SHORT        64
+
+/* room for what is copied; with a piece it fills a block of the pool */
+#define OUTBOX_POOL_SIZE    4096
+#define OUTBOX_ROOM_SIZE    3840
+
+
+struct ngx_claude_piece_s {
+    ngx_claude_piece_t  *next;
+    u_char              *pos;
+    u_char              *last;
+    unsigned             escape:1;
+    unsigned             opened:1;         /* its first quote is out */
+};
+
+
+static ngx_int_t outbox_piece(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len, ngx_uint_t escape);
+static ngx_int_t outbox_short(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len, ngx_uint_t escape);
+static ngx_claude_piece_t *outbox_last(ngx_claude_outbox_t *outbox);
+static ngx_int_t outbox_pool(ngx_claude_outbox_t *outbox);
+static size_t outbox_stage(ngx_claude_outbox_t *outbox, u_char *buf,
+    size_t size);
+static u_char *outbox_escape_slice(ngx_claude_piece_t *piece, u_char *p,
+    size_t room);
+static ngx_int_t outbox_keep(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len);
+
+
+void
+ngx_claude_outbox_init(ngx_claude_outbox_t *outbox, ngx_log_t *log)
+{
+    ngx_memzero(outbox, sizeof(ngx_claude_outbox_t));
+
+    outbox->log = log;
+    outbox->last = &outbox->pieces;
+}
+
+
+ngx_int_t
+ngx_claude_outbox_put(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len)
+{
+    return (len <= OUTBOX_SHORT) ? outbox_short(outbox, p, len, 0)
+                                  : outbox_piece(outbox, p, len, 0);
+}
+
+
+ngx_int_t
+ngx_claude_outbox_copy(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len)
+{
+    u_char  *s;
+
+    if (len <= OUTBOX_SHORT) {
+        return outbox_short(outbox, p, len, 0);
+    }
+
+    if (outbox->deaf) {
+        return NGX_OK;
+    }
+
+    if (outbox_pool(outbox) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    s = ngx_pnalloc(outbox->pool, len);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s, p, len);
+
+    return outbox_piece(outbox, s, len, 0);
+}
+
+
+ngx_int_t
+ngx_claude_outbox_escape(ngx_claude_outbox_t *outbox, u_char *p,
+    size_t len)
+{
+    return (len <= OUTBOX_SHORT) ? outbox_short(outbox, p, len, 1)
+                                  : outbox_piece(outbox, p, len, 1);
+}
+
+
+ngx_int_t
+ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
+{
+    static u_char  stage[1 + OUTBOX_STAGE_SIZE];
+
+    u_char   *p;
+    size_t    len;
+    ssize_t   n;
+
+    while (!ngx_claude_outbox_empty(outbox)) {
+
+        if (outbox->stage_pos < outbox->stage_last) {
+            p = outbox->stage_pos;
+            len = outbox->stage_last - p;
+
+        } else {
+            p = stage + 1;
+            len = outbox_stage(outbox, p, OUTBOX_STAGE_SIZE);
+        }
+
+        n = write(c->fd, p, len);
+
+        if (n == -1) {
+
+            if (ngx_errno != NGX_EINTR && ngx_errno != NGX_EAGAIN) {
+                ngx_claude_outbox_drop(outbox);
+                return NGX_DECLINED;
+            }
+
+            if (ngx_errno == NGX_EAGAIN) {
+                c->write->ready = 0;
+            }
+
+            n = 0;
+        }
+
+        if (p == outbox->stage_pos) {
+            outbox->stage_pos += n;
+
+        } else if ((size_t) n < len
+                   && outbox_keep(outbox, p + n, len - n) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (!c->write->ready) {
+            return NGX_AGAIN;
+        }
+    }
+
+    ngx_claude_outbox_drop(outbox);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
+    ngx_uint_t escape)
+{
+    ngx_claude_piece_t  *piece;
+
+    if (outbox->deaf) {
+        return NGX_OK;
+    }
+
+    if (outbox_pool(outbox) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    piece = ngx_palloc(outbox->pool, sizeof(ngx_claude_piece_t));
+    if (piece == NULL) {
+        return NGX_ERROR;
+    }
+
+    piece->pos = p;
+    piece->last = p + len;
+    piece->escape = escape;
+    piece->opened = 0;
+    piece->next = NULL;
+
+    *outbox->last = piece;
+    outbox->last = &piece->next;
+
+    return NGX_OK;
+}
+
+
+/* goes on with the last piece, if that ends where there is room */
+
+static ngx_int_t
+outbox_short(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
+    ngx_uint_t escape)
+{
+    size_t               max;
+    u_char              *last;
+    ngx_claude_piece_t  *piece;
+
+    if (outbox->deaf) {
+        return NGX_OK;
+    }
+
+    if (outbox_pool(outbox) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    max = escape ? ngx_claude_json_escaped_max(len) : len;
+
+    if (max == 0) {
+        return NGX_OK;
+    }
+
+    if ((size_t) (outbox->room_end - outbox->room) < max) {
+
+        outbox->room = ngx_pnalloc(outbox->pool, OUTBOX_ROOM_SIZE);
+
+        if (outbox->room == NULL) {
+            outbox->room_end = NULL;
+            return NGX_ERROR;
+        }
+
+        outbox->room_end = outbox->room + OUTBOX_ROOM_SIZE;
+    }
+
+    piece = outbox_last(outbox);
+
+    if (piece == NULL || piece->escape || piece->last != outbox->room) {
+
+        if (outbox_piece(outbox, outbox->room, 0, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        piece = outbox_last(outbox);
+    }
+
+    last = escape ? ngx_claude_json_escape(outbox->room, p, len)
+                  : ngx_cpymem(outbox->room, p, len);
+
+    piece->last = last;
+    outbox->room = last;
+
+    return NGX_OK;
+}
+
+
+/* the piece that was queued last, or NULL when none waits */
+
+static ngx_claude_piece_t *
+outbox_last(ngx_claude_outbox_t *outbox)
+{
+    if (outbox->pieces == NULL) {
+        return NULL;
+    }
+
+    return (ngx_claude_piece_t *)
+               ((u_char *) outbox->last
+                - offsetof(ngx_claude_piece_t, next));
+}
+
+
+static ngx_int_t
+outbox_pool(ngx_claude_outbox_t *outbox)
+{
+    if (outbox->pool == NULL) {
+        outbox->pool = ngx_create_pool(OUTBOX_POOL_SIZE, outbox->log);
+    }
+
+    return outbox->pool ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Fills the buffer from the queue and returns how much came together.  The
+ * byte before the buffer must be writable.
+ */
+
+static size_t
+outbox_stage(ngx_claude_outbox_t *outbox, u_char *buf, size_t size)
+{
+    u_char              *p, *last;
+    size_t               len;
+    ngx_claude_piece_t  *piece;
+
+    p = buf;
+    last = buf + size;
+
+    while (outbox->pieces && last - p >= OUTBOX_STAGE_LEAST) {
+        piece = outbox->pieces;
+
+        if (piece->escape) {
+            p = outbox_escape_slice(piece, p, last - p);
+
+        } else {
+            len = ngx_min(last - p, piece->last - piece->pos);
+            p = ngx_cpymem(p, piece->pos, len);
+            piece->pos += len;
+        }
+
+        if (piece->pos == piece->last) {
+            outbox->pieces = piece->next;
+        }
+    }
+
+    if (outbox->pieces == NULL) {
+        outbox->last = &outbox->pieces;
+    }
+
+    return p - buf;
+}
+
+
+/*
+ * Escapes as much of a string as surely fits.  yajl escapes whole strings, so
+ * the quotes around a slice are taken off again, but for the very first and
+ * the very last.
+ */
+
+static u_char *
+outbox_escape_slice(ngx_claude_piece_t *piece, u_char *p, size_t room)
+{
+    u_char  *s, before;
+    size_t   len;
+
+    s = piece->pos;
+    len = (room - 2) / 6;
+
+    if (len >= (size_t) (piece->last - s)) {
+        len = piece->last - s;
+
+    } else {
+
+        /* not in the midst of a character */
+
+        while (len > 1 && (s[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+
+    if (!piece->opened) {
+        piece->opened = 1;
+        p = ngx_claude_json_escape(p, s, len);
+
+    } else {
+        before = p[-1];
+        s = ngx_claude_json_escape(p - 1, s, len);
+        p[-1] = before;
+        p = s;
+    }
+
+    piece->pos += len;
+
+    return (piece->pos == piece->last) ? p : p - 1;
+}
+
+
+/* keeps what the pipe did not take until it does */
+
+static ngx_int_t
+outbox_keep(ngx_claude_outbox_t *outbox, u_char *p, size_t len)
+{
+    if (outbox->stage == NULL) {
+        outbox->stage = ngx_palloc(outbox->pool, OUTBOX_STAGE_SIZE);
+        if (outbox->stage == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    outbox->stage_pos = outbox->stage;
+    outbox->stage_last = ngx_cpymem(outbox->stage, p, len);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_claude_outbox_drop(ngx_claude_outbox_t *outbox)
+{
+    outbox->pieces = NULL;
+    outbox->last = &outbox->pieces;
+    outbox->stage = NULL;
+    outbox->stage_pos = NULL;
+    outbox->stage_last = NULL;
+    outbox->room = NULL;
+    outbox->room_end = NULL;
+
+    if (outbox->pool) {
+        ngx_destroy_pool(outbox->pool);
+        outbox->pool = NULL;
+    }
+}
