@@ -253,6 +253,10 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         return NULL;
     }
 
+    ngx_claude_profile_look(profile);
+
+    seat->holding.inode = profile->inode;
+    seat->holding.mtime = profile->mtime;
     seat->holding.recorded = (ask != NULL);
     seat->unprepared = (ask != NULL);
     seat->due = 2;

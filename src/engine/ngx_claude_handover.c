@@ -198,6 +198,15 @@ ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
 
     /* closing the socket is the answer "no" */
 
+    if (seat && !seat->holding.used) {
+        ngx_claude_profile_look(seat->process->profile);
+
+        if (ngx_claude_pool_outdated(seat)) {
+            ngx_claude_driver_end(seat);
+            seat = NULL;
+        }
+    }
+
     if (seat == NULL || seat->held.nelts > HANDOVER_HELD
         || !handover_calls_fit(seat)
         || ngx_claude_zone_process_give(handover_conf->zone, row, taker)

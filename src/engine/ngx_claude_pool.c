@@ -27,7 +27,6 @@ static ngx_uint_t pool_shared(ngx_claude_seat_t *seat,
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
-static ngx_uint_t pool_outdated(ngx_claude_seat_t *seat);
 static void pool_remove(ngx_claude_seat_t *seat);
 static void pool_warm_handler(ngx_event_t *ev);
 static ngx_uint_t pool_warm_count(ngx_claude_profile_t *profile);
@@ -83,10 +82,16 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_rung_e *rung,
     ngx_uint_t *keep)
 {
-    ngx_uint_t          k;
+    ngx_uint_t          k, look;
     ngx_queue_t        *q;
     ngx_claude_rung_e   rate, order, lowest;
     ngx_claude_seat_t  *seat, *best;
+
+    look = (least >= NGX_CLAUDE_RUNG_WARM);
+
+    if (look) {
+        ngx_claude_profile_look(turn->profile);
+    }
 
     for ( ;; ) {
         best = NULL;
@@ -100,18 +105,18 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn,
         {
             seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
+            if (look && ngx_claude_pool_outdated(seat)) {
+                q = ngx_queue_prev(q);
+                ngx_claude_driver_end(seat);
+                continue;
+            }
+
             rate = ngx_claude_pool_rate(seat, turn, &k);
 
             if (rate == NGX_CLAUDE_RUNG_NONE || rate > least
                 || !ngx_claude_zone_process_is_idle(pool->zone,
                                                     seat->row))
             {
-                continue;
-            }
-
-            if (rate == NGX_CLAUDE_RUNG_WARM && pool_outdated(seat)) {
-                q = ngx_queue_prev(q);
-                ngx_claude_driver_end(seat);
                 continue;
             }
 
@@ -419,6 +424,10 @@ ngx_claude_pool_rate(ngx_claude_seat_t *seat,
 
     if (!seat->holding.used) {
 
+        if (ngx_claude_pool_outdated(seat)) {
+            return NGX_CLAUDE_RUNG_NONE;
+        }
+
         /*
          * What an agent did before may be on disk, in a transcript that
          * only a process at its start can take up.
@@ -515,27 +524,20 @@ pool_spared(ngx_claude_seat_t *seat)
 
 
 /*
- * Whether the binary was replaced since a warm process was started, as an
- * update does.  A process with a conversation keeps to what it began with.
+ * Whether the binary was replaced since a process was started, as an update
+ * does.  One with a conversation keeps to what it began with.
  */
 
-static ngx_uint_t
-pool_outdated(ngx_claude_seat_t *seat)
+ngx_uint_t
+ngx_claude_pool_outdated(ngx_claude_seat_t *seat)
 {
-    ngx_file_info_t  fi;
+    ngx_claude_profile_t  *profile;
 
-    if (ngx_file_info(seat->process->profile->binary, &fi) == NGX_FILE_ERROR) {
-        return 0;
-    }
+    profile = seat->process->profile;
 
-    if (seat->holding.mtime == 0) {
-        seat->holding.inode = ngx_file_uniq(&fi);
-        seat->holding.mtime = ngx_file_mtime(&fi);
-        return 0;
-    }
-
-    return seat->holding.inode != ngx_file_uniq(&fi)
-           || seat->holding.mtime != ngx_file_mtime(&fi);
+    return !seat->holding.used && seat->holding.mtime && profile->mtime
+           && (seat->holding.inode != profile->inode
+               || seat->holding.mtime != profile->mtime);
 }
 
 
@@ -588,10 +590,7 @@ pool_warm_handler(ngx_event_t *ev)
                                                 pool->max_line, row,
                                                 ngx_cycle->log);
 
-        if (pool_starting) {
-            (void) pool_outdated(pool_starting);
-
-        } else {
+        if (pool_starting == NULL) {
             pool_backoff = POOL_WARM_BACKOFF;
             ngx_claude_pool_warm();
         }

@@ -59,6 +59,12 @@ void ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
 ngx_claude_rung_e ngx_claude_pool_rate(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, ngx_uint_t *keep);
 
+/*
+ * Whether a process that is nobody's yet was started from another binary than
+ * the one that ngx_claude_profile_look() saw last.
+ */
+ngx_uint_t ngx_claude_pool_outdated(ngx_claude_seat_t *seat);
+
 /* a process has started: it is not the pool's any more, until it is put */
 void ngx_claude_pool_ready(ngx_claude_seat_t *seat);
 

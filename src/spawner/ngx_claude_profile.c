@@ -237,6 +237,20 @@ ngx_claude_profile_create(ngx_pool_t *pool,
 }
 
 
+void
+ngx_claude_profile_look(ngx_claude_profile_t *profile)
+{
+    ngx_file_info_t  fi;
+
+    if (ngx_file_info(profile->binary, &fi) == NGX_FILE_ERROR) {
+        return;
+    }
+
+    profile->inode = ngx_file_uniq(&fi);
+    profile->mtime = ngx_file_mtime(&fi);
+}
+
+
 static ngx_int_t
 profile_user(ngx_pool_t *pool, profile_user_t *user, uid_t uid, gid_t gid,
     ngx_log_t *log)

@@ -36,6 +36,10 @@ struct ngx_claude_profile_s {
     /* a failure that another start would only repeat, per worker */
     ngx_msec_t       failed_until; /* ngx_current_msec */
     ngx_claude_fail_e  failed;
+
+    /* the binary, as this worker has seen it last; zeroes: not yet */
+    uint64_t         inode;
+    int64_t          mtime;        /* seconds */
 };
 
 
@@ -61,6 +65,12 @@ typedef struct {
  */
 ngx_claude_profile_t *ngx_claude_profile_create(ngx_pool_t *pool,
     ngx_claude_launch_t *launch, uid_t uid, gid_t gid, ngx_log_t *log);
+
+/*
+ * Looks at the binary, which an update may have replaced.  One that is not
+ * there at the moment is as it was.
+ */
+void ngx_claude_profile_look(ngx_claude_profile_t *profile);
 
 
 #endif /* _NGX_CLAUDE_PROFILE_H_INCLUDED_ */
