@@ -39,7 +39,8 @@ typedef enum {
     NGX_CLAUDE_CLI_USER,               /* a tool's result, taken */
     NGX_CLAUDE_CLI_RESULT,
     NGX_CLAUDE_CLI_CONTROL_REQUEST,
-    NGX_CLAUDE_CLI_CONTROL_RESPONSE
+    NGX_CLAUDE_CLI_CONTROL_RESPONSE,
+    NGX_CLAUDE_CLI_KINDS
 } ngx_claude_cli_kind_e;
 
 
@@ -170,6 +171,9 @@ ngx_claude_fail_e ngx_claude_cli_result_error(ngx_claude_cli_line_t *line);
 ngx_claude_fail_e ngx_claude_cli_model_error(ngx_str_t *error,
     ngx_str_t *code);
 ngx_claude_stop_e ngx_claude_cli_stop(ngx_str_t *reason);
+
+/* the name of a kind of lines, for the log */
+const char *ngx_claude_cli_kind(ngx_claude_cli_kind_e kind);
 
 /*
  * Whether a failure (the line of a result, or of a refused set_model) is one

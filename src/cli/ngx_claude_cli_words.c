@@ -7,6 +7,7 @@
 
 
 #include "ngx_claude_cli.h"
+#include "ngx_claude_table.h"
 
 
 #define CLI_LOGGED_OUT  "Not logged in"
@@ -243,4 +244,33 @@ cli_has(ngx_str_t *s, const char *what)
 
     return s->len >= len
            && memmem(s->data, s->len, what, len) != NULL;
+}
+
+
+/* the kinds of lines, for the debug log */
+
+static const char *const  words_kinds[] = {
+    [NGX_CLAUDE_CLI_OTHER]            = "other",
+    [NGX_CLAUDE_CLI_INIT]             = "init",
+    [NGX_CLAUDE_CLI_API_RETRY]        = "api retry",
+    [NGX_CLAUDE_CLI_MESSAGE_START]    = "message start",
+    [NGX_CLAUDE_CLI_BLOCK_START]      = "block start",
+    [NGX_CLAUDE_CLI_BLOCK_DELTA]      = "block delta",
+    [NGX_CLAUDE_CLI_BLOCK_STOP]       = "block stop",
+    [NGX_CLAUDE_CLI_MESSAGE_DELTA]    = "message delta",
+    [NGX_CLAUDE_CLI_MESSAGE_STOP]     = "message stop",
+    [NGX_CLAUDE_CLI_ASSISTANT]        = "assistant",
+    [NGX_CLAUDE_CLI_USER]             = "user",
+    [NGX_CLAUDE_CLI_RESULT]           = "result",
+    [NGX_CLAUDE_CLI_CONTROL_REQUEST]  = "control request",
+    [NGX_CLAUDE_CLI_CONTROL_RESPONSE] = "control response"
+};
+
+ngx_claude_table_check(words_kinds, NGX_CLAUDE_CLI_KINDS);
+
+
+const char *
+ngx_claude_cli_kind(ngx_claude_cli_kind_e kind)
+{
+    return words_kinds[kind];
 }

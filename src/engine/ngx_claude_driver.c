@@ -1,8 +1,9 @@
 
 /*
- * The driver: a process from its start to its end.  See the header for what
- * it is for.  It begins a turn, hears every line, and knows what to do when
- * there is none: the process ended, or was silent for too long.
+ * The driver: a seat from the start of its process to its end.  See the
+ * header for what it is for.  It begins a turn, has every line heard and moves
+ * the seat by what came of it, and knows what to do when there is no line: the
+ * process ended, or was silent for too long.
  */
 
 
@@ -21,8 +22,9 @@
 static ngx_claude_seat_t *driver_seat(ngx_claude_profile_t *profile,
     ngx_int_t row);
 static ngx_claude_seat_t *driver_take_seat(ngx_claude_seat_t *seat,
-    ngx_uint_t state);
+    ngx_claude_seat_state_e state);
 static void driver_free(ngx_claude_seat_t *seat);
+static ngx_int_t driver_begin_plan(ngx_claude_seat_t *seat);
 static void driver_count(ngx_claude_seat_t *seat);
 static void driver_started(ngx_claude_process_t *process,
     ngx_claude_record_t *record);
@@ -31,6 +33,13 @@ static ngx_int_t driver_pending(ngx_claude_seat_t *seat,
 static void driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed);
 static void driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
+static ngx_claude_heard_e driver_hear(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+static ngx_uint_t driver_hears_model(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+static void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
+static void driver_over(ngx_claude_seat_t *seat);
+static void driver_failed(ngx_claude_seat_t *seat);
 static void driver_quiet(ngx_claude_process_t *process);
 static void driver_broken(ngx_claude_process_t *process);
 static void driver_gone(ngx_claude_process_t *process);
@@ -104,7 +113,7 @@ ngx_claude_driver_adopt(ngx_claude_profile_t *profile, size_t max_line,
                                              &driver_handlers, seat, pid,
                                              start, fds);
 
-    return driver_take_seat(seat, DRIVER_IDLE);
+    return driver_take_seat(seat, NGX_CLAUDE_SEAT_IDLE);
 }
 
 
@@ -176,7 +185,7 @@ driver_seat(ngx_claude_profile_t *profile, ngx_int_t row)
 /* NULL: its process could not be had, the seat and its row are free again */
 
 static ngx_claude_seat_t *
-driver_take_seat(ngx_claude_seat_t *seat, ngx_uint_t state)
+driver_take_seat(ngx_claude_seat_t *seat, ngx_claude_seat_state_e state)
 {
     if (seat->process == NULL) {
         driver_hooks->free(seat->row);
@@ -185,7 +194,7 @@ driver_take_seat(ngx_claude_seat_t *seat, ngx_uint_t state)
     }
 
     seat->outbox = &seat->process->outbox;
-    seat->state = state;
+    driver_state(seat, state);
 
     ngx_queue_insert_tail(&driver_seats, &seat->queue);
 
@@ -249,7 +258,7 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
                                               max_line, &driver_handlers,
                                               seat, log);
 
-    if (driver_take_seat(seat, DRIVER_GREETING) == NULL) {
+    if (driver_take_seat(seat, NGX_CLAUDE_SEAT_STARTING) == NULL) {
         return NULL;
     }
 
@@ -302,12 +311,9 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
 
 
 ngx_int_t
-ngx_claude_driver_begin(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_claude_rung_e rung,
-    ngx_uint_t keep)
+ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
+    const ngx_claude_plan_t *plan)
 {
-    ngx_int_t  rc;
-
     driver_said_drop(seat);
 
     seat->turn = turn;
@@ -320,7 +326,15 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat,
     ngx_claude_process_idle(seat->process, 0);
 
     turn->seat = seat;
-    turn->rung = rung;
+
+    if (plan) {
+        seat->plan = *plan;
+
+    } else {
+        ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
+    }
+
+    turn->rung = seat->plan.rung;
 
     if (!seat->holding.used) {
         seat->holding.used = 1;
@@ -344,28 +358,39 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat,
 
     driver_count(seat);
 
-    rc = NGX_ERROR;
-
-    if (!seat->doubtful && driver_session_follow(seat, keep) == NGX_OK) {
-        rc = driver_prepare(seat, keep);
+    if (driver_begin_plan(seat) == NGX_OK) {
+        ngx_claude_driver_rearm(seat);
+        return NGX_OK;
     }
 
-    if (rc == NGX_ERROR) {
-        (void) driver_detach(seat);
-        ngx_claude_driver_end(seat);
+    (void) driver_detach(seat);
+    ngx_claude_driver_end(seat);
+
+    return NGX_ERROR;
+}
+
+
+/* NGX_ERROR: no memory, or the process is of no use */
+
+static ngx_int_t
+driver_begin_plan(ngx_claude_seat_t *seat)
+{
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
+                   "claude: process %P, plan: rung %ui, keeps %uD of %uD "
+                   "messages, %uD steps", seat->process->pid,
+                   (ngx_uint_t) seat->plan.rung, seat->plan.keep,
+                   seat->holding.nheld, seat->plan.nsteps);
+
+    if (seat->doubtful || seat->plan.rung == NGX_CLAUDE_RUNG_NONE
+        || driver_session_follow(seat, seat->plan.keep) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    ngx_claude_driver_rearm(seat);
+    seat->at = 0;
+    driver_state(seat, NGX_CLAUDE_SEAT_RUNNING);
 
-    if (rc == NGX_OK) {
-        driver_send(seat);
-
-    } else {
-        ngx_claude_process_flush(seat->process);
-    }
-
-    return NGX_OK;
+    return driver_run(seat);
 }
 
 
@@ -411,13 +436,13 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
     ngx_log_error(NGX_LOG_INFO, turn->log, 0,
                   "claude: the client left, process %P %s", seat->process->pid,
-                  (seat->state >= DRIVER_ANSWERING) ? "is interrupted"
-                                                       : "goes on without");
+                  (seat->state >= NGX_CLAUDE_SEAT_RETURNING)
+                  ? "is interrupted" : "goes on without");
 
     driver_leave(seat, driver_detach(seat));
 
-    if (seat->state == DRIVER_ASKED
-        || seat->state == DRIVER_ANSWERING)
+    if (seat->state == NGX_CLAUDE_SEAT_ASKED
+        || seat->state == NGX_CLAUDE_SEAT_RETURNING)
     {
         driver_interrupt(seat);
     }
@@ -447,6 +472,8 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
     driver_hooks->left(seat);
     driver_paid(seat);
 
+    driver_state(seat, NGX_CLAUDE_SEAT_ENDING);
+
     ngx_claude_zone_process_set(driver_zone, seat->row,
                                 NGX_CLAUDE_PROCESS_ENDING, 0, 0);
     ngx_claude_process_end(seat->process);
@@ -457,26 +484,39 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
 
 
 void
+ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus)
+{
+    seat->reply.said.len -= ngx_min(surplus, seat->reply.said.len);
+    seat->turn->stop = NGX_CLAUDE_STOP_SEQUENCE;
+
+    driver_move(seat, NGX_CLAUDE_CUT);
+}
+
+
+void
 ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
 {
     ngx_msec_t  timeout;
 
-    if (seat->process->paused || seat->state == DRIVER_IDLE
-        || seat->state == DRIVER_WAITING)
+    if (seat->process->paused || seat->state == NGX_CLAUDE_SEAT_IDLE
+        || seat->state == NGX_CLAUDE_SEAT_ENDING)
     {
         return;
     }
 
     seat->timer.cancelable = 0;
 
-    if (seat->turn && seat->state < DRIVER_SETTLING
-        && seat->state != DRIVER_CLEARING && !seat->turn->is_finished)
+    if (seat->turn && seat->state < NGX_CLAUDE_SEAT_SETTLING
+        && !ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF)
+        && !seat->turn->is_finished)
     {
         timeout = seat->turn->timeout;
 
     } else if (seat->turn == NULL
-               && (seat->state == DRIVER_GREETING
-                   || seat->state == DRIVER_PREPARING))
+               && (seat->state == NGX_CLAUDE_SEAT_STARTING
+                   || (seat->state == NGX_CLAUDE_SEAT_RUNNING
+                       && ngx_claude_seat_waits(seat)
+                          == NGX_CLAUDE_WAIT_ANSWERS)))
     {
 
         /* its asker left while it starts: no reason not to let it */
@@ -563,10 +603,11 @@ driver_pending(ngx_claude_seat_t *seat,
 static void
 driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
 {
-    ngx_claude_fail_e   fail;
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
+
+    ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
 
     if (resumed) {
         turn->rung = NGX_CLAUDE_RUNG_RESUMED;
@@ -583,19 +624,12 @@ driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
         return;
     }
 
-    if (seat->holding.base && turn->session.news) {
-        fail = ngx_claude_driver_session_check(seat, turn);
-
-        if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
-            driver_fail(seat, fail, NULL, NULL);
-            return;
-        }
+    if (seat->plan.fail != NGX_CLAUDE_FAIL_INTERNAL) {
+        driver_fail(seat, seat->plan.fail, NULL, NULL);
+        return;
     }
 
-    if (seat->doubtful
-        || driver_session_follow(seat, seat->held.nelts) != NGX_OK
-        || driver_prepare(seat, seat->held.nelts) == NGX_ERROR)
-    {
+    if (driver_begin_plan(seat) != NGX_OK) {
         seat->doubtful = 1;
         driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                     "no memory for its session");
@@ -604,82 +638,196 @@ driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
 
 
 static void
-driver_line(ngx_claude_process_t *process,
-    ngx_claude_cli_line_t *line)
+driver_line(ngx_claude_process_t *process, ngx_claude_cli_line_t *line)
 {
     ngx_claude_seat_t *seat = process->data;
 
+    ngx_claude_heard_e  heard;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
+                   "claude: process %P says: %s", process->pid,
+                   ngx_claude_cli_kind(line->kind));
+
     /* a retry is no sign of life: the timeout bounds the retries, too */
 
-    if (seat->turn && seat->state < DRIVER_SETTLING
-        && line->kind != NGX_CLAUDE_CLI_API_RETRY)
+    if (seat->turn && line->kind != NGX_CLAUDE_CLI_API_RETRY
+        && (seat->state < NGX_CLAUDE_SEAT_SETTLING
+            || ngx_claude_seat_waits(seat) == NGX_CLAUDE_WAIT_RESULT))
     {
         ngx_claude_driver_rearm(seat);
     }
 
     driver_bill(seat, line);
 
+    heard = driver_hear(seat, line);
+
+    if (heard == NGX_CLAUDE_HEARD) {
+        return;
+    }
+
+    driver_move(seat, heard);
+
+    if (heard == NGX_CLAUDE_FAILED
+        && line->kind == NGX_CLAUDE_CLI_CONTROL_RESPONSE)
+    {
+        /* a refusal is an answer, too */
+
+        driver_answer_came(seat);
+    }
+}
+
+
+/* what comes of a line; the seat stays where it is */
+
+static ngx_claude_heard_e
+driver_hear(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
+    ngx_claude_heard_e  heard;
+
     switch (line->kind) {
 
     case NGX_CLAUDE_CLI_CONTROL_RESPONSE:
-        driver_answered(seat, line);
-        break;
+        return driver_answered(seat, line);
 
     case NGX_CLAUDE_CLI_CONTROL_REQUEST:
-        driver_rpc(seat, line);
-        break;
+        heard = driver_rpc(seat, line);
+        ngx_claude_process_flush(seat->process);
+        return heard;
 
     case NGX_CLAUDE_CLI_USER:
-        if (seat->state == DRIVER_ANSWERING) {
-            driver_result_next(seat);
-        }
-
-        break;
+        return (seat->state == NGX_CLAUDE_SEAT_RETURNING)
+               ? NGX_CLAUDE_TAKEN : NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_INIT:
-        if (driver_check_version(seat,
-                              &line->string[NGX_CLAUDE_CLI_S_VERSION])
-            == NGX_OK)
-        {
-            driver_begun(seat);
-        }
+        heard = driver_check_version(seat,
+                                     &line->string[NGX_CLAUDE_CLI_S_VERSION]);
 
-        break;
+        return (heard == NGX_CLAUDE_ANSWERED) ? NGX_CLAUDE_BEGUN : heard;
 
     case NGX_CLAUDE_CLI_RESULT:
-        driver_result(seat, line);
-        break;
+        driver_bill_result(seat, line);
+        return driver_result(seat, line);
 
     case NGX_CLAUDE_CLI_API_RETRY:
-        driver_retry(seat, line);
-        break;
+        return driver_retry(seat, line);
 
     case NGX_CLAUDE_CLI_ASSISTANT:
         if (line->string[NGX_CLAUDE_CLI_S_ERROR].len) {
             seat->reply.error = ngx_claude_cli_error(
-                                 &line->string[NGX_CLAUDE_CLI_S_ERROR]);
+                                        &line->string[NGX_CLAUDE_CLI_S_ERROR]);
         }
-        break;
+
+        return NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_MESSAGE_START:
-        if (seat->state == DRIVER_SETTLING && seat->calls.nelts
-            && !seat->reply.cut)
+        if (seat->state == NGX_CLAUDE_SEAT_SETTLING && seat->holding.ncalls
+            && seat->reply.end == NGX_CLAUDE_END_KEEP)
         {
             /* it has answered a call itself, and asks the model again */
 
-            driver_interrupt(seat);
-            break;
+            return NGX_CLAUDE_UNWANTED;
         }
 
         /* fall through */
 
     default:
-        if (seat->turn && seat->state == DRIVER_ASKED
-            && line->string[NGX_CLAUDE_CLI_S_PARENT].len == 0)
-        {
-            driver_event(seat, line);
-        }
+        return driver_hears_model(seat, line) ? driver_event(seat, line)
+                                              : NGX_CLAUDE_HEARD;
     }
+}
+
+
+/* whether the line may be of the answer to the question of the turn */
+
+static ngx_uint_t
+driver_hears_model(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
+    return seat->turn && seat->state == NGX_CLAUDE_SEAT_ASKED
+           && line->string[NGX_CLAUDE_CLI_S_PARENT].len == 0;
+}
+
+
+/* the seat moves, by what came of a line */
+
+static void
+driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard)
+{
+    switch (heard) {
+
+    case NGX_CLAUDE_HEARD:
+        return;
+
+    case NGX_CLAUDE_ANSWERED:
+        driver_answer_came(seat);
+        return;
+
+    case NGX_CLAUDE_BEGUN:
+        driver_begun(seat);
+        return;
+
+    case NGX_CLAUDE_TAKEN:
+        driver_result_next(seat);
+        return;
+
+    case NGX_CLAUDE_UNWANTED:
+        driver_interrupt(seat);
+        return;
+
+    case NGX_CLAUDE_FINISHED:
+        driver_finish(seat);
+        return;
+
+    case NGX_CLAUDE_CUT:
+        driver_cut_short(seat);
+        return;
+
+    case NGX_CLAUDE_WAITS:
+        driver_wait(seat);
+        return;
+
+    case NGX_CLAUDE_COMPLETE:
+        driver_complete(seat);
+        return;
+
+    case NGX_CLAUDE_OVER:
+        driver_over(seat);
+        return;
+
+    case NGX_CLAUDE_FAILED:
+        driver_failed(seat);
+        return;
+    }
+}
+
+
+/* the result that was due has come */
+
+static void
+driver_over(ngx_claude_seat_t *seat)
+{
+    if (seat->state == NGX_CLAUDE_SEAT_SETTLING) {
+        driver_settled(seat);
+        return;
+    }
+
+    if (ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF)) {
+        driver_calls_drop(seat);
+    }
+
+    driver_go_on(seat);
+}
+
+
+static void
+driver_failed(ngx_claude_seat_t *seat)
+{
+    if (seat->turn == NULL) {
+        ngx_claude_driver_end(seat);
+        return;
+    }
+
+    driver_fail(seat, seat->failure.fail, seat->failure.reason,
+                seat->failure.detail);
 }
 
 
@@ -703,7 +851,7 @@ driver_broken(ngx_claude_process_t *process)
 
         /* a worker that shuts down closes it, whatever it was about to do */
 
-        if (seat->state == DRIVER_GREETING && !ngx_exiting) {
+        if (seat->state == NGX_CLAUDE_SEAT_STARTING && !ngx_exiting) {
             ngx_log_error(NGX_LOG_ERR, process->log, 0,
                           "claude: process %P failed before its first turn: "
                           "%V%s%V", process->pid, &process->reason,
@@ -717,7 +865,7 @@ driver_broken(ngx_claude_process_t *process)
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->died, 1);
 
-    if (seat->state == DRIVER_SETTLING || seat->turn->is_finished) {
+    if (seat->state == NGX_CLAUDE_SEAT_SETTLING || seat->turn->is_finished) {
         driver_settled(seat);
         return;
     }
@@ -780,26 +928,30 @@ driver_timeout(ngx_event_t *ev)
 {
     ngx_claude_seat_t  *seat = ev->data;
 
-    if (seat->process->ending) {
+    switch (seat->state) {
+
+    case NGX_CLAUDE_SEAT_ENDING:
         driver_let_go(seat);
         return;
-    }
 
-    if (seat->state == DRIVER_IDLE || seat->state == DRIVER_WAITING) {
+    case NGX_CLAUDE_SEAT_IDLE:
 
         /* claude_idle_timeout */
 
         ngx_claude_driver_end(seat);
         return;
+
+    default:
+        break;
     }
 
-    if (seat->turn && seat->state == DRIVER_CLEARING) {
+    if (seat->turn && ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF)) {
         driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
                     "it does not stop to wait for results");
         return;
     }
 
-    if (seat->turn && seat->state < DRIVER_SETTLING) {
+    if (seat->turn && seat->state < NGX_CLAUDE_SEAT_SETTLING) {
         driver_fail(seat, NGX_CLAUDE_FAIL_TIMEOUT, NULL, NULL);
         return;
     }
@@ -808,12 +960,12 @@ driver_timeout(ngx_event_t *ev)
         ngx_log_error(NGX_LOG_WARN, seat->process->log, 0,
                       "claude: process %P does not %s, it is ended",
                       seat->process->pid,
-                      (seat->state == DRIVER_GREETING) ? "start"
-                                                          : "settle");
+                      (seat->state == NGX_CLAUDE_SEAT_STARTING) ? "start"
+                                                                : "settle");
     }
 
     if (seat->turn) {
-        seat->reply.cut = 0;
+        seat->reply.end = NGX_CLAUDE_END_KEEP;
         seat->doubtful = 1;
         driver_settled(seat);
         return;

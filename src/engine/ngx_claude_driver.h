@@ -65,21 +65,13 @@ ngx_claude_seat_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
     ngx_log_t *log);
 
 /*
- * Whether a turn that brings only what is new may go on in the process: it
- * asks for no other model and says no other system text.  NGX_HTTP_CLAUDE_
- * FAIL_INTERNAL: it may.
- */
-ngx_claude_fail_e ngx_claude_driver_session_check(
-    ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn);
-
-/*
- * Begins a turn in a process that has none.  keep: how many messages of the
- * turn it holds and shall keep, even.  NGX_ERROR: no memory, the process is
- * ended and the turn has none.
+ * Begins a turn in a process that has none.  plan: what the process was rated
+ * by; NULL: it was started for the turn, and is planned for once it is known
+ * what it holds.  NGX_ERROR: no memory, the process is ended and the turn has
+ * none.
  */
 ngx_int_t ngx_claude_driver_begin(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_claude_rung_e rung, ngx_uint_t keep);
+    ngx_claude_turn_t *turn, const ngx_claude_plan_t *plan);
 
 /*
  * An idle process that comes from another worker, whose row is this worker's
@@ -107,24 +99,6 @@ void ngx_claude_driver_give(ngx_claude_seat_t *seat);
 
 /* a row whose process never came */
 void ngx_claude_driver_free_row(ngx_int_t row);
-
-/*
- * How many of its first n messages a process can be cut to: a cut is just
- * before a line of the user.
- */
-ngx_uint_t ngx_claude_driver_cut(ngx_claude_seat_t *seat, ngx_uint_t n);
-
-/*
- * Whether a process that waits for the results of calls can be given those of
- * the turn, which goes on with just what the process holds.  What the CLI
- * would change on the way to the model is left to a replay.
- */
-ngx_uint_t ngx_claude_driver_fits(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn);
-
-/* the same of results that come alone, by the ids of the calls */
-ngx_uint_t ngx_claude_driver_fits_calls(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn);
 
 /* the asker has heard enough, see ngx_claude_turn_stop() */
 void ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus);

@@ -45,7 +45,6 @@ driver_agent_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *subtype;
-    ngx_claude_link_t   link;
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
@@ -70,18 +69,6 @@ driver_agent_result(ngx_claude_seat_t *seat,
     }
 
     turn->usage = turn->spent.usage;
-
-    ngx_claude_link_end(&seat->reply.answer, &link);
-
-    if (driver_hold_answer(seat, &link) != NGX_OK) {
-        seat->doubtful = 1;
-    }
-
-    seat->state = DRIVER_SETTLING;
-
-    driver_finished(turn);
-
-    driver_settled(seat);
 
     return 1;
 }

@@ -11,74 +11,23 @@
 #include "ngx_claude_driver_private.h"
 
 
-/* how long a missing login or an old CLI is answered from memory, msec */
-#define DRIVER_REMEMBER    5000
-
-
 /* the longest wait between the CLI's own retries that is not cut, msec */
 #define DRIVER_PATIENCE    5000
 
 
 static ngx_uint_t driver_ours(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_tool_use(ngx_claude_seat_t *seat,
+static ngx_claude_heard_e driver_tool_use(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_foreign_tool(ngx_claude_seat_t *seat);
-static void driver_cut_short(ngx_claude_seat_t *seat,
-    ngx_claude_stop_e stop);
+static ngx_claude_heard_e driver_foreign_tool(ngx_claude_seat_t *seat);
 static void driver_token(ngx_claude_turn_t *turn);
-static void driver_no_memory(ngx_claude_seat_t *seat);
+static ngx_claude_heard_e driver_broke_off(ngx_claude_seat_t *seat);
+static ngx_claude_heard_e driver_no_memory(ngx_claude_seat_t *seat);
 static ngx_uint_t driver_keeps(ngx_claude_seat_t *seat);
-static void driver_stop(ngx_claude_seat_t *seat,
+static ngx_claude_heard_e driver_stop(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_remember(ngx_claude_profile_t *profile,
-    ngx_claude_fail_e fail);
-static ngx_str_t driver_words(ngx_claude_turn_t *turn, ngx_str_t *text);
-static void driver_fail_reason(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_str_t *reason, const char *detail);
-
-
-/* what an operator is told, by ngx_claude_fail_e */
-
-static struct {
-    ngx_uint_t   level;
-    const char  *text;
-} driver_fails[] = {
-    { NGX_LOG_ERR,  "internal error" },
-    { NGX_LOG_WARN, "the queue is full, see claude_queue" },
-    { NGX_LOG_WARN, "waited too long, see claude_queue and "
-                    "claude_max_concurrent" },
-    { NGX_LOG_ERR,  "the CLI could not be started" },
-    { NGX_LOG_ERR,  "the CLI is not logged in, see claude_env" },
-    { NGX_LOG_ERR,  "the CLI is too old, 2.1.260 or later is needed" },
-    { NGX_LOG_ERR,  "the CLI failed" },
-    { NGX_LOG_ERR,  "the CLI wrote nothing for too long, see claude_timeout" },
-    { NGX_LOG_WARN, "upstream limits the rate" },
-    { NGX_LOG_WARN, "upstream is overloaded or out of reach" },
-    { NGX_LOG_INFO, "upstream does not know the model" },
-    { NGX_LOG_INFO, "upstream refused the request" },
-    { NGX_LOG_INFO, "upstream found the request too large" },
-    { NGX_LOG_INFO, "the conversation is too long for the model" },
-    { NGX_LOG_WARN, "the budget is used up, see claude_max_budget_usd" },
-    { NGX_LOG_INFO, "the session is gone" },
-    { NGX_LOG_WARN, "another nginx holds the session's transcript" },
-    { NGX_LOG_INFO, "the session has another model" },
-    { NGX_LOG_INFO, "the session has another system text" }
-};
-
-
-void
-ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
-{
-    ngx_str_t  *words;
-
-    words = turn->words.len ? &turn->words : &turn->reason;
-
-    ngx_log_error(driver_fails[turn->fail].level, turn->log, 0,
-                  "claude: %s%s%V, process %P, request %V",
-                  driver_fails[turn->fail].text, words->len ? ": " : "",
-                  words, pid, &turn->id);
-}
+static ngx_claude_heard_e driver_result_asked(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
 
 
 /*
@@ -86,9 +35,8 @@ ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
  * does better to know at once: it can wait, or go elsewhere.
  */
 
-void
-driver_retry(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+ngx_claude_heard_e
+driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     double              delay, status;
     ngx_claude_turn_t  *turn;
@@ -99,24 +47,25 @@ driver_retry(ngx_claude_seat_t *seat,
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->retries, 1);
 
-    if (turn == NULL || seat->state != DRIVER_ASKED
+    if (turn == NULL || seat->state != NGX_CLAUDE_SEAT_ASKED
         || delay <= DRIVER_PATIENCE)
     {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     turn->retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
 
-    driver_fail(seat,
-                (status == 429) ? NGX_CLAUDE_FAIL_RATE_LIMIT
-                                : NGX_CLAUDE_FAIL_OVERLOADED,
-                NULL, NULL);
+    return ngx_claude_seat_failed(seat,
+                                  (status == 429)
+                                  ? NGX_CLAUDE_FAIL_RATE_LIMIT
+                                  : NGX_CLAUDE_FAIL_OVERLOADED,
+                                  NULL, NULL);
 }
 
 
 /* what the model says */
 
-void
+ngx_claude_heard_e
 driver_event(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line)
 {
@@ -132,33 +81,30 @@ driver_event(ngx_claude_seat_t *seat,
 
         if (turn->is_started && seat->process->profile->agent) {
             driver_agent_next(seat);
-            return;
+            return NGX_CLAUDE_HEARD;
         }
 
         if (turn->is_started) {
 
             /* the answer broke off and the CLI asks again by itself */
 
-            driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
-                        "the model's answer broke off");
-            return;
+            return driver_broke_off(seat);
         }
 
         if (!driver_ours(seat, line)) {
             seat->doubtful = 1;
-            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                        "it answered another question");
-            return;
+            return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                          "it answered another question");
         }
 
         if (seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL) {
 
             /* it took out what upstream refused, and asked without it */
 
-            driver_fail(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
-                        "an image or a file of the conversation could not be "
-                        "processed");
-            return;
+            return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
+                                          "an image or a file of the "
+                                          "conversation could not be "
+                                          "processed");
         }
 
         /* the calls of the message before were answered */
@@ -169,7 +115,7 @@ driver_event(ngx_claude_seat_t *seat,
         turn->is_started = 1;
         seat->process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
         turn->handlers->started(turn);
-        return;
+        return NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_BLOCK_START:
         type = &line->string[NGX_CLAUDE_CLI_S_BLOCK_TYPE];
@@ -177,10 +123,10 @@ driver_event(ngx_claude_seat_t *seat,
         if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
 
             if (!seat->process->profile->agent) {
-                driver_tool_use(seat, line);
+                return driver_tool_use(seat, line);
             }
 
-            return;
+            return NGX_CLAUDE_HEARD;
         }
 
         break;
@@ -192,10 +138,10 @@ driver_event(ngx_claude_seat_t *seat,
     case NGX_CLAUDE_CLI_BLOCK_STOP:
 
         if (seat->reply.calling && driver_call_end(seat) != NGX_OK) {
-            driver_no_memory(seat);
+            return driver_no_memory(seat);
         }
 
-        return;
+        return NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
         if (turn->is_started) {
@@ -205,36 +151,34 @@ driver_event(ngx_claude_seat_t *seat,
                 turn->stop = ngx_claude_cli_stop(
                               &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
             } else {
-                driver_stop(seat, line);
+                return driver_stop(seat, line);
             }
         }
 
-        return;
+        return NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
 
         if (seat->process->profile->agent) {
-            return;
+            return NGX_CLAUDE_HEARD;
         }
 
         /* of the message whose calls are answered: it may come that late */
 
         if (!turn->is_started) {
-            return;
+            return NGX_CLAUDE_HEARD;
         }
 
         /* the CLI makes up the end of a stream that broke off */
 
-        driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
-                    "the model's answer broke off");
-        return;
+        return driver_broke_off(seat);
 
     default:
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     if (text->len == 0 || !turn->is_started) {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     driver_token(turn);
@@ -244,21 +188,21 @@ driver_event(ngx_claude_seat_t *seat,
     {
         /* of a tool of the CLI's own */
 
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     if (seat->reply.calling) {
 
         if (driver_arguments(seat, text->data, text->len) != NGX_OK) {
-            driver_no_memory(seat);
+            return driver_no_memory(seat);
         }
 
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
         turn->handlers->thinking(turn, text->data, text->len);
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     if (seat->reply.parted) {
@@ -271,6 +215,8 @@ driver_event(ngx_claude_seat_t *seat,
     driver_said(seat, text->data, text->len);
 
     turn->handlers->text(turn, text->data, text->len);
+
+    return NGX_CLAUDE_HEARD;
 }
 
 
@@ -285,11 +231,19 @@ driver_token(ngx_claude_turn_t *turn)
 }
 
 
-static void
+static ngx_claude_heard_e
+driver_broke_off(ngx_claude_seat_t *seat)
+{
+    return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
+                                  "the model's answer broke off");
+}
+
+
+static ngx_claude_heard_e
 driver_no_memory(ngx_claude_seat_t *seat)
 {
-    driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
-                "no memory for its answer");
+    return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+                                  "no memory for its answer");
 }
 
 
@@ -314,12 +268,11 @@ driver_ours(ngx_claude_seat_t *seat,
 
 /* the model calls a tool */
 
-static void
-driver_tool_use(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+static ngx_claude_heard_e
+driver_tool_use(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     if (!seat->turn->is_started) {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     driver_token(seat->turn);
@@ -327,14 +280,13 @@ driver_tool_use(ngx_claude_seat_t *seat,
     switch (driver_call(seat, line)) {
 
     case NGX_OK:
-        return;
+        return NGX_CLAUDE_HEARD;
 
     case NGX_DECLINED:
-        driver_foreign_tool(seat);
-        return;
+        return driver_foreign_tool(seat);
 
     default:
-        driver_no_memory(seat);
+        return driver_no_memory(seat);
     }
 }
 
@@ -345,60 +297,29 @@ driver_tool_use(ngx_claude_seat_t *seat,
  * while it begins.  What was said before it is the answer.
  */
 
-static void
+static ngx_claude_heard_e
 driver_foreign_tool(ngx_claude_seat_t *seat)
 {
     seat->reply.foreign_tool = 1;
 
-    if (!seat->reply.texted && seat->calls.nelts == 0) {
-        driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                    "the model called a tool that it was not offered");
-        return;
+    if (!seat->reply.texted && seat->holding.ncalls == 0) {
+        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                      "the model called a tool that it was "
+                                      "not offered");
     }
 
-    driver_cut_short(seat,
-                     seat->calls.nelts ? NGX_CLAUDE_STOP_TOOL
-                                          : NGX_CLAUDE_STOP_END);
-}
-
-
-void
-ngx_claude_driver_stop(ngx_claude_seat_t *seat,
-    size_t surplus)
-{
-    seat->reply.said.len -= ngx_min(surplus, seat->reply.said.len);
-
-    driver_cut_short(seat, NGX_CLAUDE_STOP_SEQUENCE);
-}
-
-
-/* what was said is the answer; the model is stopped, the question undone */
-
-static void
-driver_cut_short(ngx_claude_seat_t *seat,
-    ngx_claude_stop_e stop)
-{
-    ngx_claude_turn_t  *turn;
-
-    turn = seat->turn;
-    turn->stop = stop;
-
-    driver_restate_announce(seat);
-    driver_interrupt(seat);
-    ngx_claude_driver_rearm(seat);
-
-    driver_finished(turn);
+    seat->turn->stop = seat->holding.ncalls ? NGX_CLAUDE_STOP_TOOL
+                                            : NGX_CLAUDE_STOP_END;
+    return NGX_CLAUDE_CUT;
 }
 
 
 /* the first stop reason decides the turn */
 
-static void
-driver_stop(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+static ngx_claude_heard_e
+driver_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *reason;
-    ngx_claude_link_t   link;
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
@@ -408,49 +329,23 @@ driver_stop(ngx_claude_seat_t *seat,
 
         /* null: the answer broke off, what follows is the CLI's own */
 
-        driver_fail(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
-                    "the model's answer broke off");
-        return;
+        return driver_broke_off(seat);
     }
 
     turn->stop = ngx_claude_cli_stop(reason);
 
     if (turn->stop == NGX_CLAUDE_STOP_REFUSAL) {
         turn->refusal = driver_words(turn,
-                          &line->string[NGX_CLAUDE_CLI_S_EXPLANATION]);
+                                  &line->string[NGX_CLAUDE_CLI_S_EXPLANATION]);
     }
 
-    if (seat->calls.nelts && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
+    if (seat->holding.ncalls && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
         turn->stop = NGX_CLAUDE_STOP_TOOL;
     }
 
-    seat->state = DRIVER_SETTLING;
-
-    if (driver_keeps(seat)) {
-        ngx_claude_link_end(&seat->reply.answer, &link);
-
-        if (driver_hold_answer(seat, &link) != NGX_OK) {
-            seat->doubtful = 1;
-        }
-
-        if (seat->calls.nelts) {
-            driver_bill_ask(seat);
-        }
-
-    } else {
-        driver_restate_announce(seat);
-        driver_interrupt(seat);
-    }
-
-    ngx_claude_driver_rearm(seat);
-
-    driver_finished(turn);
-
-    if (seat->calls.nelts && !seat->reply.cut
-        && driver_calls_routed(seat))
-    {
-        driver_wait(seat);
-    }
+    seat->reply.end = driver_keeps(seat) ? NGX_CLAUDE_END_KEEP
+                                         : NGX_CLAUDE_END_UNDO;
+    return NGX_CLAUDE_FINISHED;
 }
 
 
@@ -463,7 +358,7 @@ driver_stop(ngx_claude_seat_t *seat,
 static ngx_uint_t
 driver_keeps(ngx_claude_seat_t *seat)
 {
-    if (seat->calls.nelts) {
+    if (seat->holding.ncalls) {
         return seat->turn->stop == NGX_CLAUDE_STOP_TOOL
                && !seat->reply.calling
                && driver_calls_link(seat) == NGX_OK;
@@ -474,358 +369,107 @@ driver_keeps(ngx_claude_seat_t *seat)
 }
 
 
-/* the end of something, by the CLI's own account */
+/* the answer, which came through this CLI, is the last message held */
 
 void
-driver_result(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+driver_hold_answer(ngx_claude_seat_t *seat)
 {
-    ngx_claude_fail_e  fail;
+    ngx_claude_link_t  link;
 
-    driver_bill_result(seat, line);
+    ngx_claude_link_end(&seat->reply.answer, &link);
 
+    if (ngx_claude_holding_answer(&seat->holding, &seat->held, &link)
+        != NGX_OK)
+    {
+        seat->doubtful = 1;
+    }
+}
+
+
+/* the end of something, by the CLI's own account */
+
+ngx_claude_heard_e
+driver_result(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
     switch (seat->state) {
 
-    case DRIVER_REPLAYING:
+    case NGX_CLAUDE_SEAT_RUNNING:
+    case NGX_CLAUDE_SEAT_MENDING:
 
-        if (line->is_error) {
-            seat->doubtful = 1;
-
-            if (seat->turn) {
-                driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                            "it refused a message of the history");
-            } else {
-                ngx_claude_driver_end(seat);
-            }
-
-        } else if (seat->turn) {
-            driver_send(seat);
-
-        } else if (seat->reply.restating) {
-
-            /* nobody goes on from what is only half there */
-
-            seat->reply.cut = 1;
-            driver_settled(seat);
-
-        } else {
-            driver_idle(seat);
+        if (ngx_claude_seat_waits(seat) != NGX_CLAUDE_WAIT_RESULT) {
+            break;
         }
 
-        return;
-
-    case DRIVER_CLEARING:
-
-        driver_calls_drop(seat);
-
-        if (seat->turn) {
-            seat->state = DRIVER_IDLE;
-
-            if (driver_prepare(seat, seat->keep) == NGX_ERROR) {
-                driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
-                            "no memory for its messages");
-                return;
-            }
-
-            ngx_claude_driver_rearm(seat);
-            ngx_claude_process_flush(seat->process);
-
-        } else {
-            seat->reply.cut = 1;
-            driver_settled(seat);
-        }
-
-        return;
-
-    case DRIVER_ANSWERING:
-    case DRIVER_ASKED:
-
-        if (!driver_ours(seat, line)) {
-            seat->doubtful = 1;
-            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                        "it ended another question");
-            return;
-        }
-
-        if (seat->process->profile->agent && driver_agent_result(seat, line)) {
-            return;
-        }
-
-        fail = ngx_claude_cli_result_error(line);
-
-        if (fail == NGX_CLAUDE_FAIL_CLI
-            && seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL)
+        if (line->is_error
+            && !ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF))
         {
-            fail = seat->reply.error;
+            seat->doubtful = 1;
+
+            return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                          "it refused a message of the "
+                                          "history");
         }
 
-        seat->reply.resulted = 1;
-        seat->loginless = ngx_claude_cli_no_login(line);
+        return NGX_CLAUDE_OVER;
 
-        driver_fail(seat, fail,
-                    &line->string[NGX_CLAUDE_CLI_S_RESULT], NULL);
-        return;
+    case NGX_CLAUDE_SEAT_RETURNING:
+    case NGX_CLAUDE_SEAT_ASKED:
+        return driver_result_asked(seat, line);
 
-    case DRIVER_SETTLING:
+    case NGX_CLAUDE_SEAT_SETTLING:
 
-        if (seat->calls.nelts && !seat->reply.cut) {
+        if (seat->holding.ncalls && seat->reply.end == NGX_CLAUDE_END_KEEP) {
 
             /* it was to wait for results, and has ended the turn itself */
 
             seat->doubtful = 1;
         }
 
-        driver_settled(seat);
-        return;
+        return NGX_CLAUDE_OVER;
 
     default:
-
-        /* an answer that nobody has asked for */
-
-        seat->doubtful = 1;
-
-        if (seat->turn) {
-            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                        "it answered before it was asked");
-        } else {
-            ngx_claude_driver_end(seat);
-        }
+        break;
     }
+
+    /* an answer that nobody has asked for */
+
+    seat->doubtful = 1;
+
+    return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                  "it answered before it was asked");
 }
 
 
-void
-driver_finish(ngx_claude_turn_t *turn)
+/* of the question: an agent's answer, or why there is none */
+
+static ngx_claude_heard_e
+driver_result_asked(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    (void) ngx_atomic_fetch_add(
-        &driver_zone->counters->outcomes[NGX_CLAUDE_OUTCOME_FINISHED], 1);
+    ngx_claude_fail_e  fail;
 
-    turn->over = 1;
-    turn->handlers->settled(turn);
-}
-
-
-/*
- * The turn failed.  reason: the CLI's own words, for the client where they
- * are about upstream; detail: for both.  A used process that failed before
- * the model said anything is no reason to bother the client: another process
- * gets the turn.
- */
-
-void
-driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,
-    ngx_str_t *reason, const char *detail)
-{
-    ngx_pid_t           pid;
-    ngx_claude_turn_t  *turn;
-
-    turn = seat->turn;
-    pid = seat->process->pid;
-
-    if (turn->is_finished) {
-
-        /* its answer is there: only the process is of no use any more */
-
+    if (!driver_ours(seat, line)) {
         seat->doubtful = 1;
-        driver_settled(seat);
-        return;
+
+        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                      "it ended another question");
     }
 
-    if (fail == NGX_CLAUDE_FAIL_CLI && !turn->is_started
-        && turn->retried < NGX_CLAUDE_DRIVER_RETRIES
-        && turn->rung != NGX_CLAUDE_RUNG_COLD
-        && !seat->reply.resulted)
+    if (seat->process->profile->agent && driver_agent_result(seat, line)) {
+        return NGX_CLAUDE_COMPLETE;
+    }
+
+    fail = ngx_claude_cli_result_error(line);
+
+    if (fail == NGX_CLAUDE_FAIL_CLI
+        && seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL)
     {
-        ngx_log_error(NGX_LOG_WARN, turn->log, 0,
-                      "claude: process %P is of no use, another one is "
-                      "taken: %V%s", pid, &seat->process->reason,
-                      detail ? detail : "");
-
-        (void) ngx_atomic_fetch_add(&driver_zone->counters->replaced, 1);
-
-        turn->retried++;
-        (void) driver_detach(seat);
-        ngx_claude_driver_end(seat);
-
-        driver_hooks->again(turn);
-        return;
+        fail = seat->reply.error;
     }
 
-    turn->fail = fail;
-    driver_fail_reason(seat, turn, reason, detail);
+    seat->reply.resulted = 1;
+    seat->loginless = ngx_claude_cli_no_login(line);
 
-    (void) driver_detach(seat);
-    driver_leave(seat, turn);
-
-    switch (fail) {
-
-    case NGX_CLAUDE_FAIL_CLI:
-
-        if (seat->reply.foreign_tool) {
-
-            /* the model's fault: the process does as it should */
-
-            driver_interrupt(seat);
-            ngx_claude_driver_rearm(seat);
-            break;
-        }
-
-        ngx_claude_driver_end(seat);
-        break;
-
-    case NGX_CLAUDE_FAIL_TIMEOUT:
-
-        if (seat->state == DRIVER_ASKED && seat->reply.begun) {
-
-            /* it may be upstream that is silent: what was spent is told */
-
-            seat->doubtful = 1;
-            driver_interrupt(seat);
-            ngx_claude_driver_rearm(seat);
-            break;
-        }
-
-        /* fall through */
-
-    case NGX_CLAUDE_FAIL_INTERNAL:
-    case NGX_CLAUDE_FAIL_UNAVAILABLE:
-    case NGX_CLAUDE_FAIL_TOO_OLD:
-    case NGX_CLAUDE_FAIL_NOT_LOGGED_IN:
-    case NGX_CLAUDE_FAIL_SESSION_BUSY:
-        ngx_claude_driver_end(seat);
-        break;
-
-    default:
-
-        /* upstream failed, not the process: the question is taken back */
-
-        if (seat->doubtful) {
-            ngx_claude_driver_end(seat);
-
-        } else if (seat->state < DRIVER_ANSWERING) {
-
-            /* idle as soon as the answers that are due have come */
-
-            ngx_claude_driver_rearm(seat);
-
-        } else if (seat->reply.resulted) {
-            seat->reply.cut = 1;
-            driver_settled(seat);
-
-        } else {
-            driver_interrupt(seat);
-            ngx_claude_driver_rearm(seat);
-        }
-    }
-
-    driver_unasked(seat);
-
-    turn->over = 1;
-
-    ngx_claude_metrics_failed(driver_zone->counters, fail);
-    ngx_claude_driver_log(turn, pid);
-
-    turn->handlers->failed(turn);
-}
-
-
-/* of the profile, which is what has a login; that of another may be well */
-
-static void
-driver_remember(ngx_claude_profile_t *profile,
-    ngx_claude_fail_e fail)
-{
-    profile->failed = fail;
-    profile->failed_until = ngx_current_msec + DRIVER_REMEMBER;
-}
-
-
-static void
-driver_fail_reason(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_str_t *reason, const char *detail)
-{
-    ngx_claude_profile_t  *profile;
-
-    profile = seat->process->profile;
-
-    if (detail) {
-        turn->reason.data = (u_char *) detail;
-        turn->reason.len = ngx_strlen(detail);
-    }
-
-    switch (turn->fail) {
-
-    case NGX_CLAUDE_FAIL_RATE_LIMIT:
-    case NGX_CLAUDE_FAIL_REQUEST:
-    case NGX_CLAUDE_FAIL_TOO_LARGE:
-    case NGX_CLAUDE_FAIL_CONTEXT:
-        break;
-
-    case NGX_CLAUDE_FAIL_OVERLOADED:
-
-        /* these words name the operator's gateway: they are for the log */
-
-        turn->words = driver_words(turn, reason);
-        return;
-
-    case NGX_CLAUDE_FAIL_NOT_LOGGED_IN:
-        if (seat->loginless) {
-            driver_remember(profile, turn->fail);
-            return;
-        }
-
-        turn->words = driver_words(turn, reason);
-        return;
-
-    case NGX_CLAUDE_FAIL_TOO_OLD:
-        driver_remember(profile, turn->fail);
-        return;
-
-    case NGX_CLAUDE_FAIL_UNAVAILABLE:
-        turn->words = driver_words(turn, &seat->process->detail);
-        reason = &seat->process->reason;
-        break;
-
-    case NGX_CLAUDE_FAIL_CLI:
-        reason = &seat->process->reason;
-        break;
-
-    default:
-        return;
-    }
-
-    if (reason && reason->len) {
-        turn->reason = driver_words(turn, reason);
-    }
-}
-
-
-/* a copy in one line: none of it may look like a line of nginx's log */
-
-static ngx_str_t
-driver_words(ngx_claude_turn_t *turn, ngx_str_t *text)
-{
-    size_t     i;
-    ngx_str_t  words;
-
-    ngx_str_null(&words);
-
-    if (text == NULL || text->len == 0) {
-        return words;
-    }
-
-    words.data = ngx_pstrdup(turn->pool, text);
-    if (words.data == NULL) {
-        return words;
-    }
-
-    words.len = text->len;
-
-    for (i = 0; i < words.len; i++) {
-        if (words.data[i] < 0x20 || words.data[i] == 0x7f) {
-            words.data[i] = ' ';
-        }
-    }
-
-    return words;
+    return ngx_claude_seat_failed(seat, fail,
+                                  &line->string[NGX_CLAUDE_CLI_S_RESULT],
+                                  NULL);
 }

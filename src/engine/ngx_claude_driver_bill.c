@@ -85,8 +85,9 @@ ngx_claude_driver_forgo(ngx_claude_turn_t *turn)
 void
 driver_unasked(ngx_claude_seat_t *seat)
 {
-    if (seat->state != DRIVER_ANSWERING && seat->state != DRIVER_ASKED
-        && seat->state != DRIVER_SETTLING && !seat->asking)
+    if (seat->state != NGX_CLAUDE_SEAT_RETURNING
+        && seat->state != NGX_CLAUDE_SEAT_ASKED
+        && seat->state != NGX_CLAUDE_SEAT_SETTLING && !seat->asking)
     {
         driver_paid(seat);
     }
@@ -239,9 +240,9 @@ driver_bill_result(ngx_claude_seat_t *seat,
 
     switch (seat->state) {
 
-    case DRIVER_ANSWERING:
-    case DRIVER_ASKED:
-    case DRIVER_SETTLING:
+    case NGX_CLAUDE_SEAT_RETURNING:
+    case NGX_CLAUDE_SEAT_ASKED:
+    case NGX_CLAUDE_SEAT_SETTLING:
         driver_paid(seat);
         break;
 
@@ -324,7 +325,7 @@ static void
 driver_bill_charge(ngx_claude_seat_t *seat)
 {
     if (seat->payer == NULL
-        || (seat->state < DRIVER_ANSWERING
+        || (seat->state < NGX_CLAUDE_SEAT_RETURNING
             && seat->bill.cost <= seat->bill.charged))
     {
         return;

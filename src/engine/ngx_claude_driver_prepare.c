@@ -1,23 +1,25 @@
 
 /*
- * The driver: how a process comes to the state that its turn needs.
+ * The driver: the lines of a plan's steps, and their answers.
  *
- * It is told model, system text, tools and settings, its conversation is cut
- * where it parts from the turn's, and what is missing is replayed, message by
- * message, up to the question.  Every answer to a control request is checked,
- * and a process in doubt is ended.
+ * A process is told model, system text, tools and settings, its conversation
+ * is cut where it parts from the turn's, and what is missing is replayed,
+ * message by message, up to the question.  Every answer to a control request
+ * is checked, and a process in doubt is ended.
  */
 
 
 #include "ngx_claude_driver_private.h"
 
 
-static ngx_int_t driver_clear(ngx_claude_seat_t *seat, ngx_uint_t keep);
-static void driver_prepared(ngx_claude_seat_t *seat);
-static void driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
+static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
+    ngx_uint_t query);
+static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
+    ngx_uint_t kind, ngx_claude_cli_line_t *line);
+static ngx_uint_t driver_rewound(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_refused(ngx_claude_seat_t *seat, ngx_uint_t kind,
-    ngx_claude_cli_line_t *line);
+static ngx_claude_heard_e driver_refused(ngx_claude_seat_t *seat,
+    ngx_uint_t kind, ngx_claude_cli_line_t *line);
 
 
 ngx_uint_t
@@ -27,136 +29,26 @@ driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind)
 }
 
 
-/*
- * Queues what brings the process to the state that the turn needs.  When that
- * is only the settings, the question follows at once; else the answers are
- * waited for, since a question must not meet a conversation that was not
- * cut, or a model that was not set.  NGX_AGAIN: they are.
- */
+/* another conversation than the one in whose calls the process waits */
 
 ngx_int_t
-driver_prepare(ngx_claude_seat_t *seat, ngx_uint_t keep)
+driver_call_off(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          ask;
-    ngx_claude_link_t  *links;
-    ngx_claude_turn_t  *turn;
-
-    turn = seat->turn;
-    links = turn->links;
-
-    if (seat->state == DRIVER_WAITING) {
-
-        if (keep == seat->held.nelts) {
-            return driver_results(seat);
-        }
-
-        return driver_clear(seat, keep);
-    }
-
-    ask = (seat->state != DRIVER_GREETING);
-
-    if (keep < seat->held.nelts) {
-
-        /* a question without the results of its calls is not on record yet */
-
-        if (!turn->session.news) {
-            driver_session_unrecord(seat);
-        }
-
-        if (driver_rewind(seat, keep) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ask = 0;
-    }
-
-    if (turn->before == 0 && seat->holding.base == 0
-        && !ngx_claude_link_same(&seat->holding.root, &links[0]))
-    {
-        driver_session_model(seat);
-
-        if (ngx_claude_cli_set_model(seat->outbox,
-                                     driver_id(seat, DRIVER_MODEL),
-                                     &turn->model, &turn->system)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        seat->holding.root = links[0];
-        seat->due++;
-        ask = 0;
-
-    }
-
-    rc = driver_tools(seat);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc == NGX_AGAIN) {
-        ask = 0;
-    }
-
-    if (ngx_claude_cli_settings(seat->outbox,
-                                driver_id(seat, DRIVER_SETTINGS), turn)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    seat->holding.knobs = driver_knobs(turn);
-    seat->due++;
-    seat->state = ask ? DRIVER_ASKED : DRIVER_PREPARING;
-
-    return ask ? NGX_OK : NGX_AGAIN;
-}
-
-
-/* the knobs that the CLI does not turn while it waits for results */
-
-uint64_t
-driver_knobs(ngx_claude_turn_t *turn)
-{
-    return ((uint64_t) turn->max_tokens << 8) | (turn->effort << 1)
-           | turn->thoughtless;
-}
-
-
-/*
- * Another conversation than the one whose calls it waits in the midst of: the
- * calls are called off first, and the result of that is waited for.
- */
-
-static ngx_int_t
-driver_clear(ngx_claude_seat_t *seat, ngx_uint_t keep)
-{
-    seat->state = DRIVER_CLEARING;
     seat->holding.waiting = 0;
-    seat->keep = keep;
 
-    return (ngx_claude_cli_interrupt(seat->outbox,
-                                  driver_id(seat, DRIVER_INTERRUPT))
-            == NGX_OK)
-           ? NGX_AGAIN : NGX_ERROR;
+    return ngx_claude_cli_interrupt(seat->outbox,
+                                    driver_id(seat, DRIVER_INTERRUPT));
 }
 
-
-/* cuts the conversation to so many messages, as ngx_claude_driver_cut()
- * has them */
 
 ngx_int_t
 driver_rewind(ngx_claude_seat_t *seat, ngx_uint_t keep)
 {
-    ngx_uint_t          n;
     ngx_claude_held_t  *held;
 
     held = seat->held.elts;
 
-    if (ngx_claude_cli_rewind(seat->outbox,
-                              driver_id(seat, DRIVER_REWIND),
+    if (ngx_claude_cli_rewind(seat->outbox, driver_id(seat, DRIVER_REWIND),
                               seat->holding.nonce, held[keep].line,
                               seat->holding.newest)
         != NGX_OK)
@@ -164,205 +56,140 @@ driver_rewind(ngx_claude_seat_t *seat, ngx_uint_t keep)
         return NGX_ERROR;
     }
 
-    seat->target = held[keep].line;
-    seat->held.nelts = keep;
-    seat->holding.nheld = keep;
-
-    /* what is the newest line of the user now, for the next time */
-
-    seat->holding.newest = 0;
-
-    for (n = keep; n && seat->holding.newest == 0; n--) {
-        seat->holding.newest = held[n - 1].line;
-    }
-
+    seat->target = ngx_claude_holding_rewind(&seat->holding, &seat->held,
+                                             keep);
     seat->due++;
 
     return NGX_OK;
 }
 
 
-ngx_uint_t
-ngx_claude_driver_cut(ngx_claude_seat_t *seat, ngx_uint_t n)
+ngx_int_t
+driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
-    ngx_claude_held_t  *held;
-
-    held = seat->held.elts;
-
-    if (n == seat->held.nelts && !seat->holding.waiting) {
-        return n;
-    }
-
-    /* the first message is always a line of the user */
-
-    while (n && (n == seat->held.nelts || held[n].line == 0)) {
-        n--;
-    }
-
-    return n;
-}
-
-
-/* all answers are there */
-
-static void
-driver_prepared(ngx_claude_seat_t *seat)
-{
-    switch (seat->state) {
-
-    case DRIVER_GREETING:
-        driver_idle(seat);
-        return;
-
-    case DRIVER_REWINDING:
-        if (seat->turn == NULL) {
-            driver_idle(seat);
-
-        } else if (seat->reply.restating) {
-            driver_send(seat);
-
-        } else {
-            driver_settled(seat);
-        }
-
-        return;
-
-    case DRIVER_PREPARING:
-        if (seat->turn) {
-            driver_send(seat);
-
-        } else {
-            driver_idle(seat);
-        }
-
-        return;
-
-    default:
-        return;
-    }
-}
-
-
-/*
- * Sends the next messages: up to and with the next one of the user, whose
- * result has to be waited for, since what follows would overtake it.
- */
-
-void
-driver_send(ngx_claude_seat_t *seat)
-{
-    ngx_int_t              rc;
-    ngx_uint_t             n, line, query;
-    ngx_claude_link_t     *links;
-    ngx_claude_turn_t     *turn;
-    ngx_claude_message_t  *message;
+    ngx_claude_link_t  *links;
+    ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
     links = turn->links;
 
-    do {
-        n = seat->held.nelts - turn->before;
+    ngx_claude_holding_sum(&turn->model, seat->holding.model);
+    ngx_claude_holding_sum(&turn->system, seat->holding.system);
 
-        if (n >= turn->messages.nelts) {
-            driver_restate_next(seat);
-            return;
+    if (ngx_claude_cli_set_model(seat->outbox, driver_id(seat, DRIVER_MODEL),
+                                 &turn->model, &turn->system)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    seat->holding.root = links[0];
+    seat->due++;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    if (ngx_claude_cli_settings(seat->outbox,
+                                driver_id(seat, DRIVER_SETTINGS), seat->turn)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    seat->holding.knobs = ngx_claude_holding_knobs(seat->turn);
+    seat->due++;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The next messages: up to and with the next one of the user, whose result
+ * has to be waited for, since what follows would overtake it.
+ */
+
+ngx_int_t
+driver_replay(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    ngx_uint_t             n;
+    ngx_claude_message_t  *message;
+
+    for (n = seat->holding.nheld - seat->turn->before; n < arg; n++) {
+
+        if (driver_message(seat, n, 0) != NGX_OK) {
+            return NGX_ERROR;
         }
 
-        message = (ngx_claude_message_t *) turn->messages.elts + n;
-        query = (n + 1 == turn->messages.nelts && !seat->reply.restating);
-        line = ++seat->holding.lines;
-
-        if (!query && seat->holding.recorded) {
-            driver_session_unrecord(seat);
-        }
-
-        rc = ngx_claude_cli_message(seat->outbox, seat->holding.nonce, message,
-                                    line, query);
+        message = (ngx_claude_message_t *) seat->turn->messages.elts + n;
 
         if (message->role == NGX_CLAUDE_USER) {
-            seat->holding.newest = line;
-
-        } else {
-            line = 0;
+            return NGX_OK;
         }
-
-        if (rc == NGX_OK) {
-            rc = driver_hold(seat, &links[n + 1], line);
-        }
-
-    } while (rc == NGX_OK && message->role == NGX_CLAUDE_ASSISTANT);
-
-    if (rc != NGX_OK) {
-        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
-                    "no memory for its messages");
-        return;
     }
 
-    if (query) {
-        driver_session_record(seat, line);
+    return NGX_DONE;
+}
 
-        seat->state = DRIVER_ASKED;
-        seat->reply.begun = 0;
-        seat->reply.unwanted = 0;
-        ngx_claude_link_begin(&seat->reply.answer,
-                              &links[turn->messages.nelts]);
+
+ngx_int_t
+driver_ask(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    ngx_uint_t          n;
+    ngx_claude_link_t  *links;
+
+    n = seat->turn->messages.nelts;
+    links = seat->turn->links;
+
+    if (driver_message(seat, n - 1, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_claude_link_begin(&seat->reply.answer, &links[n]);
+
+    return NGX_OK;
+}
+
+
+/* message n of the turn; query: the model is to answer it */
+
+static ngx_int_t
+driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
+{
+    ngx_uint_t             line;
+    ngx_claude_link_t     *links;
+    ngx_claude_message_t  *message;
+
+    links = seat->turn->links;
+    message = (ngx_claude_message_t *) seat->turn->messages.elts + n;
+    line = ++seat->holding.lines;
+
+    if (ngx_claude_cli_message(seat->outbox, seat->holding.nonce, message,
+                               line, query)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (message->role == NGX_CLAUDE_USER) {
+        seat->holding.newest = line;
+
     } else {
-        seat->state = DRIVER_REPLAYING;
+        line = 0;
     }
 
-    ngx_claude_process_flush(seat->process);
-}
-
-
-ngx_int_t
-driver_hold(ngx_claude_seat_t *seat, ngx_claude_link_t *link,
-    ngx_uint_t line)
-{
-    ngx_claude_held_t  *held;
-
-    held = ngx_claude_turn_push(&seat->held);
-    if (held == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* with its padding: it may go through a socket, see handover.c */
-
-    ngx_memzero(held, sizeof(ngx_claude_held_t));
-
-    held->link = *link;
-    held->line = line;
-
-    seat->holding.nheld = seat->held.nelts;
-
-    return NGX_OK;
-}
-
-
-/* the answer of the model, which came through this CLI */
-
-ngx_int_t
-driver_hold_answer(ngx_claude_seat_t *seat,
-    ngx_claude_link_t *link)
-{
-    ngx_claude_held_t  *held;
-
-    if (driver_hold(seat, link, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    held = (ngx_claude_held_t *) seat->held.elts
-           + seat->held.nelts - 1;
-    held->own = 1;
-
-    return NGX_OK;
+    return ngx_claude_holding_add(&seat->holding, &seat->held, &links[n + 1],
+                                  line);
 }
 
 
 /* the answer to a control request */
 
-void
-driver_answered(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+ngx_claude_heard_e
+driver_answered(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     ngx_int_t   id;
     ngx_str_t  *s;
@@ -372,48 +199,30 @@ driver_answered(ngx_claude_seat_t *seat,
     id = ngx_atoi(s->data, s->len);
 
     if (id == NGX_ERROR) {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     kind = id % DRIVER_KINDS;
 
     if (kind == DRIVER_COST) {
         driver_bill_asked(seat, line);
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     if (kind == DRIVER_INTERRUPT || seat->due == 0) {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
-    driver_check(seat, kind, line);
-
-    driver_expected(seat);
+    return driver_check(seat, kind, line);
 }
 
 
-void
-driver_expected(ngx_claude_seat_t *seat)
-{
-    /* a refusal may have been its end */
+/* a process that refuses loses its turn, and mostly its life */
 
-    if (seat->process->ending || seat->doubtful) {
-        return;
-    }
-
-    if (--seat->due == 0) {
-        driver_prepared(seat);
-    }
-}
-
-
-/* when it was refused, the process loses its turn, and mostly its life */
-
-static void
+static ngx_claude_heard_e
 driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line)
 {
-    u_char      uuid[NGX_CLAUDE_UUID_LEN];
     ngx_str_t  *string;
 
     string = line->string;
@@ -422,44 +231,49 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 
         /* a CLI that does not know the question is older than the answer */
 
-        (void) driver_check_version(seat,
-                          &string[NGX_CLAUDE_CLI_S_BINARY_VERSION]);
-        return;
+        return driver_check_version(seat,
+                                    &string[NGX_CLAUDE_CLI_S_BINARY_VERSION]);
     }
 
     if (kind == DRIVER_MODELS) {
 
         /* one that has no list is as good as any */
 
-        ngx_claude_zone_models_set(driver_zone, seat->process->profile->hash,
+        ngx_claude_zone_models_set(driver_zone, seat->holding.profile,
                                    &line->models);
-        return;
+        return NGX_CLAUDE_ANSWERED;
     }
 
-    if (string[NGX_CLAUDE_CLI_S_RESPONSE_SUBTYPE].len != 7) {
+    /* 7: "success", and no other word of the CLI's */
 
-        /* anything but "success" */
-
-        driver_refused(seat, kind, line);
-        return;
+    if (string[NGX_CLAUDE_CLI_S_RESPONSE_SUBTYPE].len != 7
+        || (kind == DRIVER_REWIND && !driver_rewound(seat, line)))
+    {
+        return driver_refused(seat, kind, line);
     }
 
-    if (kind == DRIVER_REWIND) {
-        ngx_claude_cli_uuid(uuid, seat->holding.nonce, seat->target);
-
-        if (!line->rewound
-            || string[NGX_CLAUDE_CLI_S_TARGET].len != sizeof(uuid)
-            || ngx_memcmp(string[NGX_CLAUDE_CLI_S_TARGET].data, uuid,
-                          sizeof(uuid))
-               != 0)
-        {
-            driver_refused(seat, kind, line);
-        }
-    }
+    return NGX_CLAUDE_ANSWERED;
 }
 
 
-ngx_int_t
+/* whether the conversation was cut where it was to be */
+
+static ngx_uint_t
+driver_rewound(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
+    u_char      uuid[NGX_CLAUDE_UUID_LEN];
+    ngx_str_t  *target;
+
+    target = &line->string[NGX_CLAUDE_CLI_S_TARGET];
+
+    ngx_claude_cli_uuid(uuid, seat->holding.nonce, seat->target);
+
+    return line->rewound && target->len == sizeof(uuid)
+           && ngx_memcmp(target->data, uuid, sizeof(uuid)) == 0;
+}
+
+
+ngx_claude_heard_e
 driver_check_version(ngx_claude_seat_t *seat, ngx_str_t *version)
 {
     ngx_uint_t  n;
@@ -468,21 +282,14 @@ driver_check_version(ngx_claude_seat_t *seat, ngx_str_t *version)
 
     if (n >= NGX_CLAUDE_CLI_OLDEST) {
         driver_zone->counters->version = n;
-        return NGX_OK;
+        return NGX_CLAUDE_ANSWERED;
     }
 
     /* it would read files that a client's text names: not one word to it */
 
     seat->doubtful = 1;
 
-    if (seat->turn) {
-        driver_fail(seat, NGX_CLAUDE_FAIL_TOO_OLD, NULL, NULL);
-
-    } else {
-        ngx_claude_driver_end(seat);
-    }
-
-    return NGX_DECLINED;
+    return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_TOO_OLD, NULL, NULL);
 }
 
 
@@ -492,32 +299,26 @@ driver_check_version(ngx_claude_seat_t *seat, ngx_str_t *version)
  * else that is refused makes the process useless.
  */
 
-static void
+static ngx_claude_heard_e
 driver_refused(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t         *error;
-    ngx_claude_fail_e  fail;
+    ngx_str_t          *error;
+    ngx_claude_fail_e   fail;
 
     if (kind != DRIVER_MODEL) {
         seat->doubtful = 1;
 
-        if (seat->turn) {
-            driver_fail(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                        "it refused a control request");
-        } else {
-            ngx_claude_driver_end(seat);
-        }
-
-        return;
+        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                      "it refused a control request");
     }
 
-    /* it keeps the model and the prompt that it had: nobody's from now on */
+    /* model and system text are unknown now: no conversation matches */
 
     ngx_memzero(&seat->holding.root, sizeof(ngx_claude_link_t));
 
     if (seat->turn == NULL) {
-        return;
+        return NGX_CLAUDE_ANSWERED;
     }
 
     error = &line->string[NGX_CLAUDE_CLI_S_RESPONSE_ERROR];
@@ -526,5 +327,5 @@ driver_refused(ngx_claude_seat_t *seat, ngx_uint_t kind,
 
     seat->loginless = ngx_claude_cli_no_login(line);
 
-    driver_fail(seat, fail, error, NULL);
+    return ngx_claude_seat_failed(seat, fail, error, NULL);
 }

@@ -13,66 +13,78 @@
 
 
 /* names short for the files and long for the linker */
-#define driver_retry         ngx_claude_driver_retry
-#define driver_event         ngx_claude_driver_event
-#define driver_result        ngx_claude_driver_result
-#define driver_fail          ngx_claude_driver_fail
-#define driver_finish        ngx_claude_driver_finish
-#define driver_send          ngx_claude_driver_send
-#define driver_idle          ngx_claude_driver_idle
-#define driver_settled       ngx_claude_driver_settled
-#define driver_interrupt     ngx_claude_driver_interrupt
-#define driver_hold          ngx_claude_driver_hold
-#define driver_hold_answer   ngx_claude_driver_hold_answer
-#define driver_detach        ngx_claude_driver_detach
-#define driver_leave         ngx_claude_driver_leave
-#define driver_finished      ngx_claude_driver_finished
-#define driver_tools         ngx_claude_driver_tools
-#define driver_expected      ngx_claude_driver_expected
-#define driver_rpc           ngx_claude_driver_rpc
-#define driver_call          ngx_claude_driver_call
-#define driver_arguments     ngx_claude_driver_arguments
-#define driver_call_end      ngx_claude_driver_call_end
-#define driver_calls_link    ngx_claude_driver_calls_link
-#define driver_calls_routed  ngx_claude_driver_calls_routed
-#define driver_calls_drop    ngx_claude_driver_calls_drop
-#define driver_results       ngx_claude_driver_results
-#define driver_results_order ngx_claude_driver_results_order
-#define driver_result_next   ngx_claude_driver_result_next
-#define driver_wait          ngx_claude_driver_wait
-#define driver_knobs         ngx_claude_driver_knobs
-#define driver_id            ngx_claude_driver_id
-#define driver_rewind        ngx_claude_driver_rewind
-#define driver_said          ngx_claude_driver_said
-#define driver_said_drop     ngx_claude_driver_said_drop
-#define driver_restate       ngx_claude_driver_restate
-#define driver_restate_next  ngx_claude_driver_restate_next
+#define driver_zone             ngx_claude_driver_zone
+#define driver_hooks            ngx_claude_driver_hooks
+#define driver_state            ngx_claude_seat_state
+#define driver_run              ngx_claude_driver_run
+#define driver_go_on            ngx_claude_driver_go_on
+#define driver_answer_came      ngx_claude_driver_answer_came
+#define driver_result_next      ngx_claude_driver_result_next
+#define driver_interrupt        ngx_claude_driver_interrupt
+#define driver_begun            ngx_claude_driver_begun
+#define driver_finish           ngx_claude_driver_finish
+#define driver_cut_short        ngx_claude_driver_cut_short
+#define driver_complete         ngx_claude_driver_complete
+#define driver_settled          ngx_claude_driver_settled
+#define driver_wait             ngx_claude_driver_wait
+#define driver_idle             ngx_claude_driver_idle
+#define driver_detach           ngx_claude_driver_detach
+#define driver_leave            ngx_claude_driver_leave
+#define driver_turn_finished    ngx_claude_driver_turn_finished
+#define driver_turn_settled     ngx_claude_driver_turn_settled
+#define driver_fail             ngx_claude_driver_fail
+#define driver_fail_reason      ngx_claude_driver_fail_reason
+#define driver_words            ngx_claude_driver_words
+#define driver_call_off         ngx_claude_driver_call_off
+#define driver_unrecord         ngx_claude_driver_unrecord
+#define driver_rewind           ngx_claude_driver_rewind
+#define driver_model            ngx_claude_driver_model
+#define driver_servers          ngx_claude_driver_servers
+#define driver_settings         ngx_claude_driver_settings
+#define driver_replay           ngx_claude_driver_replay
+#define driver_results          ngx_claude_driver_results
+#define driver_ask              ngx_claude_driver_ask
+#define driver_record           ngx_claude_driver_record
+#define driver_restate          ngx_claude_driver_restate
+#define driver_mark             ngx_claude_driver_mark
+#define driver_sync             ngx_claude_driver_sync
+#define driver_id               ngx_claude_driver_id
+#define driver_answered         ngx_claude_driver_answered
+#define driver_check_version    ngx_claude_driver_check_version
+#define driver_said             ngx_claude_driver_said
+#define driver_said_drop        ngx_claude_driver_said_drop
+#define driver_restate_due      ngx_claude_driver_restate_due
 #define driver_restate_announce ngx_claude_driver_restate_announce
-#define driver_prepare       ngx_claude_driver_prepare
-#define driver_answered      ngx_claude_driver_answered
-#define driver_check_version ngx_claude_driver_check_version
-#define driver_begun         ngx_claude_driver_begun
 #define driver_session_begin    ngx_claude_driver_session_begin
-#define driver_session_check    ngx_claude_driver_session_check
-#define driver_session_model    ngx_claude_driver_session_model
 #define driver_session_follow   ngx_claude_driver_session_follow
 #define driver_session_resumed  ngx_claude_driver_session_resumed
 #define driver_session_record   ngx_claude_driver_session_record
 #define driver_session_unrecord ngx_claude_driver_session_unrecord
 #define driver_session_leave    ngx_claude_driver_session_leave
-#define driver_payer         ngx_claude_driver_payer
-#define driver_paid          ngx_claude_driver_paid
-#define driver_unasked       ngx_claude_driver_unasked
-#define driver_bill          ngx_claude_driver_bill
-#define driver_bill_result   ngx_claude_driver_bill_result
-#define driver_bill_ask      ngx_claude_driver_bill_ask
-#define driver_bill_asked    ngx_claude_driver_bill_asked
-#define driver_bill_wait     ngx_claude_driver_bill_wait
+#define driver_payer            ngx_claude_driver_payer
+#define driver_paid             ngx_claude_driver_paid
+#define driver_unasked          ngx_claude_driver_unasked
+#define driver_bill             ngx_claude_driver_bill
+#define driver_bill_result      ngx_claude_driver_bill_result
+#define driver_bill_ask         ngx_claude_driver_bill_ask
+#define driver_bill_asked       ngx_claude_driver_bill_asked
+#define driver_bill_wait        ngx_claude_driver_bill_wait
 #define driver_agent_next       ngx_claude_driver_agent_next
 #define driver_agent_part       ngx_claude_driver_agent_part
 #define driver_agent_result     ngx_claude_driver_agent_result
-#define driver_zone          ngx_claude_driver_zone
-#define driver_hooks         ngx_claude_driver_hooks
+#define driver_rpc              ngx_claude_driver_rpc
+#define driver_call             ngx_claude_driver_call
+#define driver_arguments        ngx_claude_driver_arguments
+#define driver_call_end         ngx_claude_driver_call_end
+#define driver_calls_link       ngx_claude_driver_calls_link
+#define driver_calls_routed     ngx_claude_driver_calls_routed
+#define driver_calls_drop       ngx_claude_driver_calls_drop
+#define driver_results_order    ngx_claude_driver_results_order
+#define driver_return           ngx_claude_driver_return
+#define driver_retry            ngx_claude_driver_retry
+#define driver_event            ngx_claude_driver_event
+#define driver_result           ngx_claude_driver_result
+#define driver_hold_answer      ngx_claude_driver_hold_answer
 
 /* control requests by what they are for: the low digit of their ids */
 #define DRIVER_INITIALIZE  0
@@ -93,41 +105,35 @@
 extern ngx_claude_zone_t                *driver_zone;
 extern const ngx_claude_driver_hooks_t  *driver_hooks;
 
-/* in driver_prepare.c: the process is brought to where its turn begins */
+/*
+ * In driver_step.c: how the seat moves.  These are for the dispatcher, and
+ * for who has no line: a timeout, an end, an asker that leaves.
+ */
 
 /*
- * Queues what the turn needs beforehand, with so many messages kept.  NGX_OK:
- * it may be sent at once; NGX_AGAIN: when the answers have come; NGX_ERROR.
+ * Writes the steps of the plan, from the one under way up to one that has to
+ * be waited for.  NGX_ERROR: no memory.
  */
-ngx_int_t driver_prepare(ngx_claude_seat_t *seat, ngx_uint_t keep);
+ngx_int_t driver_run(ngx_claude_seat_t *seat);
 
-ngx_int_t driver_rewind(ngx_claude_seat_t *seat, ngx_uint_t keep);
-ngx_uint_t driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind);
-uint64_t driver_knobs(ngx_claude_turn_t *turn);
+/* the step under way is done, its answers or its result have come */
+void driver_go_on(ngx_claude_seat_t *seat);
 
-/* the line is the answer to a control request */
-void driver_answered(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line);
+/* an answer that was due has come; after the last one the seat goes on */
+void driver_answer_came(ngx_claude_seat_t *seat);
 
-/* an answer that was due has come; after the last one it goes on */
-void driver_expected(ngx_claude_seat_t *seat);
-
-/* NGX_DECLINED: the CLI is too old, the process is lost */
-ngx_int_t driver_check_version(ngx_claude_seat_t *seat,
-    ngx_str_t *version);
-
-void driver_send(ngx_claude_seat_t *seat);
-ngx_int_t driver_hold(ngx_claude_seat_t *seat, ngx_claude_link_t *link,
-    ngx_uint_t line);
-ngx_int_t driver_hold_answer(ngx_claude_seat_t *seat,
-    ngx_claude_link_t *link);
-
-/* in driver_settle.c: the process stops, and lets its turn go */
+/* the CLI waits for the next result of its calls */
+void driver_result_next(ngx_claude_seat_t *seat);
 
 void driver_interrupt(ngx_claude_seat_t *seat);
 
 /* the CLI has begun with a message */
 void driver_begun(ngx_claude_seat_t *seat);
+
+/* the model has stopped; it is to stop; it has, and the CLI is done as well */
+void driver_finish(ngx_claude_seat_t *seat);
+void driver_cut_short(ngx_claude_seat_t *seat);
+void driver_complete(ngx_claude_seat_t *seat);
 
 void driver_settled(ngx_claude_seat_t *seat);
 
@@ -137,7 +143,50 @@ void driver_wait(ngx_claude_seat_t *seat);
 void driver_idle(ngx_claude_seat_t *seat);
 ngx_claude_turn_t *driver_detach(ngx_claude_seat_t *seat);
 void driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn);
-void driver_finished(ngx_claude_turn_t *turn);
+
+/* the turn's answer is complete; the turn is over */
+void driver_turn_finished(ngx_claude_turn_t *turn);
+void driver_turn_settled(ngx_claude_turn_t *turn);
+
+void driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,
+    ngx_str_t *reason, const char *detail);
+
+/* in driver_fail.c: what a failure is called */
+
+void driver_fail_reason(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
+    ngx_str_t *reason, const char *detail);
+ngx_str_t driver_words(ngx_claude_turn_t *turn, ngx_str_t *text);
+
+/*
+ * The writers of a plan's steps, see driver_step.c for what they return; in
+ * driver_prepare.c, driver_session.c, driver_tools.c and driver_restate.c.
+ */
+
+ngx_int_t driver_call_off(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_unrecord(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_rewind(ngx_claude_seat_t *seat, ngx_uint_t keep);
+ngx_int_t driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_servers(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_replay(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_results(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_ask(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_record(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_restate(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_mark(ngx_claude_seat_t *seat, ngx_uint_t arg);
+ngx_int_t driver_sync(ngx_claude_seat_t *seat, ngx_uint_t arg);
+
+/* in driver_prepare.c: answers to control requests */
+
+/* the id of the next control request, of that kind */
+ngx_uint_t driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind);
+
+ngx_claude_heard_e driver_answered(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+
+/* ANSWERED, or FAILED: the CLI is too old */
+ngx_claude_heard_e driver_check_version(ngx_claude_seat_t *seat,
+    ngx_str_t *version);
 
 /* in driver_restate.c: answers that the CLI does not keep */
 
@@ -147,21 +196,16 @@ void driver_said(ngx_claude_seat_t *seat, u_char *p, size_t len);
 /* nothing refers to it: it was written, or never needed */
 void driver_said_drop(ngx_claude_seat_t *seat);
 
-/* whether it is put in again: the process then goes on with its turn */
-ngx_uint_t driver_restate(ngx_claude_seat_t *seat);
+/* whether the answer of the turn is to be put in again */
+ngx_uint_t driver_restate_due(ngx_claude_seat_t *seat);
 
-/* the turn is about to be finished: it may be put in again */
+/* the turn is about to be finished, and its answer taken back */
 void driver_restate_announce(ngx_claude_seat_t *seat);
-
-/* all messages of the turn are there again: the next step */
-void driver_restate_next(ngx_claude_seat_t *seat);
 
 /* in driver_session.c: what the process knows of its session */
 
 void driver_session_begin(ngx_claude_seat_t *seat);
-void driver_session_model(ngx_claude_seat_t *seat);
-ngx_int_t driver_session_follow(ngx_claude_seat_t *seat,
-    ngx_uint_t keep);
+ngx_int_t driver_session_follow(ngx_claude_seat_t *seat, ngx_uint_t keep);
 ngx_int_t driver_session_resumed(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 void driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line);
@@ -201,14 +245,9 @@ ngx_uint_t driver_agent_result(ngx_claude_seat_t *seat,
 
 /* in driver_tools.c: the client's tools */
 
-/*
- * Tells the CLI the tools of the turn.  NGX_OK: it has them; NGX_AGAIN: the
- * question has to wait for its answers; NGX_ERROR: no memory.
- */
-ngx_int_t driver_tools(ngx_claude_seat_t *seat);
-
-/* the CLI asks the server of the tools */
-void driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line);
+/* the CLI asks the server of the tools: HEARD, ANSWERED or WAITS */
+ngx_claude_heard_e driver_rpc(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
 
 /*
  * The model calls: the beginning (NGX_DECLINED: it is no tool of the turn),
@@ -231,23 +270,23 @@ ngx_uint_t driver_calls_routed(ngx_claude_seat_t *seat);
 
 void driver_calls_drop(ngx_claude_seat_t *seat);
 
-/* begins to answer the calls with the results of the turn: NGX_AGAIN */
-ngx_int_t driver_results(ngx_claude_seat_t *seat);
-
 /* puts results that came alone into the order of the calls, or NGX_ERROR */
 ngx_int_t driver_results_order(ngx_claude_seat_t *seat);
 
-/* the CLI has taken one: the next */
-void driver_result_next(ngx_claude_seat_t *seat);
+/* writes the next result.  NGX_ERROR: no memory */
+ngx_int_t driver_return(ngx_claude_seat_t *seat);
 
-/* in driver_answer.c: lines about the turn, and its end */
+/* in driver_answer.c: lines about the turn */
 
-void driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line);
-void driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line);
-void driver_result(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line);
-void driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,
-    ngx_str_t *reason, const char *detail);
-void driver_finish(ngx_claude_turn_t *turn);
+ngx_claude_heard_e driver_retry(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+ngx_claude_heard_e driver_event(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+ngx_claude_heard_e driver_result(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+
+/* the answer is the last message that the process holds */
+void driver_hold_answer(ngx_claude_seat_t *seat);
 
 
 #endif /* _NGX_CLAUDE_DRIVER_PRIVATE_H_INCLUDED_ */

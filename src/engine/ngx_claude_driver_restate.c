@@ -21,11 +21,6 @@
 #define DRIVER_SAID_MAX  1048576
 
 
-static ngx_uint_t driver_restate_due(ngx_claude_seat_t *seat);
-static void driver_restate_begin(ngx_claude_seat_t *seat,
-    ngx_uint_t keep);
-static ngx_int_t driver_restate_answer(ngx_claude_seat_t *seat);
-static ngx_int_t driver_restate_mark(ngx_claude_seat_t *seat);
 static void driver_restate_message(ngx_claude_message_t *message,
     ngx_claude_block_t *block, ngx_claude_role_e role, ngx_str_t *text);
 
@@ -85,38 +80,10 @@ driver_said_drop(ngx_claude_seat_t *seat)
 }
 
 
-/* whether the process goes on with its turn, which the client has ended */
-
-ngx_uint_t
-driver_restate(ngx_claude_seat_t *seat)
-{
-    ngx_uint_t  keep;
-
-    if (!seat->reply.cut || !seat->turn || !seat->turn->is_finished
-        || !driver_restate_due(seat))
-    {
-        return 0;
-    }
-
-    keep = ngx_claude_driver_cut(seat, seat->held.nelts - 1);
-
-    if (keep < seat->turn->before) {
-
-        /* results of calls that only the process knew: it cannot go on */
-
-        seat->doubtful = 1;
-        return 0;
-    }
-
-    driver_restate_begin(seat, keep);
-
-    return 1;
-}
-
-
 /*
- * Until it is put in again the transcript lacks what the client is about to
- * have: if the process does not get so far, the session is not resumed.
+ * Marks the record "not resumable" before the client has an answer that the
+ * transcript lacks: if the process does not get so far as to put it in again,
+ * the session is not resumed.
  */
 
 void
@@ -128,7 +95,7 @@ driver_restate_announce(ngx_claude_seat_t *seat)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 driver_restate_due(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
@@ -136,88 +103,22 @@ driver_restate_due(ngx_claude_seat_t *seat)
     turn = seat->turn;
 
     return !seat->doubtful && !seat->process->is_broken
-           && seat->calls.nelts == 0
+           && seat->holding.ncalls == 0
            && (turn->stop == NGX_CLAUDE_STOP_LENGTH
                || turn->stop == NGX_CLAUDE_STOP_SEQUENCE)
            && !ngx_claude_utf8_blank(&seat->reply.said);
 }
 
 
-static void
-driver_restate_begin(ngx_claude_seat_t *seat, ngx_uint_t keep)
+/* the question is there again: now the answer */
+
+ngx_int_t
+driver_restate(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
-    seat->reply.cut = 0;
-    seat->reply.restating = 1;
-    seat->state = DRIVER_REWINDING;
-
-    if (driver_rewind(seat, keep) != NGX_OK) {
-        seat->doubtful = 1;
-        seat->reply.restating = 0;
-        driver_settled(seat);
-        return;
-    }
-
-    ngx_claude_driver_rearm(seat);
-    ngx_claude_process_flush(seat->process);
-}
-
-
-/*
- * The question is there again: now the answer, and a sign that it has come.
- * Into a transcript the CLI writes it with the next message only, so there is
- * one, which is taken back.
- */
-
-void
-driver_restate_next(ngx_claude_seat_t *seat)
-{
-    ngx_int_t           rc;
-    ngx_claude_turn_t  *turn;
-
-    turn = seat->turn;
-
-    if (seat->held.nelts - turn->before == turn->messages.nelts) {
-
-        rc = driver_restate_answer(seat);
-
-        if (rc == NGX_OK && seat->holding.recorded) {
-            seat->state = DRIVER_REPLAYING;
-            rc = driver_restate_mark(seat);
-
-        } else if (rc == NGX_OK) {
-            seat->reply.restating = 0;
-            seat->state = DRIVER_REWINDING;
-            seat->due++;
-
-            rc = ngx_claude_cli_get_version(seat->outbox,
-                                  driver_id(seat, DRIVER_VERSION));
-        }
-
-    } else {
-        seat->reply.restating = 0;
-        seat->state = DRIVER_REWINDING;
-
-        rc = driver_rewind(seat, seat->held.nelts - 1);
-    }
-
-    if (rc != NGX_OK) {
-        seat->doubtful = 1;
-        driver_settled(seat);
-        return;
-    }
-
-    ngx_claude_driver_rearm(seat);
-    ngx_claude_process_flush(seat->process);
-}
-
-
-static ngx_int_t
-driver_restate_answer(ngx_claude_seat_t *seat)
-{
-    ngx_str_t            *said;
-    ngx_claude_link_t    *links, link;
-    ngx_claude_block_t    block;
-    ngx_claude_message_t  message;
+    ngx_str_t             *said;
+    ngx_claude_link_t     *links, link;
+    ngx_claude_block_t     block;
+    ngx_claude_message_t   message;
 
     links = seat->turn->links;
     said = &seat->reply.said;
@@ -236,12 +137,14 @@ driver_restate_answer(ngx_claude_seat_t *seat)
         return NGX_ERROR;
     }
 
-    return driver_hold(seat, &link, 0);
+    return ngx_claude_holding_add(&seat->holding, &seat->held, &link, 0);
 }
 
 
-static ngx_int_t
-driver_restate_mark(ngx_claude_seat_t *seat)
+/* a message that makes the CLI write the answer, and that no chain has */
+
+ngx_int_t
+driver_mark(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
     ngx_claude_link_t     link;
     ngx_claude_block_t    block;
@@ -260,11 +163,22 @@ driver_restate_mark(ngx_claude_seat_t *seat)
         return NGX_ERROR;
     }
 
-    /* no conversation has it */
-
     ngx_memzero(&link, sizeof(ngx_claude_link_t));
 
-    return driver_hold(seat, &link, seat->holding.newest);
+    return ngx_claude_holding_add(&seat->holding, &seat->held, &link,
+                                  seat->holding.newest);
+}
+
+
+/* any request whose answer shows that what was written before it was read */
+
+ngx_int_t
+driver_sync(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    seat->due++;
+
+    return ngx_claude_cli_get_version(seat->outbox,
+                                      driver_id(seat, DRIVER_VERSION));
 }
 
 

@@ -9,16 +9,11 @@
 
 #include "ngx_claude_driver_private.h"
 
-#include <ngx_sha1.h>
-
 
 /* links that a record can vouch for; longer conversations begin anew */
 #define DRIVER_RECORD_HELD  1000000
 
 
-static void driver_sum(ngx_str_t *s, u_char *sum);
-static ngx_uint_t driver_session_bare(ngx_claude_seat_t *seat,
-    ngx_uint_t n);
 static void driver_record_write(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 
@@ -59,45 +54,6 @@ driver_session_begin(ngx_claude_seat_t *seat)
 
 
 /*
- * Whether the turn may go on with the conversation: it asks for no other
- * model and says no other system text.
- */
-
-ngx_claude_fail_e
-driver_session_check(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn)
-{
-    u_char  sum[20];
-
-    driver_sum(&turn->model, sum);
-
-    if (ngx_memcmp(seat->holding.model, sum, sizeof(sum)) != 0) {
-        return NGX_CLAUDE_FAIL_SESSION_MODEL;
-    }
-
-    driver_sum(&turn->system, sum);
-
-    if (turn->session.system
-        && ngx_memcmp(seat->holding.system, sum, sizeof(sum)) != 0)
-    {
-        return NGX_CLAUDE_FAIL_SESSION_SYSTEM;
-    }
-
-    return NGX_CLAUDE_FAIL_INTERNAL;
-}
-
-
-/* the process has been given the model and the system text of the turn */
-
-void
-driver_session_model(ngx_claude_seat_t *seat)
-{
-    driver_sum(&seat->turn->model, seat->holding.model);
-    driver_sum(&seat->turn->system, seat->holding.system);
-}
-
-
-/*
  * The links of the turn: from its root, or from what the process holds and
  * keeps.
  */
@@ -126,29 +82,6 @@ driver_session_follow(ngx_claude_seat_t *seat, ngx_uint_t keep)
     return ngx_claude_chain_follow(turn,
                                    before ? &held[before - 1].link
                                           : NULL);
-}
-
-
-/*
- * Whether no answer is one of the CLI's own: a resumed one takes up model and
- * system text from the last of these.
- */
-
-static ngx_uint_t
-driver_session_bare(ngx_claude_seat_t *seat, ngx_uint_t n)
-{
-    ngx_uint_t          i;
-    ngx_claude_held_t  *held;
-
-    held = seat->held.elts;
-
-    for (i = 0; i < n; i++) {
-        if (held[i].own) {
-            return 0;
-        }
-    }
-
-    return n && seat->holding.base == 0;
 }
 
 
@@ -218,7 +151,7 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
     ngx_memcpy(record.model, seat->holding.model, sizeof(record.model));
     ngx_memcpy(record.system, seat->holding.system, sizeof(record.system));
     record.held = n;
-    record.bare = driver_session_bare(seat, n);
+    record.bare = ngx_claude_holding_bare(&seat->holding, held, n);
     record.cost = seat->bill.cost;
 
     if (n) {
@@ -244,8 +177,8 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 
 
 /*
- * What is in the transcript is about to become something else, or lacks what
- * the client has: until the next record the session is not resumed.
+ * Marks the record "not resumable" before the transcript is changed, or while
+ * it lacks the client's last answer.
  */
 
 void
@@ -268,6 +201,26 @@ driver_session_unrecord(ngx_claude_seat_t *seat)
 }
 
 
+/* the steps of a plan that are about the record */
+
+ngx_int_t
+driver_unrecord(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    driver_session_unrecord(seat);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+driver_record(ngx_claude_seat_t *seat, ngx_uint_t arg)
+{
+    driver_session_record(seat, seat->holding.newest);
+
+    return NGX_OK;
+}
+
+
 /* a process that is idle or gone lets the next turn of its session run */
 
 void
@@ -281,17 +234,6 @@ driver_session_leave(ngx_claude_seat_t *seat)
     if (ticket != -1) {
         driver_hooks->leave(ticket);
     }
-}
-
-
-static void
-driver_sum(ngx_str_t *s, u_char *sum)
-{
-    ngx_sha1_t  sha1;
-
-    ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, s->data, s->len);
-    ngx_sha1_final(sum, &sha1);
 }
 
 

@@ -11,8 +11,8 @@
 
 
 #include "ngx_claude_driver_private.h"
+#include "ngx_claude_index.h"
 #include "ngx_claude_json.h"
-#include "ngx_claude_utf8.h"
 
 
 /* ids of the CLI's are 36 characters, of the model's 30; longer are odd */
@@ -21,19 +21,11 @@
 /* the arguments of a call, the first allocation of them */
 #define DRIVER_INPUT       512
 
-/*
- * What a live result may be so that it reaches the model as it is: the CLI
- * puts the name of a file in the place of very long ones, and words of its
- * own in that of blank ones.
- */
-#define DRIVER_RESULT_MAX  262144
 
-
-static void driver_tools_hash(ngx_claude_turn_t *turn, u_char *hash);
 static ngx_int_t driver_tools_list(ngx_claude_seat_t *seat);
 static ngx_uint_t driver_rpc_is(ngx_claude_cli_line_t *line,
     const char *method);
-static void driver_route(ngx_claude_seat_t *seat,
+static ngx_claude_heard_e driver_route(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static ngx_claude_call_t *driver_call_add(ngx_claude_seat_t *seat,
     ngx_str_t *id);
@@ -43,29 +35,16 @@ static void driver_input_free(ngx_claude_call_t *call);
 static ngx_int_t driver_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from);
 static ngx_uint_t driver_is_object(ngx_str_t *json);
 static ngx_int_t driver_is_tool(ngx_claude_turn_t *turn, ngx_str_t *name);
-static ngx_str_t **driver_index(ngx_pool_t *pool, ngx_str_t *first,
-    ngx_uint_t n, size_t stride);
-static ngx_str_t *driver_index_find(ngx_str_t **index, ngx_uint_t n,
-    ngx_str_t *s);
-static int ngx_libc_cdecl driver_index_compare(const void *one,
-    const void *two);
-static ngx_str_t **driver_index_results(ngx_claude_turn_t *turn);
-static ngx_uint_t driver_result_fits(ngx_claude_block_t *block);
 
+
+/* the tools of the turn; all that the CLI may ask of them is due */
 
 ngx_int_t
-driver_tools(ngx_claude_seat_t *seat)
+driver_servers(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
-    u_char              hash[20];
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
-
-    driver_tools_hash(turn, hash);
-
-    if (ngx_memcmp(hash, seat->holding.tools, sizeof(hash)) == 0) {
-        return NGX_OK;
-    }
 
     if (driver_tools_list(seat) != NGX_OK) {
         return NGX_ERROR;
@@ -79,8 +58,7 @@ driver_tools(ngx_claude_seat_t *seat)
         seat->due++;
     }
 
-    if (ngx_claude_cli_servers(seat->outbox,
-                               driver_id(seat, DRIVER_SERVERS),
+    if (ngx_claude_cli_servers(seat->outbox, driver_id(seat, DRIVER_SERVERS),
                                turn->tools.nelts ? seat->holding.server : 0)
         != NGX_OK)
     {
@@ -88,37 +66,10 @@ driver_tools(ngx_claude_seat_t *seat)
     }
 
     seat->due++;
-    ngx_memcpy(seat->holding.tools, hash, sizeof(hash));
+    ngx_memcpy(seat->holding.tools, turn->toolset,
+               sizeof(seat->holding.tools));
 
-    return NGX_AGAIN;
-}
-
-
-/* zeroes for none */
-
-static void
-driver_tools_hash(ngx_claude_turn_t *turn, u_char *hash)
-{
-    ngx_str_t  *name;
-    ngx_uint_t  i;
-    ngx_sha1_t  sha1;
-
-    ngx_memzero(hash, 20);
-
-    if (turn->tools.nelts == 0) {
-        return;
-    }
-
-    name = turn->tools.elts;
-
-    ngx_sha1_init(&sha1);
-
-    for (i = 0; i < turn->tools.nelts; i++) {
-        ngx_sha1_update(&sha1, &name[i].len, sizeof(size_t));
-        ngx_sha1_update(&sha1, name[i].data, name[i].len);
-    }
-
-    ngx_sha1_final(hash, &sha1);
+    return NGX_OK;
 }
 
 
@@ -158,14 +109,15 @@ driver_tools_list(ngx_claude_seat_t *seat)
 }
 
 
-void
-driver_rpc(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+ngx_claude_heard_e
+driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_int_t   rpc, rc;
-    ngx_str_t  *id;
+    ngx_int_t           rpc, rc;
+    ngx_str_t          *id;
+    ngx_claude_heard_e  heard;
 
     id = &line->string[NGX_CLAUDE_CLI_S_REQUEST_ID];
+    heard = NGX_CLAUDE_HEARD;
     rpc = 0;
 
     if (line->number[NGX_CLAUDE_CLI_N_RPC_ID] > 0
@@ -175,8 +127,7 @@ driver_rpc(ngx_claude_seat_t *seat,
     }
 
     if (driver_rpc_is(line, "tools/call")) {
-        driver_route(seat, line);
-        return;
+        return driver_route(seat, line);
     }
 
     if (driver_rpc_is(line, "initialize")) {
@@ -187,21 +138,16 @@ driver_rpc(ngx_claude_seat_t *seat,
                                       &seat->tools_list);
 
         if (rc == NGX_OK && seat->due
-            && (seat->state == DRIVER_PREPARING
-                || seat->state == DRIVER_GREETING))
+            && (seat->state == NGX_CLAUDE_SEAT_STARTING
+                || ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_SETTINGS)))
         {
-            driver_expected(seat);
-
-            if (seat->process->ending) {
-                return;
-            }
+            heard = NGX_CLAUDE_ANSWERED;
         }
 
     } else if (driver_rpc_is(line, "ping")
-               || ngx_strnstr(
-                      line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].data,
-                      "notifications/",
-                      line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].len))
+               || ngx_strnstr(line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].data,
+                              "notifications/",
+                              line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].len))
     {
         rc = ngx_claude_cli_rpc_empty(seat->outbox, id, rpc);
 
@@ -213,7 +159,7 @@ driver_rpc(ngx_claude_seat_t *seat,
         seat->doubtful = 1;
     }
 
-    ngx_claude_process_flush(seat->process);
+    return heard;
 }
 
 
@@ -231,9 +177,8 @@ driver_rpc_is(ngx_claude_cli_line_t *line, const char *method)
 
 /* the CLI asks for a result, by the id of the call that it has streamed */
 
-static void
-driver_route(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+static ngx_claude_heard_e
+driver_route(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     ngx_str_t          *id;
     ngx_uint_t          i, n;
@@ -257,7 +202,7 @@ driver_route(ngx_claude_seat_t *seat,
     /* what nobody knows of stays without an answer, and ends with the turn */
 
     if (n == seat->calls.nelts) {
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     seat->routed += (call[i].request.len == 0);
@@ -268,16 +213,15 @@ driver_route(ngx_claude_seat_t *seat,
            != NGX_OK)
     {
         seat->doubtful = 1;
-        return;
+        return NGX_CLAUDE_HEARD;
     }
 
     call[i].rpc = (ngx_int_t) line->number[NGX_CLAUDE_CLI_N_RPC_ID];
 
-    if (seat->state == DRIVER_SETTLING && !seat->reply.cut
-        && driver_calls_routed(seat))
-    {
-        driver_wait(seat);
-    }
+    return (seat->state == NGX_CLAUDE_SEAT_SETTLING
+            && seat->reply.end == NGX_CLAUDE_END_KEEP
+            && driver_calls_routed(seat))
+           ? NGX_CLAUDE_WAITS : NGX_CLAUDE_HEARD;
 }
 
 
@@ -395,7 +339,6 @@ ngx_claude_driver_waits(ngx_claude_seat_t *seat,
     call->rpc = rpc;
     seat->routed++;
     seat->holding.waiting = 1;
-    seat->state = DRIVER_WAITING;
 
     return NGX_OK;
 }
@@ -566,78 +509,6 @@ driver_calls_drop(ngx_claude_seat_t *seat)
 }
 
 
-ngx_uint_t
-ngx_claude_driver_fits(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn)
-{
-    u_char                 hash[20];
-    ngx_uint_t             i;
-    ngx_claude_block_t    *block;
-    ngx_claude_message_t  *message;
-
-    message = (ngx_claude_message_t *) turn->messages.elts
-              + turn->messages.nelts - 1;
-    block = message->blocks.elts;
-
-    /* more than the results would come too late for the model's next words */
-
-    if (message->blocks.nelts != seat->calls.nelts
-        || seat->holding.knobs != driver_knobs(turn))
-    {
-        return 0;
-    }
-
-    driver_tools_hash(turn, hash);
-
-    if (ngx_memcmp(hash, seat->holding.tools, sizeof(hash)) != 0) {
-        return 0;
-    }
-
-    for (i = 0; i < message->blocks.nelts; i++) {
-        if (!driver_result_fits(&block[i])) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-/* each call has one of them: so many are known to be there */
-
-ngx_uint_t
-ngx_claude_driver_fits_calls(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn)
-{
-    ngx_uint_t          i;
-    ngx_str_t         **index;
-    ngx_claude_call_t  *call;
-
-    if (!seat->holding.waiting || turn->messages.nelts != 1
-        || !ngx_claude_driver_fits(seat, turn))
-    {
-        return 0;
-    }
-
-    index = driver_index_results(turn);
-    if (index == NULL) {
-        return 0;
-    }
-
-    call = seat->calls.elts;
-
-    for (i = 0; i < seat->calls.nelts; i++) {
-        if (driver_index_find(index, seat->calls.nelts, &call[i].id)
-            == NULL)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 ngx_int_t
 driver_results_order(ngx_claude_seat_t *seat)
 {
@@ -650,7 +521,7 @@ driver_results_order(ngx_claude_seat_t *seat)
     n = seat->calls.nelts;
     call = seat->calls.elts;
 
-    index = driver_index_results(seat->turn);
+    index = seat->turn->results;
     block = ngx_palloc(seat->turn->pool,
                        n * sizeof(ngx_claude_block_t));
 
@@ -659,7 +530,7 @@ driver_results_order(ngx_claude_seat_t *seat)
     }
 
     for (i = 0; i < n; i++) {
-        id = driver_index_find(index, n, &call[i].id);
+        id = ngx_claude_index_find(index, n, &call[i].id);
 
         if (id == NULL) {
             return NGX_ERROR;
@@ -677,22 +548,6 @@ driver_results_order(ngx_claude_seat_t *seat)
 }
 
 
-/* the ids of the results that are the turn's only message; NULL: no memory */
-
-static ngx_str_t **
-driver_index_results(ngx_claude_turn_t *turn)
-{
-    ngx_claude_block_t    *block;
-    ngx_claude_message_t  *message;
-
-    message = turn->messages.elts;
-    block = message->blocks.elts;
-
-    return driver_index(turn->pool, &block->id, message->blocks.nelts,
-                        sizeof(ngx_claude_block_t));
-}
-
-
 static ngx_int_t
 driver_is_tool(ngx_claude_turn_t *turn, ngx_str_t *name)
 {
@@ -701,149 +556,45 @@ driver_is_tool(ngx_claude_turn_t *turn, ngx_str_t *name)
     }
 
     if (turn->index == NULL) {
-        turn->index = driver_index(turn->pool, turn->tools.elts,
-                                   turn->tools.nelts, sizeof(ngx_str_t));
+        turn->index = ngx_claude_index(turn->pool, turn->tools.elts,
+                                       turn->tools.nelts, sizeof(ngx_str_t));
         if (turn->index == NULL) {
             return NGX_ERROR;
         }
     }
 
-    return driver_index_find(turn->index, turn->tools.nelts, name)
+    return ngx_claude_index_find(turn->index, turn->tools.nelts, name)
            ? NGX_OK : NGX_DECLINED;
 }
 
 
-/* pointers to strings that are so many bytes apart, sorted */
-
-static ngx_str_t **
-driver_index(ngx_pool_t *pool, ngx_str_t *first, ngx_uint_t n, size_t stride)
-{
-    ngx_uint_t   i;
-    ngx_str_t  **index;
-
-    index = ngx_palloc(pool, n * sizeof(ngx_str_t *));
-    if (index == NULL) {
-        return NULL;
-    }
-
-    for (i = 0; i < n; i++) {
-        index[i] = (ngx_str_t *) ((u_char *) first + i * stride);
-    }
-
-    ngx_qsort(index, (size_t) n, sizeof(ngx_str_t *), driver_index_compare);
-
-    return index;
-}
-
-
-static ngx_str_t *
-driver_index_find(ngx_str_t **index, ngx_uint_t n, ngx_str_t *s)
-{
-    ngx_str_t  **found;
-
-    found = bsearch(&s, index, (size_t) n, sizeof(ngx_str_t *),
-                    driver_index_compare);
-
-    return found ? *found : NULL;
-}
-
-
-static int ngx_libc_cdecl
-driver_index_compare(const void *one, const void *two)
-{
-    ngx_str_t  *a = *(ngx_str_t **) one, *b = *(ngx_str_t **) two;
-
-    if (a->len != b->len) {
-        return (a->len < b->len) ? -1 : 1;
-    }
-
-    return ngx_memcmp(a->data, b->data, a->len);
-}
-
-
-static ngx_uint_t
-driver_result_fits(ngx_claude_block_t *result)
-{
-    size_t               len;
-    ngx_uint_t           i, words;
-    ngx_claude_block_t  *block;
-
-    if (result->type != NGX_CLAUDE_TOOL_RESULT
-        || result->content == NULL)
-    {
-        return 0;
-    }
-
-    block = result->content->elts;
-    words = 0;
-    len = 0;
-
-    for (i = 0; i < result->content->nelts; i++) {
-
-        len += block[i].text.len;
-
-        /* an image that is a URL has no place in MCP */
-
-        if (block[i].type == NGX_CLAUDE_TEXT
-            ? ngx_claude_utf8_blank(&block[i].text)
-            : (block[i].type != NGX_CLAUDE_IMAGE
-               || block[i].media.len == 0))
-        {
-            return 0;
-        }
-
-        words++;
-    }
-
-    return words && len <= DRIVER_RESULT_MAX;
-}
-
-
 /*
- * The knobs, and then the results, which are the conversation's next message.
- * The knobs that stick to a whole question are as they were.
+ * The results of the calls are the conversation's next message.  Each of them
+ * is written when the CLI has taken the one before: it puts them into the
+ * conversation in the order in which it is done with them.
  */
 
 ngx_int_t
-driver_results(ngx_claude_seat_t *seat)
+driver_results(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
+    ngx_uint_t          n;
     ngx_claude_link_t  *links;
-    ngx_claude_turn_t  *turn;
 
-    turn = seat->turn;
-    links = turn->links;
+    n = seat->turn->messages.nelts;
+    links = seat->turn->links;
 
-    if (ngx_claude_cli_settings(seat->outbox,
-                                driver_id(seat, DRIVER_SETTINGS), turn)
-        != NGX_OK
-        || driver_hold(seat, &links[turn->messages.nelts], 0) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    seat->due++;
     seat->holding.waiting = 0;
     seat->answered = 0;
     seat->reply.begun = 1;
-    seat->reply.unwanted = 0;
-    seat->state = DRIVER_ANSWERING;
 
-    ngx_claude_link_begin(&seat->reply.answer,
-                          &links[turn->messages.nelts]);
+    ngx_claude_link_begin(&seat->reply.answer, &links[n]);
 
-    driver_result_next(seat);
-
-    return seat->doubtful ? NGX_ERROR : NGX_AGAIN;
+    return ngx_claude_holding_add(&seat->holding, &seat->held, &links[n], 0);
 }
 
 
-/*
- * One at a time: the CLI puts them into the conversation in the order in
- * which it is done with them.
- */
-
-void
-driver_result_next(ngx_claude_seat_t *seat)
+ngx_int_t
+driver_return(ngx_claude_seat_t *seat)
 {
     ngx_claude_call_t     *call;
     ngx_claude_turn_t     *turn;
@@ -852,26 +603,13 @@ driver_result_next(ngx_claude_seat_t *seat)
 
     turn = seat->turn;
 
-    if (turn == NULL) {
-        return;
-    }
-
     message = (ngx_claude_message_t *) turn->messages.elts
               + turn->messages.nelts - 1;
-    result = (ngx_claude_block_t *) message->blocks.elts
-             + seat->answered;
+    result = (ngx_claude_block_t *) message->blocks.elts + seat->answered;
     call = (ngx_claude_call_t *) seat->calls.elts + seat->answered;
 
-    if (ngx_claude_cli_rpc_result(seat->outbox, &call->request, call->rpc,
-                                  result->content)
-        != NGX_OK)
-    {
-        seat->doubtful = 1;
-    }
+    seat->answered++;
 
-    if (++seat->answered == seat->calls.nelts) {
-        seat->state = DRIVER_ASKED;
-    }
-
-    ngx_claude_process_flush(seat->process);
+    return ngx_claude_cli_rpc_result(seat->outbox, &call->request, call->rpc,
+                                     result->content);
 }

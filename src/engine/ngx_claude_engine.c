@@ -11,6 +11,7 @@
 
 
 #include "ngx_claude_engine.h"
+#include "ngx_claude_chain.h"
 #include "ngx_claude_driver.h"
 #include "ngx_claude_handover.h"
 #include "ngx_claude_mailbox.h"
@@ -40,8 +41,10 @@ static void engine_handed(ngx_claude_turn_t *turn,
 static ngx_int_t engine_reuse(ngx_claude_turn_t *turn);
 static ngx_int_t engine_local(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least);
-static void engine_begin(ngx_claude_turn_t *turn,
-    ngx_claude_seat_t *seat, ngx_claude_rung_e rung, ngx_uint_t keep);
+static void engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
+    const ngx_claude_plan_t *plan);
+static void engine_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
+    ngx_claude_turn_t *turn);
 static ngx_uint_t engine_is_own(ngx_claude_turn_t *turn);
 static ngx_int_t engine_ask_first(ngx_claude_turn_t *turn);
 static ngx_int_t engine_ask(ngx_claude_turn_t *turn);
@@ -190,7 +193,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
 
     turn->links = ngx_claude_chain(turn);
 
-    if (turn->links == NULL) {
+    if (turn->links == NULL || ngx_claude_plan_turn(turn) != NGX_OK) {
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
@@ -510,17 +513,16 @@ engine_ask_first(ngx_claude_turn_t *turn)
 static ngx_int_t
 engine_local(ngx_claude_turn_t *turn, ngx_claude_rung_e least)
 {
-    ngx_uint_t          keep;
-    ngx_claude_rung_e   rung;
+    ngx_claude_plan_t   plan;
     ngx_claude_seat_t  *seat;
 
-    seat = ngx_claude_pool_pick(turn, least, &rung, &keep);
+    seat = ngx_claude_pool_pick(turn, least, &plan);
 
     if (seat == NULL) {
         return NGX_DECLINED;
     }
 
-    engine_begin(turn, seat, rung, keep);
+    engine_begin(turn, seat, &plan);
 
     return NGX_OK;
 }
@@ -530,25 +532,32 @@ engine_local(ngx_claude_turn_t *turn, ngx_claude_rung_e least)
 
 static void
 engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
-    ngx_claude_rung_e rung, ngx_uint_t keep)
+    const ngx_claude_plan_t *plan)
 {
-    ngx_claude_fail_e  fail;
-
-    if (turn->session.news && seat->held.nelts) {
-        fail = ngx_claude_driver_session_check(seat, turn);
-
-        if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
-            ngx_claude_pool_put(seat);
-            engine_leave(turn->ticket);
-            (void) engine_refuse(turn, fail, NULL);
-            return;
-        }
+    if (plan->fail != NGX_CLAUDE_FAIL_INTERNAL) {
+        ngx_claude_pool_put(seat);
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, plan->fail, NULL);
+        return;
     }
 
-    if (ngx_claude_driver_begin(seat, turn, rung, keep) != NGX_OK) {
+    if (ngx_claude_driver_begin(seat, turn, plan) != NGX_OK) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
+}
+
+
+static void
+engine_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
+    ngx_claude_turn_t *turn)
+{
+    if (!seat->holding.used) {
+        ngx_claude_profile_look(turn->profile);
+    }
+
+    ngx_claude_plan(plan, &seat->holding, seat->held.elts, seat->calls.elts,
+                    turn);
 }
 
 
@@ -631,24 +640,23 @@ engine_ask(ngx_claude_turn_t *turn)
 static void
 engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
 {
-    ngx_uint_t         keep;
-    ngx_claude_rung_e  rung;
+    ngx_claude_plan_t  plan;
 
-    rung = NGX_CLAUDE_RUNG_NONE;
+    plan.rung = NGX_CLAUDE_RUNG_NONE;
 
     if (seat) {
-        rung = ngx_claude_pool_rate(seat, turn, &keep);
+        engine_plan(&plan, seat, turn);
 
-        if (rung == NGX_CLAUDE_RUNG_NONE) {
+        if (plan.rung == NGX_CLAUDE_RUNG_NONE) {
             ngx_claude_pool_put(seat);
         }
     }
 
-    if (rung == NGX_CLAUDE_RUNG_NONE) {
+    if (plan.rung == NGX_CLAUDE_RUNG_NONE) {
         engine_place(turn);
 
     } else {
-        engine_begin(turn, seat, rung, keep);
+        engine_begin(turn, seat, &plan);
     }
 
     if (turn->over) {
@@ -675,10 +683,7 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
         return;
     }
 
-    if (ngx_claude_driver_begin(seat, turn,
-                                NGX_CLAUDE_RUNG_COLD, 0)
-        != NGX_OK)
-    {
+    if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
@@ -726,9 +731,8 @@ engine_free_row(ngx_int_t row)
 static void
 engine_idle(ngx_claude_seat_t *seat)
 {
-    ngx_uint_t              keep;
     ngx_queue_t            *q;
-    ngx_claude_rung_e       rung;
+    ngx_claude_plan_t       plan;
     ngx_claude_turn_t      *turn;
     ngx_claude_zone_wake_t  wake;
 
@@ -744,9 +748,9 @@ engine_idle(ngx_claude_seat_t *seat)
             continue;
         }
 
-        rung = ngx_claude_pool_rate(seat, turn, &keep);
+        engine_plan(&plan, seat, turn);
 
-        if (rung == NGX_CLAUDE_RUNG_NONE) {
+        if (plan.rung == NGX_CLAUDE_RUNG_NONE) {
             continue;
         }
 
@@ -755,12 +759,9 @@ engine_idle(ngx_claude_seat_t *seat)
         ngx_claude_mailbox_wake(engine->zone, &wake);
 
         engine_unwait(turn);
+        engine_begin(turn, seat, &plan);
 
-        if (ngx_claude_driver_begin(seat, turn, rung, keep)
-            != NGX_OK)
-        {
-            engine_leave(turn->ticket);
-            (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+        if (turn->over) {
             turn->handlers->failed(turn);
         }
 
@@ -778,11 +779,25 @@ engine_left(ngx_claude_seat_t *seat)
 }
 
 
-/* from an event: the turn lost its process before anything was said */
+/*
+ * From an event: the turn lost its process before anything was said.  What it
+ * was to follow is the next one's to say.
+ */
 
 static void
 engine_again(ngx_claude_turn_t *turn)
 {
+    if (turn->before
+        && ngx_claude_chain_follow(turn, NULL) != NGX_OK)
+    {
+        engine_leave(turn->ticket);
+        (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
+        turn->handlers->failed(turn);
+        return;
+    }
+
+    turn->before = 0;
+
     engine_place(turn);
 
     if (turn->over) {

@@ -201,7 +201,9 @@ ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
     if (seat && !seat->holding.used) {
         ngx_claude_profile_look(seat->process->profile);
 
-        if (ngx_claude_pool_outdated(seat)) {
+        if (ngx_claude_holding_outdated(&seat->holding,
+                                        seat->process->profile))
+        {
             ngx_claude_driver_end(seat);
             seat = NULL;
         }

@@ -18,6 +18,7 @@
 
 #include "ngx_claude_chain.h"
 #include "ngx_claude_cli.h"
+#include "ngx_claude_profile.h"
 #include "ngx_claude_turn.h"
 
 
@@ -82,6 +83,45 @@ typedef struct {
                                             was not asked for yet */
     ngx_int_t            rpc;            /* JSON-RPC's id */
 } ngx_claude_call_t;
+
+
+/*
+ * A message more, at the end; held: of held_t.  line: its number if it is the
+ * user's and the process may be cut before it, else 0; answer: it is the
+ * model's, in this CLI.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_claude_holding_add(ngx_claude_holding_t *holding,
+    ngx_array_t *held, ngx_claude_link_t *link, ngx_uint_t line);
+ngx_int_t ngx_claude_holding_answer(ngx_claude_holding_t *holding,
+    ngx_array_t *held, ngx_claude_link_t *link);
+
+/*
+ * How many of its first n messages a process can be cut to: a cut is just
+ * before a line of the user.
+ */
+ngx_uint_t ngx_claude_holding_cut(const ngx_claude_holding_t *holding,
+    const ngx_claude_held_t *held, ngx_uint_t n);
+
+/* cuts to so many messages; returns the line that the cut is just before */
+ngx_uint_t ngx_claude_holding_rewind(ngx_claude_holding_t *holding,
+    ngx_array_t *held, ngx_uint_t keep);
+
+/* whether no answer among the first n messages is the CLI's own */
+ngx_uint_t ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
+    const ngx_claude_held_t *held, ngx_uint_t n);
+
+/* SHA-1 of a text, as holding->model and ->system have it */
+void ngx_claude_holding_sum(const ngx_str_t *s, u_char *sum);
+
+/* the knobs of a turn that the CLI does not turn while it waits for results */
+uint64_t ngx_claude_holding_knobs(const ngx_claude_turn_t *turn);
+
+/*
+ * Whether a process that is nobody's yet was started from another binary than
+ * the one that ngx_claude_profile_look() saw last.
+ */
+ngx_uint_t ngx_claude_holding_outdated(const ngx_claude_holding_t *holding,
+    const ngx_claude_profile_t *profile);
 
 
 #endif /* _NGX_CLAUDE_HOLDING_H_INCLUDED_ */

@@ -20,9 +20,12 @@
 #define POOL_WARM_BACKOFF  60000
 
 
-static ngx_uint_t pool_session(ngx_claude_seat_t *seat,
-    ngx_claude_turn_session_t *session);
-static ngx_uint_t pool_shared(ngx_claude_seat_t *seat,
+static void pool_look(ngx_claude_profile_t *profile);
+static ngx_claude_seat_t *pool_nearest(ngx_claude_turn_t *turn,
+    ngx_claude_rung_e least, ngx_claude_plan_t *nearest);
+static ngx_claude_seat_t *pool_take_starting(ngx_claude_turn_t *turn,
+    ngx_claude_plan_t *plan);
+static void pool_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
@@ -78,107 +81,148 @@ ngx_claude_pool_exit(void)
 
 
 ngx_claude_seat_t *
-ngx_claude_pool_pick(ngx_claude_turn_t *turn,
-    ngx_claude_rung_e least, ngx_claude_rung_e *rung,
-    ngx_uint_t *keep)
+ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
+    ngx_claude_plan_t *plan)
 {
-    ngx_uint_t          k, look;
-    ngx_queue_t        *q;
-    ngx_claude_rung_e   rate, order, lowest;
-    ngx_claude_seat_t  *seat, *best;
+    ngx_claude_seat_t  *best;
 
-    look = (least >= NGX_CLAUDE_RUNG_WARM);
-
-    if (look) {
-        ngx_claude_profile_look(turn->profile);
+    if (least >= NGX_CLAUDE_RUNG_WARM) {
+        pool_look(turn->profile);
     }
 
-    for ( ;; ) {
-        best = NULL;
-        lowest = NGX_CLAUDE_RUNG_NONE;
-        *keep = 0;
-        *rung = NGX_CLAUDE_RUNG_NONE;
-
-        for (q = ngx_queue_head(&pool_idle);
-             q != ngx_queue_sentinel(&pool_idle);
-             q = ngx_queue_next(q))
-        {
-            seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
-
-            if (look && ngx_claude_pool_outdated(seat)) {
-                q = ngx_queue_prev(q);
-                ngx_claude_driver_end(seat);
-                continue;
-            }
-
-            rate = ngx_claude_pool_rate(seat, turn, &k);
-
-            if (rate == NGX_CLAUDE_RUNG_NONE || rate > least
-                || !ngx_claude_zone_process_is_idle(pool->zone,
-                                                    seat->row))
-            {
-                continue;
-            }
-
-            /*
-             * The lower rung wins, then the longer beginning.  Of those to
-             * be emptied the last in the queue is taken, idle for longest;
-             * one in the midst of a conversation only if nothing is warm.
-             */
-
-            order = rate;
-
-            if (rate == NGX_CLAUDE_RUNG_RECYCLED && pool_spared(seat))
-            {
-                order = NGX_CLAUDE_RUNG_COLD;
-            }
-
-            if (best == NULL || order < lowest
-                || (order == lowest
-                    && (k > *keep
-                        || (rate == NGX_CLAUDE_RUNG_RECYCLED
-                            && !pool_hinted(best, turn)))))
-            {
-                best = seat;
-                lowest = order;
-                *rung = rate;
-                *keep = k;
-            }
-        }
+    do {
+        best = pool_nearest(turn, least, plan);
 
         if (best == NULL) {
-            break;
+            return (least >= NGX_CLAUDE_RUNG_WARM)
+                   ? pool_take_starting(turn, plan) : NULL;
         }
 
-        if (ngx_claude_zone_process_claim(pool->zone, best->row)
-            == NGX_OK)
-        {
-            pool_remove(best);
+        /* or it was evicted or asked for in this very moment */
 
-            if (*rung == NGX_CLAUDE_RUNG_WARM) {
-                ngx_claude_pool_warm();
-            }
+    } while (ngx_claude_zone_process_claim(pool->zone, best->row) != NGX_OK);
 
-            return best;
-        }
+    pool_remove(best);
 
-        /* evicted or asked for in this very moment: not idle any more */
-    }
-
-    /* one that is starting is still sooner there than another */
-
-    if (least >= NGX_CLAUDE_RUNG_WARM && pool_starting
-        && ngx_claude_pool_rate(pool_starting, turn, &k)
-           == NGX_CLAUDE_RUNG_WARM)
-    {
-        best = pool_starting;
-        pool_starting = NULL;
-        *rung = NGX_CLAUDE_RUNG_WARM;
-
+    if (plan->rung == NGX_CLAUDE_RUNG_WARM) {
         ngx_claude_pool_warm();
     }
 
     return best;
+}
+
+
+/* ends what was started from a binary that has been replaced */
+
+static void
+pool_look(ngx_claude_profile_t *profile)
+{
+    ngx_queue_t        *q, *next;
+    ngx_claude_seat_t  *seat;
+
+    ngx_claude_profile_look(profile);
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
+
+        if (seat->process->profile == profile
+            && ngx_claude_holding_outdated(&seat->holding, profile)
+            && ngx_claude_zone_process_is_idle(pool->zone, seat->row))
+        {
+            ngx_claude_driver_end(seat);
+        }
+    }
+}
+
+
+/*
+ * The lower rung wins, then the longer beginning.  Of those to be emptied the
+ * last in the queue is taken, idle for longest; one in the midst of a
+ * conversation only if nothing is warm.
+ */
+
+static ngx_claude_seat_t *
+pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
+    ngx_claude_plan_t *nearest)
+{
+    ngx_queue_t        *q;
+    ngx_claude_plan_t   plan;
+    ngx_claude_seat_t  *seat, *best;
+    ngx_claude_rung_e   order, lowest;
+
+    best = NULL;
+    lowest = NGX_CLAUDE_RUNG_NONE;
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = ngx_queue_next(q))
+    {
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
+
+        pool_plan(&plan, seat, turn);
+
+        if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
+            || !ngx_claude_zone_process_is_idle(pool->zone, seat->row))
+        {
+            continue;
+        }
+
+        order = (plan.rung == NGX_CLAUDE_RUNG_RECYCLED && pool_spared(seat))
+                ? NGX_CLAUDE_RUNG_COLD : plan.rung;
+
+        if (best == NULL || order < lowest
+            || (order == lowest
+                && (plan.keep > nearest->keep
+                    || (plan.rung == NGX_CLAUDE_RUNG_RECYCLED
+                        && !pool_hinted(best, turn)))))
+        {
+            best = seat;
+            lowest = order;
+            *nearest = plan;
+        }
+    }
+
+    return best;
+}
+
+
+/* one that is starting is still sooner there than another */
+
+static ngx_claude_seat_t *
+pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
+{
+    ngx_claude_seat_t  *seat;
+
+    seat = pool_starting;
+
+    if (seat == NULL) {
+        return NULL;
+    }
+
+    pool_plan(plan, seat, turn);
+
+    if (plan->rung != NGX_CLAUDE_RUNG_WARM) {
+        return NULL;
+    }
+
+    pool_starting = NULL;
+
+    ngx_claude_pool_warm();
+
+    return seat;
+}
+
+
+static void
+pool_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
+    ngx_claude_turn_t *turn)
+{
+    ngx_claude_plan(plan, &seat->holding, seat->held.elts, seat->calls.elts,
+                    turn);
 }
 
 
@@ -339,167 +383,6 @@ ngx_claude_pool_warm(void)
 }
 
 
-/* how many messages of the turn the process holds, from the first on */
-
-static ngx_uint_t
-pool_shared(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
-{
-    ngx_uint_t          n, last, middle;
-    ngx_claude_held_t  *held;
-    ngx_claude_link_t  *links;
-
-    links = turn->links;
-    held = seat->held.elts;
-
-    /* never the question itself */
-
-    last = ngx_min(seat->held.nelts, turn->messages.nelts - 1);
-    n = 0;
-
-    if (seat->holding.base) {
-
-        /* of what was resumed only the last link is known, and is over all */
-
-        if (last < seat->holding.base
-            || !ngx_claude_link_same(&held[seat->holding.base - 1].link,
-                                     &links[seat->holding.base]))
-        {
-            return 0;
-        }
-
-        n = seat->holding.base;
-
-    } else if (!ngx_claude_link_same(&seat->holding.root, &links[0])) {
-        return 0;
-    }
-
-    /* a link is over all before it: the same one means the same ones */
-
-    while (n < last) {
-        middle = n + (last - n) / 2;
-
-        if (ngx_claude_link_same(&held[middle].link, &links[middle + 1]))
-        {
-            n = middle + 1;
-
-        } else {
-            last = middle;
-        }
-    }
-
-    return n;
-}
-
-
-ngx_claude_rung_e
-ngx_claude_pool_rate(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_uint_t *keep)
-{
-    ngx_uint_t  shared;
-
-    *keep = 0;
-
-    if (seat->process->profile != turn->profile
-        || !pool_session(seat, &turn->session))
-    {
-        return NGX_CLAUDE_RUNG_NONE;
-    }
-
-    if (turn->session.results) {
-
-        /* they are of use to the process that waits for them alone */
-
-        if (ngx_memcmp(seat->holding.tenant, turn->tenant,
-                       NGX_CLAUDE_TENANT_LEN)
-            != 0
-            || !ngx_claude_driver_fits_calls(seat, turn))
-        {
-            return NGX_CLAUDE_RUNG_NONE;
-        }
-
-        *keep = seat->held.nelts;
-
-        return NGX_CLAUDE_RUNG_LIVE;
-    }
-
-    if (!seat->holding.used) {
-
-        if (ngx_claude_pool_outdated(seat)) {
-            return NGX_CLAUDE_RUNG_NONE;
-        }
-
-        /*
-         * What an agent did before may be on disk, in a transcript that
-         * only a process at its start can take up.
-         */
-
-        return (turn->profile->agent && turn->messages.nelts > 1)
-               ? NGX_CLAUDE_RUNG_NONE : NGX_CLAUDE_RUNG_WARM;
-    }
-
-    if (ngx_memcmp(seat->holding.tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN)
-        != 0)
-    {
-        return NGX_CLAUDE_RUNG_NONE;
-    }
-
-    if (turn->session.news) {
-
-        /* without the results of its calls a question is taken back */
-
-        *keep = ngx_claude_driver_cut(seat, seat->held.nelts);
-
-        return seat->holding.waiting ? NGX_CLAUDE_RUNG_REWOUND
-                                : NGX_CLAUDE_RUNG_LIVE;
-    }
-
-    shared = pool_shared(seat, turn);
-
-    if (shared == turn->messages.nelts - 1
-        && shared == seat->held.nelts
-        && (!seat->holding.waiting || ngx_claude_driver_fits(seat, turn)))
-    {
-        *keep = shared;
-        return NGX_CLAUDE_RUNG_LIVE;
-    }
-
-    *keep = ngx_claude_driver_cut(seat, shared);
-
-    if (*keep && *keep >= seat->holding.base) {
-        return NGX_CLAUDE_RUNG_REWOUND;
-    }
-
-    *keep = 0;
-
-    return (seat->holding.base || seat->process->profile->agent)
-           ? NGX_CLAUDE_RUNG_NONE : NGX_CLAUDE_RUNG_RECYCLED;
-}
-
-
-/*
- * A session that a client has named has a process of its own; another one's
- * name is looked for when there is nothing but the name.
- */
-
-static ngx_uint_t
-pool_session(ngx_claude_seat_t *seat,
-    ngx_claude_turn_session_t *session)
-{
-    ngx_uint_t  own;
-
-    own = (session->kind == NGX_CLAUDE_SESSION_OWN && session->held);
-
-    if (seat->holding.own != own) {
-        return 0;
-    }
-
-    return (!own && !session->news)
-           || ngx_memcmp(seat->holding.session, session->hash,
-                         sizeof(seat->holding.session))
-              == 0;
-}
-
-
 /* whether the process last served what the client calls the same session */
 
 static ngx_uint_t
@@ -520,24 +403,6 @@ pool_spared(ngx_claude_seat_t *seat)
 {
     return seat->held.nelts > POOL_SPARED_HELD
            && ngx_current_msec - seat->idled < POOL_SPARED_TIME;
-}
-
-
-/*
- * Whether the binary was replaced since a process was started, as an update
- * does.  One with a conversation keeps to what it began with.
- */
-
-ngx_uint_t
-ngx_claude_pool_outdated(ngx_claude_seat_t *seat)
-{
-    ngx_claude_profile_t  *profile;
-
-    profile = seat->process->profile;
-
-    return !seat->holding.used && seat->holding.mtime && profile->mtime
-           && (seat->holding.inode != profile->inode
-               || seat->holding.mtime != profile->mtime);
 }
 
 

@@ -35,12 +35,11 @@ void ngx_claude_pool_init(ngx_claude_pool_conf_t *conf);
 void ngx_claude_pool_exit(void);
 
 /*
- * The process that is nearest to the turn, claimed for it; *rung says in what
- * way and *keep how many messages of the turn it keeps.  least: the lowest
- * rung that will do.  NULL: none.
+ * The process that is nearest to the turn, claimed for it, and the plan that
+ * it was rated by.  least: the lowest rung that will do.  NULL: none.
  */
 ngx_claude_seat_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
-    ngx_claude_rung_e least, ngx_claude_rung_e *rung, ngx_uint_t *keep);
+    ngx_claude_rung_e least, ngx_claude_plan_t *plan);
 
 /* the idle process of a row, or NULL */
 ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
@@ -51,19 +50,6 @@ ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
  */
 void ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
     u_char *session, u_char *kin);
-
-/*
- * On what rung the process would serve the turn; NGX_CLAUDE_RUNG_NONE:
- * it is of another profile or key.
- */
-ngx_claude_rung_e ngx_claude_pool_rate(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_uint_t *keep);
-
-/*
- * Whether a process that is nobody's yet was started from another binary than
- * the one that ngx_claude_profile_look() saw last.
- */
-ngx_uint_t ngx_claude_pool_outdated(ngx_claude_seat_t *seat);
 
 /* a process has started: it is not the pool's any more, until it is put */
 void ngx_claude_pool_ready(ngx_claude_seat_t *seat);

@@ -16,23 +16,54 @@
 
 #include "ngx_claude_holding.h"
 #include "ngx_claude_metrics.h"
+#include "ngx_claude_plan.h"
 #include "ngx_claude_process.h"
 #include "ngx_claude_turn.h"
 
 
+/* in the order of a turn */
 typedef enum {
-    DRIVER_GREETING = 0,        /* started, the first answers are due */
-    DRIVER_IDLE,
-    DRIVER_WAITING,             /* idle, in the midst of calls of tools */
-    DRIVER_CLEARING,            /* the calls are off: their end is due */
-    DRIVER_PREPARING,           /* answers to control requests are due */
-    DRIVER_REPLAYING,           /* the result of a message of the history */
-    DRIVER_ANSWERING,           /* the results of calls go in, one by one */
-    DRIVER_ASKED,
-    DRIVER_SETTLING,            /* the turn is decided, its result is due */
-    DRIVER_REWINDING            /* the question is being taken back; with a
-                                   turn: and put in again, as history */
+    NGX_CLAUDE_SEAT_STARTING = 0,   /* the first answers are due */
+    NGX_CLAUDE_SEAT_IDLE,           /* perhaps in the midst of calls: then
+                                       holding.waiting is set */
+    NGX_CLAUDE_SEAT_RUNNING,        /* steps of the plan up to the question */
+    NGX_CLAUDE_SEAT_RETURNING,      /* the results of calls go in, one by
+                                       one */
+    NGX_CLAUDE_SEAT_ASKED,          /* the model's answer is due */
+    NGX_CLAUDE_SEAT_SETTLING,       /* the turn is decided, the CLI's result is
+                                       due */
+    NGX_CLAUDE_SEAT_MENDING,        /* steps of the plan after the turn */
+    NGX_CLAUDE_SEAT_ENDING,         /* its process is being ended */
+    NGX_CLAUDE_SEAT_STATES
 } ngx_claude_seat_state_e;
+
+
+/*
+ * What came of a line.  Who hears or writes lines says so, and never moves
+ * the seat: that is the dispatcher's, in driver.c and driver_step.c.
+ */
+typedef enum {
+    NGX_CLAUDE_HEARD = 0,           /* nothing to do */
+    NGX_CLAUDE_ANSWERED,            /* an answer that was due has come */
+    NGX_CLAUDE_BEGUN,               /* the CLI is at the question */
+    NGX_CLAUDE_TAKEN,               /* the result of a call was taken */
+    NGX_CLAUDE_UNWANTED,            /* it asks the model once more */
+    NGX_CLAUDE_FINISHED,            /* the model's stop decides the turn */
+    NGX_CLAUDE_CUT,                 /* what was said is the answer: the rest
+                                       is not wanted */
+    NGX_CLAUDE_WAITS,               /* for the results of calls */
+    NGX_CLAUDE_COMPLETE,            /* the answer is there, and the CLI done */
+    NGX_CLAUDE_OVER,                /* the CLI's result */
+    NGX_CLAUDE_FAILED               /* seat->failure says why */
+} ngx_claude_heard_e;
+
+
+typedef struct {
+    ngx_claude_fail_e        fail;
+    ngx_str_t               *reason;         /* the CLI's words, valid while
+                                                its line is; or NULL */
+    const char              *detail;         /* words of ours, or NULL */
+} ngx_claude_failure_t;
 
 
 /* the answer of one turn: zeroed when the turn begins */
@@ -42,6 +73,8 @@ typedef struct {
     size_t                   said_size;      /* bytes allocated for it */
     ngx_claude_fail_e        error;          /* as the CLI announced it;
                                                 INTERNAL: none */
+    ngx_claude_end_e         end;            /* what becomes of question and
+                                                answer */
     unsigned                 begun:1;        /* the CLI is at the question */
     unsigned                 texted:1;       /* the answer began */
     unsigned                 parted:1;       /* text comes after tools */
@@ -52,8 +85,6 @@ typedef struct {
     unsigned                 resulted:1;     /* the CLI is done */
     unsigned                 unwanted:1;     /* the question is to be
                                                 interrupted once it is begun */
-    unsigned                 cut:1;          /* the question is taken back */
-    unsigned                 restating:1;    /* what was taken back goes in */
 } ngx_claude_reply_t;
 
 
@@ -87,12 +118,15 @@ struct ngx_claude_seat_s {
     ngx_pool_t              *tools_pool;     /* of the list */
     ngx_str_t                tools_list;     /* for the CLI */
 
-    ngx_uint_t               state;
+    ngx_claude_seat_state_e  state;          /* written by
+                                                ngx_claude_seat_state() */
+    ngx_claude_plan_t        plan;
+    ngx_uint_t               at;             /* step of the plan that is under
+                                                way */
     ngx_uint_t               due;            /* answers of the CLI's */
-    ngx_uint_t               target;         /* line of the rewind */
-    ngx_uint_t               keep;           /* messages, when the calls are
-                                                off */
+    ngx_uint_t               target;         /* line of the last rewind */
     ngx_claude_reply_t       reply;
+    ngx_claude_failure_t     failure;
 
     ngx_claude_bill_t        bill;
     ngx_claude_turn_t       *payer;          /* for what it says next, or
@@ -124,6 +158,25 @@ struct ngx_claude_seat_s {
     unsigned                 asking:1;       /* for its payer, what calls
                                                 cost */
 };
+
+
+/* the log of what a seat does: its turn's, while it has one */
+#define ngx_claude_seat_log(seat)                                             \
+    ((seat)->turn ? (seat)->turn->log : (seat)->process->log)
+
+/* the one writer of the state */
+void ngx_claude_seat_state(ngx_claude_seat_t *seat,
+    ngx_claude_seat_state_e state);
+
+/* whether the step is under way, and what it waits for has not come */
+ngx_uint_t ngx_claude_seat_at(ngx_claude_seat_t *seat, ngx_claude_step_e step);
+
+/* what the step that is under way waits for */
+ngx_claude_wait_e ngx_claude_seat_waits(ngx_claude_seat_t *seat);
+
+/* notes a failure; for who hears lines, to be returned */
+ngx_claude_heard_e ngx_claude_seat_failed(ngx_claude_seat_t *seat,
+    ngx_claude_fail_e fail, ngx_str_t *reason, const char *detail);
 
 
 #endif /* _NGX_CLAUDE_SEAT_H_INCLUDED_ */

@@ -278,8 +278,12 @@ struct ngx_claude_turn_s {
                                                         has yet to say what
                                                         was spent */
     void                                *links;      /* of its chain */
+    u_char                               toolset[20]; /* SHA-1 of the tools'
+                                                         names, or zeroes */
     ngx_str_t                          **index;      /* of the tools, sorted;
                                                         NULL: not made yet */
+    ngx_str_t                          **results;    /* ids of results that
+                                                        came alone, sorted */
     ngx_uint_t                           before;     /* messages that the
                                                         session had already */
     void                                *handover;   /* while it asks */
