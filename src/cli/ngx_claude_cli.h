@@ -243,7 +243,7 @@ ngx_int_t ngx_claude_cli_rpc_empty(ngx_claude_process_t *process,
 ngx_int_t ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list);
 ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
-    ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks);
+    ngx_str_t *request_id, ngx_int_t rpc, ngx_claude_block_t *result);
 
 /*
  * The list of tools for the CLI, which needs no more of them than what calls
