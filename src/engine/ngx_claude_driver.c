@@ -487,8 +487,8 @@ void
 ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus)
 {
     seat->reply.said.len -= ngx_min(surplus, seat->reply.said.len);
-    seat->turn->stop = NGX_CLAUDE_STOP_SEQUENCE;
 
+    driver_stop_as(seat->turn, NGX_CLAUDE_STOP_SEQUENCE);
     driver_move(seat, NGX_CLAUDE_CUT);
 }
 

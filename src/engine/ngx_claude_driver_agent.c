@@ -21,6 +21,8 @@
 void
 driver_agent_next(ngx_claude_seat_t *seat)
 {
+    driver_block_end(seat);
+
     seat->reply.parted = seat->reply.texted;
 }
 
@@ -32,9 +34,7 @@ driver_agent_part(ngx_claude_seat_t *seat)
 {
     static u_char  part[] = "\n\n";
 
-    ngx_claude_link_add(&seat->reply.answer, part, 2);
-
-    seat->turn->handlers->text(seat->turn, part, 2);
+    driver_block_text(seat, part, 2);
 }
 
 
@@ -58,14 +58,14 @@ driver_agent_result(ngx_claude_seat_t *seat,
 
         /* --max-turns in claude_args */
 
-        turn->stop = NGX_CLAUDE_STOP_LENGTH;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_LENGTH);
 
     } else if (line->is_error || !driver_agent_is(subtype, "success")) {
         return 0;
     }
 
     if (turn->stop == NGX_CLAUDE_STOP_TOOL) {
-        turn->stop = NGX_CLAUDE_STOP_END;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_END);
     }
 
     turn->usage = turn->spent.usage;

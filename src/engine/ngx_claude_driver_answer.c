@@ -15,16 +15,15 @@
 #define DRIVER_PATIENCE    5000
 
 
+static ngx_claude_heard_e driver_message_start(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
 static ngx_uint_t driver_ours(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static ngx_claude_heard_e driver_tool_use(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line);
-static ngx_claude_heard_e driver_foreign_tool(ngx_claude_seat_t *seat);
-static void driver_token(ngx_claude_turn_t *turn);
 static ngx_claude_heard_e driver_broke_off(ngx_claude_seat_t *seat);
-static ngx_claude_heard_e driver_no_memory(ngx_claude_seat_t *seat);
 static ngx_uint_t driver_keeps(ngx_claude_seat_t *seat);
 static ngx_claude_heard_e driver_stop(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+static void driver_stop_is(ngx_claude_turn_t *turn,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_result_asked(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
@@ -66,155 +65,99 @@ driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 /* what the model says */
 
 ngx_claude_heard_e
-driver_event(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_str_t          *text, *type;
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
-    text = &line->string[NGX_CLAUDE_CLI_S_TEXT];
+
+    if (line->kind == NGX_CLAUDE_CLI_MESSAGE_START) {
+        return driver_message_start(seat, line);
+    }
+
+    /* of the message whose calls are answered: it may come that late */
+
+    if (!turn->is_started) {
+        return NGX_CLAUDE_HEARD;
+    }
 
     switch (line->kind) {
 
-    case NGX_CLAUDE_CLI_MESSAGE_START:
-
-        if (turn->is_started && seat->process->profile->agent) {
-            driver_agent_next(seat);
-            return NGX_CLAUDE_HEARD;
-        }
-
-        if (turn->is_started) {
-
-            /* the answer broke off and the CLI asks again by itself */
-
-            return driver_broke_off(seat);
-        }
-
-        if (!driver_ours(seat, line)) {
-            seat->doubtful = 1;
-            return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                                          "it answered another question");
-        }
-
-        if (seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL) {
-
-            /* it took out what upstream refused, and asked without it */
-
-            return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
-                                          "an image or a file of the "
-                                          "conversation could not be "
-                                          "processed");
-        }
-
-        /* the calls of the message before were answered */
-
-        driver_calls_drop(seat);
-
-        turn->usage = seat->bill.call;
-        turn->is_started = 1;
-        seat->process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
-        turn->handlers->started(turn);
-        return NGX_CLAUDE_HEARD;
-
     case NGX_CLAUDE_CLI_BLOCK_START:
-        type = &line->string[NGX_CLAUDE_CLI_S_BLOCK_TYPE];
-
-        if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
-
-            if (!seat->process->profile->agent) {
-                return driver_tool_use(seat, line);
-            }
-
-            return NGX_CLAUDE_HEARD;
-        }
-
-        break;
+        return driver_block_start(seat, line);
 
     case NGX_CLAUDE_CLI_BLOCK_DELTA:
-        type = &line->string[NGX_CLAUDE_CLI_S_DELTA_TYPE];
-        break;
+        return driver_block_delta(seat, line);
 
     case NGX_CLAUDE_CLI_BLOCK_STOP:
-
-        if (seat->reply.calling && driver_call_end(seat) != NGX_OK) {
-            return driver_no_memory(seat);
-        }
-
-        return NGX_CLAUDE_HEARD;
+        return driver_block_stop(seat);
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
-        if (turn->is_started) {
-            turn->usage = seat->bill.call;
-
-            if (seat->process->profile->agent) {
-                turn->stop = ngx_claude_cli_stop(
-                              &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
-            } else {
-                return driver_stop(seat, line);
-            }
-        }
-
-        return NGX_CLAUDE_HEARD;
+        turn->usage = seat->bill.call;
+        return driver_stop(seat, line);
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
 
-        if (seat->process->profile->agent) {
-            return NGX_CLAUDE_HEARD;
-        }
-
-        /* of the message whose calls are answered: it may come that late */
-
-        if (!turn->is_started) {
-            return NGX_CLAUDE_HEARD;
-        }
-
         /* the CLI makes up the end of a stream that broke off */
 
-        return driver_broke_off(seat);
+        return seat->process->profile->agent ? NGX_CLAUDE_HEARD
+                                             : driver_broke_off(seat);
 
     default:
         return NGX_CLAUDE_HEARD;
     }
+}
 
-    if (text->len == 0 || !turn->is_started) {
+
+/* the model begins: to answer the turn, or to do what it must not */
+
+static ngx_claude_heard_e
+driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
+    ngx_claude_turn_t  *turn;
+
+    turn = seat->turn;
+
+    if (turn->is_started && seat->process->profile->agent) {
+        driver_agent_next(seat);
         return NGX_CLAUDE_HEARD;
     }
 
-    driver_token(turn);
+    if (turn->is_started) {
 
-    if (type->len == 16 && ngx_memcmp(type->data, "input_json_delta", 16) == 0
-        && !seat->reply.calling)
-    {
-        /* of a tool of the CLI's own */
+        /* the answer broke off and the CLI asks again by itself */
 
-        return NGX_CLAUDE_HEARD;
+        return driver_broke_off(seat);
     }
 
-    if (seat->reply.calling) {
+    if (!driver_ours(seat, line)) {
+        seat->doubtful = 1;
 
-        if (driver_arguments(seat, text->data, text->len) != NGX_OK) {
-            return driver_no_memory(seat);
-        }
-
-        return NGX_CLAUDE_HEARD;
+        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
+                                      "it answered another question");
     }
 
-    if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
-        turn->handlers->thinking(turn, text->data, text->len);
-        return NGX_CLAUDE_HEARD;
+    if (seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL) {
+
+        /* it took out what upstream refused, and asked without it */
+
+        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
+                                      "an image or a file of the conversation "
+                                      "could not be processed");
     }
 
-    if (seat->reply.parted) {
-        seat->reply.parted = 0;
-        driver_agent_part(seat);
-    }
+    /* the calls of the message before were answered */
 
-    seat->reply.texted = 1;
-    ngx_claude_link_add(&seat->reply.answer, text->data, text->len);
-    driver_said(seat, text->data, text->len);
+    driver_calls_drop(seat);
 
-    turn->handlers->text(turn, text->data, text->len);
+    /* a block of a turn that failed was never closed */
+
+    seat->open.is_open = 0;
+
+    turn->usage = seat->bill.call;
+    turn->is_started = 1;
+    seat->process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
+    turn->handlers->started(turn);
 
     return NGX_CLAUDE_HEARD;
 }
@@ -222,7 +165,7 @@ driver_event(ngx_claude_seat_t *seat,
 
 /* the first thing that the model has said, of whatever kind */
 
-static void
+void
 driver_token(ngx_claude_turn_t *turn)
 {
     if (turn->ttft == (ngx_msec_t) -1) {
@@ -239,7 +182,7 @@ driver_broke_off(ngx_claude_seat_t *seat)
 }
 
 
-static ngx_claude_heard_e
+ngx_claude_heard_e
 driver_no_memory(ngx_claude_seat_t *seat)
 {
     return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
@@ -266,38 +209,13 @@ driver_ours(ngx_claude_seat_t *seat,
 }
 
 
-/* the model calls a tool */
-
-static ngx_claude_heard_e
-driver_tool_use(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
-{
-    if (!seat->turn->is_started) {
-        return NGX_CLAUDE_HEARD;
-    }
-
-    driver_token(seat->turn);
-
-    switch (driver_call(seat, line)) {
-
-    case NGX_OK:
-        return NGX_CLAUDE_HEARD;
-
-    case NGX_DECLINED:
-        return driver_foreign_tool(seat);
-
-    default:
-        return driver_no_memory(seat);
-    }
-}
-
-
 /*
  * A call of a tool that was not offered.  The CLI would answer it itself and
  * ask the model again, as soon as the call is complete, so it is stopped
  * while it begins.  What was said before it is the answer.
  */
 
-static ngx_claude_heard_e
+ngx_claude_heard_e
 driver_foreign_tool(ngx_claude_seat_t *seat)
 {
     seat->reply.foreign_tool = 1;
@@ -308,31 +226,43 @@ driver_foreign_tool(ngx_claude_seat_t *seat)
                                       "not offered");
     }
 
-    seat->turn->stop = seat->holding.ncalls ? NGX_CLAUDE_STOP_TOOL
-                                            : NGX_CLAUDE_STOP_END;
+    driver_stop_as(seat->turn, seat->holding.ncalls ? NGX_CLAUDE_STOP_TOOL
+                                                    : NGX_CLAUDE_STOP_END);
     return NGX_CLAUDE_CUT;
 }
 
 
-/* the first stop reason decides the turn */
+/* the first stop reason decides the turn, but for an agent's */
 
 static ngx_claude_heard_e
 driver_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_str_t          *reason;
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
-    reason = &line->string[NGX_CLAUDE_CLI_S_STOP_REASON];
 
-    if (reason->len == 0) {
-
+    if (line->string[NGX_CLAUDE_CLI_S_STOP_REASON].len == 0
+        && !seat->process->profile->agent)
+    {
         /* null: the answer broke off, what follows is the CLI's own */
 
         return driver_broke_off(seat);
     }
 
-    turn->stop = ngx_claude_cli_stop(reason);
+    driver_block_end(seat);
+
+    if (seat->turn != turn || turn->is_finished) {
+        return NGX_CLAUDE_HEARD;
+    }
+
+    driver_stop_is(turn, line);
+
+    if (seat->process->profile->agent) {
+
+        /* the CLI's result is the end */
+
+        return NGX_CLAUDE_HEARD;
+    }
 
     if (turn->stop == NGX_CLAUDE_STOP_REFUSAL) {
         turn->refusal = driver_words(turn,
@@ -340,12 +270,47 @@ driver_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
     }
 
     if (seat->holding.ncalls && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
-        turn->stop = NGX_CLAUDE_STOP_TOOL;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_TOOL);
     }
 
     seat->reply.end = driver_keeps(seat) ? NGX_CLAUDE_END_KEEP
                                          : NGX_CLAUDE_END_UNDO;
     return NGX_CLAUDE_FINISHED;
+}
+
+
+/* what the provider says of it; no memory: the word is not told */
+
+static void
+driver_stop_is(ngx_claude_turn_t *turn, ngx_claude_cli_line_t *line)
+{
+    ngx_str_t  *sequence;
+
+    sequence = &line->string[NGX_CLAUDE_CLI_S_STOP_SEQUENCE];
+
+    driver_stop_as(turn, ngx_claude_cli_stop(
+                             &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]));
+
+    turn->stop_reason = driver_words(turn,
+                                 &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
+
+    if (sequence->len) {
+        turn->stop_sequence.data = ngx_pstrdup(turn->pool, sequence);
+
+        if (turn->stop_sequence.data) {
+            turn->stop_sequence.len = sequence->len;
+        }
+    }
+}
+
+
+void
+driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop)
+{
+    turn->stop = stop;
+
+    ngx_str_null(&turn->stop_reason);
+    ngx_str_null(&turn->stop_sequence);
 }
 
 
@@ -468,6 +433,8 @@ driver_result_asked(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     seat->reply.resulted = 1;
     seat->loginless = ngx_claude_cli_no_login(line);
+    seat->turn->error_type = driver_words(seat->turn,
+                                  &line->string[NGX_CLAUDE_CLI_S_ERROR_TYPE]);
 
     return ngx_claude_seat_failed(seat, fail,
                                   &line->string[NGX_CLAUDE_CLI_S_RESULT],

@@ -16,6 +16,7 @@ static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
     ngx_uint_t query);
 static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
+static void driver_model_id(ngx_claude_seat_t *seat, ngx_str_t *id);
 static ngx_uint_t driver_rewound(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_refused(ngx_claude_seat_t *seat,
@@ -148,7 +149,8 @@ driver_ask(ngx_claude_seat_t *seat, ngx_uint_t arg)
         return NGX_ERROR;
     }
 
-    ngx_claude_link_begin(&seat->reply.answer, &links[n]);
+    ngx_claude_link_begin(&seat->reply.answer, &links[n],
+                          seat->turn->verbatim);
 
     return NGX_OK;
 }
@@ -166,6 +168,9 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
     links = seat->turn->links;
     message = (ngx_claude_message_t *) seat->turn->messages.elts + n;
     line = ++seat->holding.lines;
+
+    message->model.data = seat->holding.model_id;
+    message->model.len = seat->holding.model_id_len;
 
     if (ngx_claude_cli_message(seat->outbox, seat->holding.nonce, message,
                                line, query)
@@ -252,7 +257,25 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
         return driver_refused(seat, kind, line);
     }
 
+    if (kind == DRIVER_MODEL) {
+        driver_model_id(seat, &string[NGX_CLAUDE_CLI_S_RESPONSE_MODEL]);
+    }
+
     return NGX_CLAUDE_ANSWERED;
+}
+
+
+/* what an alias stands for, which replayed thinking is to name */
+
+static void
+driver_model_id(ngx_claude_seat_t *seat, ngx_str_t *id)
+{
+    seat->holding.model_id_len = 0;
+
+    if (ngx_claude_cli_model_valid(id->data, id->len)) {
+        ngx_memcpy(seat->holding.model_id, id->data, id->len);
+        seat->holding.model_id_len = id->len;
+    }
 }
 
 

@@ -69,6 +69,12 @@
 #define driver_bill_ask         ngx_claude_driver_bill_ask
 #define driver_bill_asked       ngx_claude_driver_bill_asked
 #define driver_bill_wait        ngx_claude_driver_bill_wait
+#define driver_block_start      ngx_claude_driver_block_start
+#define driver_block_delta      ngx_claude_driver_block_delta
+#define driver_block_stop       ngx_claude_driver_block_stop
+#define driver_block_begin      ngx_claude_driver_block_begin
+#define driver_block_text       ngx_claude_driver_block_text
+#define driver_block_end        ngx_claude_driver_block_end
 #define driver_agent_next       ngx_claude_driver_agent_next
 #define driver_agent_part       ngx_claude_driver_agent_part
 #define driver_agent_result     ngx_claude_driver_agent_result
@@ -84,6 +90,10 @@
 #define driver_retry            ngx_claude_driver_retry
 #define driver_event            ngx_claude_driver_event
 #define driver_result           ngx_claude_driver_result
+#define driver_foreign_tool     ngx_claude_driver_foreign_tool
+#define driver_stop_as          ngx_claude_driver_stop_as
+#define driver_token            ngx_claude_driver_token
+#define driver_no_memory        ngx_claude_driver_no_memory
 #define driver_hold_answer      ngx_claude_driver_hold_answer
 
 /* control requests by what they are for: the low digit of their ids */
@@ -236,6 +246,24 @@ void driver_bill_asked(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 void driver_bill_wait(ngx_claude_turn_t *turn);
 
+/* in driver_block.c: the blocks of an answer; lines of a turn that started */
+
+ngx_claude_heard_e driver_block_start(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+ngx_claude_heard_e driver_block_delta(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+ngx_claude_heard_e driver_block_stop(ngx_claude_seat_t *seat);
+
+/* opens a block that the line is the beginning of; copies it */
+ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
+
+/* a piece of the text that is open */
+void driver_block_text(ngx_claude_seat_t *seat, u_char *p, size_t len);
+
+/* closes what is open, if anything is, though the stream has not */
+void driver_block_end(ngx_claude_seat_t *seat);
+
 /* in driver_agent.c: an answer of several messages, with tools between */
 
 void driver_agent_next(ngx_claude_seat_t *seat);
@@ -249,12 +277,11 @@ ngx_uint_t driver_agent_result(ngx_claude_seat_t *seat,
 ngx_claude_heard_e driver_rpc(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 
-/*
- * The model calls: the beginning (NGX_DECLINED: it is no tool of the turn),
- * a piece of the arguments, the end.  NGX_ERROR: no memory.
- */
-ngx_int_t driver_call(ngx_claude_seat_t *seat,
+/* the model calls a tool, of the turn or not */
+ngx_claude_heard_e driver_call(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
+
+/* a piece of the arguments; the end of them.  NGX_ERROR: no memory */
 ngx_int_t driver_arguments(ngx_claude_seat_t *seat, u_char *p,
     size_t len);
 ngx_int_t driver_call_end(ngx_claude_seat_t *seat);
@@ -284,6 +311,18 @@ ngx_claude_heard_e driver_event(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 ngx_claude_heard_e driver_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
+
+/* it calls one that was not offered: CUT or FAILED */
+ngx_claude_heard_e driver_foreign_tool(ngx_claude_seat_t *seat);
+
+/* a stop that is not the provider's word */
+void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
+
+/* the model has said something, of whatever kind */
+void driver_token(ngx_claude_turn_t *turn);
+
+/* FAILED: for its answer */
+ngx_claude_heard_e driver_no_memory(ngx_claude_seat_t *seat);
 
 /* the answer is the last message that the process holds */
 void driver_hold_answer(ngx_claude_seat_t *seat);

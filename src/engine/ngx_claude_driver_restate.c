@@ -126,7 +126,7 @@ driver_restate(ngx_claude_seat_t *seat, ngx_uint_t arg)
     driver_restate_message(&message, &block, NGX_CLAUDE_ASSISTANT, said);
 
     ngx_claude_link_begin(&seat->reply.answer,
-                          &links[seat->turn->messages.nelts]);
+                          &links[seat->turn->messages.nelts], 0);
     ngx_claude_link_add(&seat->reply.answer, said->data, said->len);
     ngx_claude_link_end(&seat->reply.answer, &link);
 

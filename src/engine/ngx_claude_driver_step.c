@@ -315,10 +315,14 @@ driver_cut_short(ngx_claude_seat_t *seat)
 void
 driver_complete(ngx_claude_seat_t *seat)
 {
+    driver_block_end(seat);
+
     driver_hold_answer(seat);
     driver_state(seat, NGX_CLAUDE_SEAT_SETTLING);
 
-    driver_turn_finished(seat->turn);
+    if (seat->turn) {
+        driver_turn_finished(seat->turn);
+    }
 
     driver_settled(seat);
 }
@@ -536,8 +540,18 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 void
 driver_turn_finished(ngx_claude_turn_t *turn)
 {
+    ngx_claude_seat_t  *seat;
+
     if (turn->session.named && turn->session.held) {
         ngx_claude_zone_turn_answered(driver_zone, turn->ticket);
+    }
+
+    seat = turn->seat;
+
+    driver_block_end(seat);
+
+    if (seat->turn != turn) {
+        return;
     }
 
     turn->is_finished = 1;

@@ -344,41 +344,46 @@ ngx_claude_driver_waits(ngx_claude_seat_t *seat,
 }
 
 
-ngx_int_t
-driver_call(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line)
+ngx_claude_heard_e
+driver_call(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_int_t           rc;
-    ngx_str_t          *id, *name;
-    ngx_claude_call_t  *call;
-    ngx_claude_turn_t  *turn;
+    ngx_int_t            rc;
+    ngx_str_t           *id, *name;
+    ngx_claude_call_t   *call;
+    ngx_claude_turn_t   *turn;
+    ngx_claude_block_t   block;
 
     turn = seat->turn;
     id = &line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
     name = &line->string[NGX_CLAUDE_CLI_S_BLOCK_NAME];
 
     if (id->len == 0 || id->len > DRIVER_CALL_ID) {
-        return NGX_DECLINED;
+        return driver_foreign_tool(seat);
     }
 
     rc = driver_is_tool(turn, name);
-    if (rc != NGX_OK) {
-        return rc;
+
+    if (rc == NGX_DECLINED) {
+        return driver_foreign_tool(seat);
     }
 
-    call = driver_call_add(seat, id);
+    call = (rc == NGX_OK) ? driver_call_add(seat, id) : NULL;
 
     if (call == NULL
         || driver_copy(seat->calls_pool, &call->name, name) != NGX_OK)
     {
-        return NGX_ERROR;
+        return driver_no_memory(seat);
     }
 
     seat->reply.calling = 1;
 
-    turn->handlers->call(turn, turn->call_id.len ? &turn->call_id : &call->id,
-                         &call->name);
-    return NGX_OK;
+    ngx_memzero(&block, sizeof(ngx_claude_block_t));
+
+    block.type = NGX_CLAUDE_TOOL_USE;
+    block.id = turn->call_id.len ? turn->call_id : call->id;
+    block.name = call->name;
+
+    return driver_block_begin(seat, line, &block);
 }
 
 
@@ -410,7 +415,7 @@ driver_arguments(ngx_claude_seat_t *seat, u_char *p, size_t len)
     ngx_memcpy(call->input.data + call->input.len, p, len);
     call->input.len += len;
 
-    seat->turn->handlers->arguments(seat->turn, p, len);
+    seat->turn->handlers->delta(seat->turn, &seat->open.block, p, len);
 
     return NGX_OK;
 }
@@ -587,7 +592,8 @@ driver_results(ngx_claude_seat_t *seat, ngx_uint_t arg)
     seat->answered = 0;
     seat->reply.begun = 1;
 
-    ngx_claude_link_begin(&seat->reply.answer, &links[n]);
+    ngx_claude_link_begin(&seat->reply.answer, &links[n],
+                          seat->turn->verbatim);
 
     return ngx_claude_holding_add(&seat->holding, &seat->held, &links[n], 0);
 }
@@ -611,5 +617,5 @@ driver_return(ngx_claude_seat_t *seat)
     seat->answered++;
 
     return ngx_claude_cli_rpc_result(seat->outbox, &call->request, call->rpc,
-                                     result->content);
+                                     result);
 }

@@ -37,6 +37,9 @@ typedef struct {
     /* what it was set to */
     ngx_claude_link_t    root;           /* of its chain; zeroes: unknown */
     u_char               model[20];      /* SHA-1 of the name */
+    u_char               model_id[NGX_CLAUDE_CLI_MODEL_LEN];
+                                         /* full id, as the CLI has said */
+    uint32_t             model_id_len;   /* bytes; 0: not known */
     u_char               system[20];     /* SHA-1 of the system text */
     u_char               tools[20];      /* SHA-1 of their names, or zeroes */
     uint64_t             knobs;          /* settings of its last question */

@@ -413,7 +413,11 @@ plan_result_fits(const ngx_claude_block_t *result)
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
 
-    if (result->type != NGX_CLAUDE_TOOL_RESULT || result->content == NULL) {
+    /* of an error the CLI takes one text alone */
+
+    if (result->type != NGX_CLAUDE_TOOL_RESULT || result->content == NULL
+        || (result->is_error && result->content->nelts != 1))
+    {
         return 0;
     }
 
@@ -429,7 +433,8 @@ plan_result_fits(const ngx_claude_block_t *result)
 
         if (block[i].type == NGX_CLAUDE_TEXT
             ? ngx_claude_utf8_blank(&block[i].text)
-            : (block[i].type != NGX_CLAUDE_IMAGE || block[i].media.len == 0))
+            : (block[i].type != NGX_CLAUDE_IMAGE || block[i].media.len == 0
+               || result->is_error))
         {
             return 0;
         }

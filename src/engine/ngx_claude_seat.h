@@ -18,6 +18,7 @@
 #include "ngx_claude_metrics.h"
 #include "ngx_claude_plan.h"
 #include "ngx_claude_process.h"
+#include "ngx_claude_text.h"
 #include "ngx_claude_turn.h"
 
 
@@ -64,6 +65,20 @@ typedef struct {
                                                 its line is; or NULL */
     const char              *detail;         /* words of ours, or NULL */
 } ngx_claude_failure_t;
+
+
+/* the block of an answer that is open, see driver_block.c */
+typedef struct {
+    ngx_claude_block_t       block;
+    double                   index;          /* its number in the message */
+    ngx_claude_text_t        signature;      /* pieces so far */
+    ngx_str_t                whole;          /* block as it began, for the link
+                                                of a verbatim turn; in the
+                                                turn's pool */
+    ngx_claude_text_t        input;          /* pieces of its input, the
+                                                same */
+    unsigned                 is_open:1;
+} ngx_claude_open_t;
 
 
 /* the answer of one turn: zeroed when the turn begins */
@@ -126,6 +141,7 @@ struct ngx_claude_seat_s {
     ngx_uint_t               due;            /* answers of the CLI's */
     ngx_uint_t               target;         /* line of the last rewind */
     ngx_claude_reply_t       reply;
+    ngx_claude_open_t        open;
     ngx_claude_failure_t     failure;
 
     ngx_claude_bill_t        bill;
