@@ -37,7 +37,6 @@ static ngx_claude_heard_e driver_hear(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static ngx_uint_t driver_hears_model(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-static void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
 static void driver_over(ngx_claude_seat_t *seat);
 static void driver_failed(ngx_claude_seat_t *seat);
 static void driver_quiet(ngx_claude_process_t *process);
@@ -749,7 +748,7 @@ driver_hears_model(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
 /* the seat moves, by what came of a line */
 
-static void
+void
 driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard)
 {
     switch (heard) {

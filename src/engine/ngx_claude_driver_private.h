@@ -15,6 +15,7 @@
 /* names short for the files and long for the linker */
 #define driver_zone             ngx_claude_driver_zone
 #define driver_hooks            ngx_claude_driver_hooks
+#define driver_move             ngx_claude_driver_move
 #define driver_state            ngx_claude_seat_state
 #define driver_run              ngx_claude_driver_run
 #define driver_go_on            ngx_claude_driver_go_on
@@ -114,6 +115,9 @@
 
 extern ngx_claude_zone_t                *driver_zone;
 extern const ngx_claude_driver_hooks_t  *driver_hooks;
+
+/* the dispatcher: moves the seat by what came of a line */
+void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
 
 /*
  * In driver_step.c: how the seat moves.  These are for the dispatcher, and

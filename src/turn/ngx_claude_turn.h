@@ -75,8 +75,9 @@ typedef struct {
                                                        wants back; or empty */
     ngx_array_t                         *content;   /* blocks of a result, of
                                                        block_t; may be empty */
-    unsigned                             is_error:1; /* the result is that the
-                                                        tool has failed */
+    unsigned                             is_error:1; /* the tool has failed:
+                                                        the CLI keeps only
+                                                        texts of the result */
 } ngx_claude_block_t;
 
 
