@@ -1,7 +1,8 @@
 
 /*
- * Tables that an enum indexes: written with designated initializers, and of
- * the enum's length, or nothing is built.
+ * Tables that an enum indexes.  Each entry says which value it is of, with
+ * "[VALUE] = ...", and a value that was added and has no entry at the end does
+ * not compile.
  */
 
 
@@ -10,8 +11,8 @@
 
 
 #define ngx_claude_table_check(table, n)                                      \
-    typedef char  table ## _check[                                            \
-                      (sizeof(table) / sizeof(table[0]) == (n)) ? 1 : -1]
+    _Static_assert(sizeof(table) / sizeof((table)[0]) == (n),                 \
+                   #table " has no entry for some value")
 
 
 #endif /* _NGX_CLAUDE_TABLE_H_INCLUDED_ */
