@@ -375,9 +375,9 @@ static ngx_int_t
 driver_begin_plan(ngx_claude_seat_t *seat)
 {
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
-                   "claude: process %P, plan: rung %ui, keeps %uD of %uD "
-                   "messages, %uD steps", seat->process->pid,
-                   (ngx_uint_t) seat->plan.rung, seat->plan.keep,
+                   "claude: process %P, plan: %V, keeps %uD of %uD messages, "
+                   "%uD steps", seat->process->pid,
+                   ngx_claude_rung_name(seat->turn->rung), seat->plan.keep,
                    seat->holding.nheld, seat->plan.nsteps);
 
     if (seat->doubtful || seat->plan.rung == NGX_CLAUDE_RUNG_NONE

@@ -90,17 +90,6 @@ static ngx_connection_t                engine_dummy;
 static ngx_uint_t                      engine_swept;      /* profiles */
 
 
-static ngx_str_t  engine_rungs[] = {
-    ngx_string("-"),
-    ngx_string("live"),
-    ngx_string("rewound"),
-    ngx_string("recycled"),
-    ngx_string("warm"),
-    ngx_string("cold"),
-    ngx_string("resumed")
-};
-
-
 /* a failure is tried again by the next turn: the worker is not only ours */
 
 void
@@ -288,13 +277,6 @@ ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 }
 
 
-ngx_str_t *
-ngx_claude_rung_name(ngx_claude_rung_e rung)
-{
-    return &engine_rungs[rung];
-}
-
-
 /*
  * Something has changed for this worker: waiting turns of it were granted
  * places or rows, or idle processes of it have to give way.
@@ -359,6 +341,10 @@ engine_wait(ngx_claude_turn_t *turn)
     turn->timer.handler = engine_wait_timeout;
     turn->timer.data = turn;
     turn->timer.log = turn->log;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, turn->log, 0,
+                   "claude: the turn waits for a %s",
+                   turn->queued ? "place" : "process");
 
     ngx_add_timer(&turn->timer, engine->queue_timeout);
     ngx_queue_insert_tail(&engine_waiting, &turn->waiting);

@@ -60,8 +60,5 @@ void ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus);
 void ngx_claude_turn_pause(ngx_claude_turn_t *turn);
 void ngx_claude_turn_resume(ngx_claude_turn_t *turn);
 
-/* a rung's name as the logs have it, "-" for none */
-ngx_str_t *ngx_claude_rung_name(ngx_claude_rung_e rung);
-
 
 #endif /* _NGX_CLAUDE_ENGINE_H_INCLUDED_ */

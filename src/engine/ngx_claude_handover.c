@@ -147,6 +147,10 @@ ngx_claude_handover_ask(ngx_claude_turn_t *turn,
         goto failed;
     }
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->log, 0,
+                   "claude: worker %P is asked for its process in row %i",
+                   worker.pid, row);
+
     ngx_add_timer(c->read, HANDOVER_WAIT);
 
     turn->handover = handover;
@@ -369,6 +373,16 @@ handover_done(handover_t *handover, ngx_claude_seat_t *seat)
 
     turn = handover->turn;
     turn->handover = NULL;
+
+    if (seat) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->log, 0,
+                       "claude: process %P came from worker %P",
+                       seat->process->pid, handover->giver);
+    } else {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, turn->log, 0,
+                       "claude: no process came from worker %P",
+                       handover->giver);
+    }
 
     ngx_close_connection(handover->connection);
 

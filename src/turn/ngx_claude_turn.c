@@ -5,6 +5,27 @@
 
 
 #include "ngx_claude_turn.h"
+#include "ngx_claude_table.h"
+
+
+static ngx_str_t  turn_rungs[] = {
+    [NGX_CLAUDE_RUNG_NONE]     = ngx_string("-"),
+    [NGX_CLAUDE_RUNG_LIVE]     = ngx_string("live"),
+    [NGX_CLAUDE_RUNG_REWOUND]  = ngx_string("rewound"),
+    [NGX_CLAUDE_RUNG_RECYCLED] = ngx_string("recycled"),
+    [NGX_CLAUDE_RUNG_WARM]     = ngx_string("warm"),
+    [NGX_CLAUDE_RUNG_COLD]     = ngx_string("cold"),
+    [NGX_CLAUDE_RUNG_RESUMED]  = ngx_string("resumed")
+};
+
+ngx_claude_table_check(turn_rungs, NGX_CLAUDE_RUNGS);
+
+
+ngx_str_t *
+ngx_claude_rung_name(ngx_claude_rung_e rung)
+{
+    return &turn_rungs[rung];
+}
 
 
 ngx_int_t

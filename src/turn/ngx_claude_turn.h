@@ -410,6 +410,9 @@ ngx_int_t ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
 /* whether its process has yet to say what was spent */
 #define ngx_claude_turn_owing(turn)  ((turn)->payee != NULL)
 
+/* the name of a rung as the logs have it, "-" for none */
+ngx_str_t *ngx_claude_rung_name(ngx_claude_rung_e rung);
+
 /* adds tokens to a sum */
 void ngx_claude_usage_add(ngx_claude_usage_t *sum, ngx_claude_usage_t *more);
 
