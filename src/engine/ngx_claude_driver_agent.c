@@ -27,17 +27,6 @@ driver_agent_next(ngx_claude_seat_t *seat)
 }
 
 
-/* text follows the text of a message before */
-
-void
-driver_agent_part(ngx_claude_seat_t *seat)
-{
-    static u_char  part[] = "\n\n";
-
-    driver_block_text(seat, part, 2);
-}
-
-
 /* 0: the result is no answer */
 
 ngx_uint_t

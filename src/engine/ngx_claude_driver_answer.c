@@ -163,30 +163,11 @@ driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 }
 
 
-/* the first thing that the model has said, of whatever kind */
-
-void
-driver_token(ngx_claude_turn_t *turn)
-{
-    if (turn->ttft == (ngx_msec_t) -1) {
-        turn->ttft = ngx_current_msec - turn->begun;
-    }
-}
-
-
 static ngx_claude_heard_e
 driver_broke_off(ngx_claude_seat_t *seat)
 {
     return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
                                   "the model's answer broke off");
-}
-
-
-ngx_claude_heard_e
-driver_no_memory(ngx_claude_seat_t *seat)
-{
-    return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
-                                  "no memory for its answer");
 }
 
 
@@ -206,29 +187,6 @@ driver_ours(ngx_claude_seat_t *seat,
     return question->len == 0
            || (question->len == sizeof(uuid)
                && ngx_memcmp(question->data, uuid, sizeof(uuid)) == 0);
-}
-
-
-/*
- * A call of a tool that was not offered.  The CLI would answer it itself and
- * ask the model again, as soon as the call is complete, so it is stopped
- * while it begins.  What was said before it is the answer.
- */
-
-ngx_claude_heard_e
-driver_foreign_tool(ngx_claude_seat_t *seat)
-{
-    seat->reply.foreign_tool = 1;
-
-    if (!seat->reply.texted && seat->holding.ncalls == 0) {
-        return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_CLI, NULL,
-                                      "the model called a tool that it was "
-                                      "not offered");
-    }
-
-    driver_stop_as(seat->turn, seat->holding.ncalls ? NGX_CLAUDE_STOP_TOOL
-                                                    : NGX_CLAUDE_STOP_END);
-    return NGX_CLAUDE_CUT;
 }
 
 
@@ -301,16 +259,6 @@ driver_stop_is(ngx_claude_turn_t *turn, ngx_claude_cli_line_t *line)
             turn->stop_sequence.len = sequence->len;
         }
     }
-}
-
-
-void
-driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop)
-{
-    turn->stop = stop;
-
-    ngx_str_null(&turn->stop_reason);
-    ngx_str_null(&turn->stop_sequence);
 }
 
 

@@ -25,12 +25,17 @@ typedef enum {
 
 static ngx_claude_block_e driver_block_type(ngx_str_t *word);
 static driver_delta_e driver_delta(ngx_str_t *word);
+static void driver_block_text(ngx_claude_seat_t *seat, u_char *p, size_t len);
 static ngx_uint_t driver_deaf(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_claude_heard_e driver_block_piece(ngx_claude_seat_t *seat,
     ngx_str_t *piece);
 static ngx_claude_heard_e driver_block_ready(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line, driver_delta_e delta);
+static ngx_claude_heard_e driver_block_call(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
+static ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
 static ngx_int_t driver_block_keep(ngx_claude_seat_t *seat, ngx_str_t *whole);
 
 
@@ -73,7 +78,7 @@ driver_block_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
         driver_token(turn);
 
-        return driver_call(seat, line);
+        return driver_block_call(seat, line, &block);
 
     case NGX_CLAUDE_REDACTED:
         block.text = line->string[NGX_CLAUDE_CLI_S_DATA];
@@ -120,7 +125,27 @@ driver_block_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 }
 
 
-ngx_claude_heard_e
+/* the model calls a tool, of the turn or not */
+
+static ngx_claude_heard_e
+driver_block_call(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
+    ngx_claude_block_t *block)
+{
+    switch (driver_call(seat, line, block)) {
+
+    case NGX_OK:
+        return driver_block_begin(seat, line, block);
+
+    case NGX_DECLINED:
+        return driver_foreign_tool(seat);
+
+    default:
+        return driver_no_memory(seat);
+    }
+}
+
+
+static ngx_claude_heard_e
 driver_block_begin(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
     ngx_claude_block_t *block)
 {
@@ -318,6 +343,8 @@ driver_block_piece(ngx_claude_seat_t *seat, ngx_str_t *piece)
     ngx_claude_turn_t   *turn;
     ngx_claude_block_t  *block;
 
+    static u_char  part[] = "\n\n";
+
     turn = seat->turn;
     block = &seat->open.block;
 
@@ -330,8 +357,11 @@ driver_block_piece(ngx_claude_seat_t *seat, ngx_str_t *piece)
     case NGX_CLAUDE_TEXT:
 
         if (seat->reply.parted) {
+
+            /* text of an agent's follows the text of a message before */
+
             seat->reply.parted = 0;
-            driver_agent_part(seat);
+            driver_block_text(seat, part, 2);
 
             if (driver_deaf(seat, turn)) {
                 return NGX_CLAUDE_HEARD;
@@ -369,7 +399,7 @@ driver_block_piece(ngx_claude_seat_t *seat, ngx_str_t *piece)
 }
 
 
-void
+static void
 driver_block_text(ngx_claude_seat_t *seat, u_char *p, size_t len)
 {
     ngx_claude_link_add(&seat->reply.answer, p, len);

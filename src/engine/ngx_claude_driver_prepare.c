@@ -23,13 +23,6 @@ static ngx_claude_heard_e driver_refused(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
 
 
-ngx_uint_t
-driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind)
-{
-    return ++seat->holding.requests * DRIVER_KINDS + kind;
-}
-
-
 /* another conversation than the one in whose calls the process waits */
 
 ngx_int_t

@@ -73,11 +73,8 @@
 #define driver_block_start      ngx_claude_driver_block_start
 #define driver_block_delta      ngx_claude_driver_block_delta
 #define driver_block_stop       ngx_claude_driver_block_stop
-#define driver_block_begin      ngx_claude_driver_block_begin
-#define driver_block_text       ngx_claude_driver_block_text
 #define driver_block_end        ngx_claude_driver_block_end
 #define driver_agent_next       ngx_claude_driver_agent_next
-#define driver_agent_part       ngx_claude_driver_agent_part
 #define driver_agent_result     ngx_claude_driver_agent_result
 #define driver_rpc              ngx_claude_driver_rpc
 #define driver_call             ngx_claude_driver_call
@@ -111,10 +108,31 @@
 #define DRIVER_KINDS       10
 
 
-/* in driver.c */
+/* how long a process may take to start, msec */
+#define DRIVER_START  30000
+
+
+/* in driver_base.c: what all stand on */
 
 extern ngx_claude_zone_t                *driver_zone;
 extern const ngx_claude_driver_hooks_t  *driver_hooks;
+
+/* the id of the next control request, of that kind */
+ngx_uint_t driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind);
+
+/* the model has said something, of whatever kind */
+void driver_token(ngx_claude_turn_t *turn);
+
+/* FAILED: for its answer */
+ngx_claude_heard_e driver_no_memory(ngx_claude_seat_t *seat);
+
+/* the model calls a tool that was not offered: CUT or FAILED */
+ngx_claude_heard_e driver_foreign_tool(ngx_claude_seat_t *seat);
+
+/* a stop that is not the provider's word */
+void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
+
+/* in driver.c */
 
 /* the dispatcher: moves the seat by what came of a line */
 void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
@@ -192,9 +210,6 @@ ngx_int_t driver_sync(ngx_claude_seat_t *seat, ngx_uint_t arg);
 
 /* in driver_prepare.c: answers to control requests */
 
-/* the id of the next control request, of that kind */
-ngx_uint_t driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind);
-
 ngx_claude_heard_e driver_answered(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 
@@ -258,20 +273,12 @@ ngx_claude_heard_e driver_block_delta(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 ngx_claude_heard_e driver_block_stop(ngx_claude_seat_t *seat);
 
-/* opens a block that the line is the beginning of; copies it */
-ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
-
-/* a piece of the text that is open */
-void driver_block_text(ngx_claude_seat_t *seat, u_char *p, size_t len);
-
 /* closes what is open, if anything is, though the stream has not */
 void driver_block_end(ngx_claude_seat_t *seat);
 
 /* in driver_agent.c: an answer of several messages, with tools between */
 
 void driver_agent_next(ngx_claude_seat_t *seat);
-void driver_agent_part(ngx_claude_seat_t *seat);
 ngx_uint_t driver_agent_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 
@@ -281,9 +288,12 @@ ngx_uint_t driver_agent_result(ngx_claude_seat_t *seat,
 ngx_claude_heard_e driver_rpc(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 
-/* the model calls a tool, of the turn or not */
-ngx_claude_heard_e driver_call(ngx_claude_seat_t *seat,
-    ngx_claude_cli_line_t *line);
+/*
+ * The model calls a tool: sets id and name of the block, which are the call's.
+ * NGX_DECLINED: it is no tool of the turn; NGX_ERROR: no memory.
+ */
+ngx_int_t driver_call(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
+    ngx_claude_block_t *block);
 
 /* a piece of the arguments; the end of them.  NGX_ERROR: no memory */
 ngx_int_t driver_arguments(ngx_claude_seat_t *seat, u_char *p,
@@ -315,18 +325,6 @@ ngx_claude_heard_e driver_event(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 ngx_claude_heard_e driver_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
-
-/* it calls one that was not offered: CUT or FAILED */
-ngx_claude_heard_e driver_foreign_tool(ngx_claude_seat_t *seat);
-
-/* a stop that is not the provider's word */
-void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
-
-/* the model has said something, of whatever kind */
-void driver_token(ngx_claude_turn_t *turn);
-
-/* FAILED: for its answer */
-ngx_claude_heard_e driver_no_memory(ngx_claude_seat_t *seat);
 
 /* the answer is the last message that the process holds */
 void driver_hold_answer(ngx_claude_seat_t *seat);

@@ -13,6 +13,13 @@
 #include "ngx_claude_table.h"
 
 
+/* how long a process may take to settle after a turn, msec */
+#define DRIVER_SETTLE      2000
+
+/* after which one that is to end counts as gone: SIGKILL was 1500 */
+#define DRIVER_END         10000
+
+
 static void driver_left_alone(ngx_claude_seat_t *seat);
 static void driver_mend(ngx_claude_seat_t *seat);
 static void driver_leave_session(ngx_claude_seat_t *seat);
@@ -724,4 +731,70 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
+}
+
+
+void
+ngx_claude_driver_end(ngx_claude_seat_t *seat)
+{
+    if (seat->turn) {
+        driver_leave(seat, driver_detach(seat));
+    }
+
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
+    }
+
+    /* in this order: another request may run before driver_paid() returns */
+
+    driver_hooks->left(seat);
+    driver_paid(seat);
+
+    driver_state(seat, NGX_CLAUDE_SEAT_ENDING);
+
+    ngx_claude_zone_process_set(driver_zone, seat->row,
+                                NGX_CLAUDE_PROCESS_ENDING, 0, 0);
+    ngx_claude_process_end(seat->process);
+
+    seat->timer.cancelable = 1;
+    ngx_add_timer(&seat->timer, DRIVER_END);
+}
+
+
+void
+ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
+{
+    ngx_msec_t  timeout;
+
+    if (seat->process->paused || seat->state == NGX_CLAUDE_SEAT_IDLE
+        || seat->state == NGX_CLAUDE_SEAT_ENDING)
+    {
+        return;
+    }
+
+    seat->timer.cancelable = 0;
+
+    if (seat->turn && seat->state < NGX_CLAUDE_SEAT_SETTLING
+        && !ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF)
+        && !seat->turn->is_finished)
+    {
+        timeout = seat->turn->timeout;
+
+    } else if (seat->turn == NULL
+               && (seat->state == NGX_CLAUDE_SEAT_STARTING
+                   || (seat->state == NGX_CLAUDE_SEAT_RUNNING
+                       && ngx_claude_seat_waits(seat)
+                          == NGX_CLAUDE_WAIT_ANSWERS)))
+    {
+
+        /* its asker left while it starts: no reason not to let it */
+
+        timeout = DRIVER_START;
+        seat->timer.cancelable = 1;
+
+    } else {
+        timeout = DRIVER_SETTLE;
+    }
+
+    ngx_add_timer(&seat->timer, timeout);
 }

@@ -344,46 +344,42 @@ ngx_claude_driver_waits(ngx_claude_seat_t *seat,
 }
 
 
-ngx_claude_heard_e
-driver_call(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+ngx_int_t
+driver_call(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
+    ngx_claude_block_t *block)
 {
-    ngx_int_t            rc;
-    ngx_str_t           *id, *name;
-    ngx_claude_call_t   *call;
-    ngx_claude_turn_t   *turn;
-    ngx_claude_block_t   block;
+    ngx_int_t           rc;
+    ngx_str_t          *id, *name;
+    ngx_claude_call_t  *call;
+    ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
     id = &line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
     name = &line->string[NGX_CLAUDE_CLI_S_BLOCK_NAME];
 
     if (id->len == 0 || id->len > DRIVER_CALL_ID) {
-        return driver_foreign_tool(seat);
+        return NGX_DECLINED;
     }
 
     rc = driver_is_tool(turn, name);
-
-    if (rc == NGX_DECLINED) {
-        return driver_foreign_tool(seat);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    call = (rc == NGX_OK) ? driver_call_add(seat, id) : NULL;
+    call = driver_call_add(seat, id);
 
     if (call == NULL
         || driver_copy(seat->calls_pool, &call->name, name) != NGX_OK)
     {
-        return driver_no_memory(seat);
+        return NGX_ERROR;
     }
 
     seat->reply.calling = 1;
 
-    ngx_memzero(&block, sizeof(ngx_claude_block_t));
+    block->id = turn->call_id.len ? turn->call_id : call->id;
+    block->name = call->name;
 
-    block.type = NGX_CLAUDE_TOOL_USE;
-    block.id = turn->call_id.len ? turn->call_id : call->id;
-    block.name = call->name;
-
-    return driver_block_begin(seat, line, &block);
+    return NGX_OK;
 }
 
 
