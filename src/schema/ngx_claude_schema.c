@@ -20,6 +20,10 @@ static ngx_int_t schema_rewrite(schema_place_t *place, ngx_claude_json_t *json,
     schema_node_t **out);
 static ngx_int_t schema_about(schema_place_t *place, schema_node_t *out,
     ngx_str_t *about);
+static ngx_int_t schema_walk(schema_place_t *place, schema_node_t *in,
+    schema_node_t **out);
+static ngx_int_t schema_step(schema_place_t *place, const char *name,
+    ngx_str_t *more, schema_node_t *in, schema_node_t **out);
 static ngx_int_t schema_any_of(schema_place_t *place, schema_node_t *list,
     schema_node_t *out);
 static ngx_int_t schema_types(schema_place_t *place, schema_node_t **words,
@@ -209,11 +213,13 @@ ngx_claude_schema_done(ngx_claude_schema_t *schema)
 }
 
 
-ngx_int_t
+/* rewrites what stands at the place */
+
+static ngx_int_t
 schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 {
     ngx_int_t       rc;
-    schema_node_t  *list, *words[SCHEMA_NWORDS];
+    schema_node_t  *list, *merged, *words[SCHEMA_NWORDS];
 
     schema_charge(place, SCHEMA_COST_STEP);
 
@@ -238,11 +244,14 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
     if (words[SCHEMA_REF]) {
         return schema_reference(place, words[SCHEMA_REF],
-                                words[SCHEMA_DESCRIPTION], out);
+                                words[SCHEMA_DESCRIPTION], schema_walk, out);
     }
 
     if (words[SCHEMA_ALL_OF]) {
-        return schema_all_of(place, in, words[SCHEMA_ALL_OF], out);
+        rc = schema_all_of(place, in, words[SCHEMA_ALL_OF], &merged);
+
+        return (rc == NGX_OK)
+               ? schema_step(place, "allOf", NULL, merged, out) : rc;
     }
 
     *out = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
@@ -272,7 +281,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
 /* the schema at a member: "properties" and its name, or "items" and none */
 
-ngx_int_t
+static ngx_int_t
 schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
     schema_node_t *in, schema_node_t **out)
 {

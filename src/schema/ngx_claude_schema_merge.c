@@ -44,7 +44,7 @@ static ngx_int_t schema_merge_twice(schema_place_t *place,
 
 ngx_int_t
 schema_all_of(schema_place_t *place, schema_node_t *in, schema_node_t *list,
-    schema_node_t **out)
+    schema_node_t **merged)
 {
     ngx_int_t        rc;
     schema_node_t   *node, *part, *ref;
@@ -91,14 +91,9 @@ schema_all_of(schema_place_t *place, schema_node_t *in, schema_node_t *list,
         }
     }
 
-    if (merge.properties) {
-        rc = schema_merge_twice(place, &merge);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
+    *merged = merge.all;
 
-    return schema_step(place, "allOf", NULL, merge.all, out);
+    return merge.properties ? schema_merge_twice(place, &merge) : NGX_OK;
 }
 
 

@@ -1,7 +1,8 @@
 
 /*
  * JSON schemas: nodes.  The client's tree as nodes of the room's own, words
- * and tables in place of looking for names, and the way back to text.
+ * and tables in place of looking for names, and the way back to text; what a
+ * node costs, and what is said to the client of one that cannot be.
  */
 
 
@@ -490,6 +491,65 @@ schema_put(schema_place_t *place, schema_node_t *node,
     text->len = schema_write(p, node) - text->data;
 
     return NGX_OK;
+}
+
+
+/*
+ * "#/properties/a/items is ...": where, from the root on, but of a place that
+ * is very deep or has very long names only as much as a message can hold
+ */
+
+ngx_int_t
+schema_refuse(schema_place_t *place, const char *reason)
+{
+    u_char          *p, *start, *last;
+    size_t           len, name;
+    schema_place_t  *up;
+
+    len = ngx_strlen(reason);
+
+    start = ngx_pnalloc(place->schema->pool, SCHEMA_PLACE + sizeof("...")
+                        + sizeof("'' ") + 1 + len);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = start + SCHEMA_PLACE + sizeof("...") + 1;
+    p = last;
+
+    for (up = place; up; up = up->up) {
+
+        name = ngx_min(up->name.len, SCHEMA_PLACE_NAME);
+
+        if ((size_t) (p - start) < name + sizeof("'.../...")) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+            break;
+        }
+
+        if (name < up->name.len) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+        }
+
+        /* an empty one may have no address */
+
+        if (name) {
+            p -= name;
+            ngx_memcpy(p, up->name.data, name);
+        }
+
+        if (up->up) {
+            *--p = '/';
+        }
+    }
+
+    *--p = '\'';
+
+    place->schema->reason.data = p;
+    place->schema->reason.len = ngx_sprintf(last, "' %s", reason) - p;
+
+    return NGX_DECLINED;
 }
 
 

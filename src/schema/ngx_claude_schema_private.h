@@ -30,9 +30,8 @@
 #define schema_length        ngx_claude_schema_length
 #define schema_write         ngx_claude_schema_write
 #define schema_put           ngx_claude_schema_put
+#define schema_refuse        ngx_claude_schema_refuse
 #define schema_check         ngx_claude_schema_check
-#define schema_walk          ngx_claude_schema_walk
-#define schema_step          ngx_claude_schema_step
 #define schema_reference     ngx_claude_schema_reference
 #define schema_root          ngx_claude_schema_root
 #define schema_find          ngx_claude_schema_find
@@ -42,7 +41,6 @@
 #define schema_min_items     ngx_claude_schema_min_items
 #define schema_format        ngx_claude_schema_format
 #define schema_tell          ngx_claude_schema_tell
-#define schema_refuse        ngx_claude_schema_refuse
 
 
 /* how often a definition may stand inside itself */
@@ -221,24 +219,24 @@ u_char *schema_write(u_char *p, schema_node_t *node);
 ngx_int_t schema_put(schema_place_t *place, schema_node_t *node,
     ngx_claude_text_t *text);
 
+/* says why not, and where.  NGX_DECLINED or NGX_ERROR */
+ngx_int_t schema_refuse(schema_place_t *place, const char *reason);
+
 /* refuses when more was spent than the request's schemas may cost */
 ngx_int_t schema_check(schema_place_t *place);
 
-/* in schema.c */
-
-/* rewrites what stands at the place */
-ngx_int_t schema_walk(schema_place_t *place, schema_node_t *in,
-    schema_node_t **out);
-
-/* the schema at a member: "properties" and its name, or "items" and none */
-ngx_int_t schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
-    schema_node_t *in, schema_node_t **out);
-
 /* in schema_refs.c */
 
-/* a schema with a $ref */
+/* rewrites the schema that stands at a place */
+typedef ngx_int_t (*schema_rewrite_pt)(schema_place_t *place,
+    schema_node_t *in, schema_node_t **out);
+
+/*
+ * A schema with a $ref, and what is said about it there; what the reference
+ * is of gets rewritten, if it has not been.
+ */
 ngx_int_t schema_reference(schema_place_t *place, schema_node_t *ref,
-    schema_node_t *about, schema_node_t **out);
+    schema_node_t *about, schema_rewrite_pt rewrite, schema_node_t **out);
 
 /* says that a node is the root, which a reference may stand in */
 ngx_int_t schema_root(schema_place_t *place, schema_node_t *node);
@@ -252,9 +250,9 @@ ngx_int_t schema_find(schema_place_t *place, ngx_str_t *pointer,
 
 /* in schema_merge.c */
 
-/* a schema with an allOf, the list */
+/* one schema of one with an allOf, the list; it is still to be rewritten */
 ngx_int_t schema_all_of(schema_place_t *place, schema_node_t *in,
-    schema_node_t *list, schema_node_t **out);
+    schema_node_t *list, schema_node_t **merged);
 
 /* in schema_words.c */
 
@@ -274,9 +272,6 @@ ngx_uint_t schema_format(schema_node_t *node);
 /* adds a paragraph to the description.  NGX_OK or NGX_ERROR */
 ngx_int_t schema_tell(schema_place_t *place, schema_node_t *out,
     ngx_str_t *text);
-
-/* says why not, and where.  NGX_DECLINED or NGX_ERROR */
-ngx_int_t schema_refuse(schema_place_t *place, const char *reason);
 
 
 #endif /* _NGX_CLAUDE_SCHEMA_PRIVATE_H_INCLUDED_ */

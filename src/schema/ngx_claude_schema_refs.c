@@ -35,9 +35,9 @@ typedef struct {
 
 static schema_mark_t *schema_mark(schema_place_t *place, schema_node_t *node);
 static ngx_int_t schema_target(schema_place_t *place, schema_node_t *node,
-    ngx_str_t *pointer, schema_target_t **target);
+    ngx_str_t *pointer, schema_rewrite_pt rewrite, schema_target_t **target);
 static ngx_int_t schema_define(schema_place_t *place, schema_node_t *node,
-    schema_target_t *target, ngx_uint_t level);
+    schema_rewrite_pt rewrite, schema_target_t *target, ngx_uint_t level);
 static ngx_int_t schema_target_name(schema_place_t *place, ngx_str_t *pointer,
     schema_target_t *target);
 static ngx_int_t schema_find_child(schema_place_t *place, schema_node_t **node,
@@ -52,7 +52,7 @@ static ngx_int_t schema_find_child(schema_place_t *place, schema_node_t **node,
 
 ngx_int_t
 schema_reference(schema_place_t *place, schema_node_t *ref,
-    schema_node_t *about, schema_node_t **out)
+    schema_node_t *about, schema_rewrite_pt rewrite, schema_node_t **out)
 {
     ngx_int_t         rc;
     schema_node_t    *node, *list;
@@ -73,7 +73,7 @@ schema_reference(schema_place_t *place, schema_node_t *ref,
         return rc;
     }
 
-    rc = schema_target(place, node, &ref->u.value, &target);
+    rc = schema_target(place, node, &ref->u.value, rewrite, &target);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -164,7 +164,7 @@ schema_mark(schema_place_t *place, schema_node_t *node)
 
 static ngx_int_t
 schema_target(schema_place_t *place, schema_node_t *node, ngx_str_t *pointer,
-    schema_target_t **target)
+    schema_rewrite_pt rewrite, schema_target_t **target)
 {
     ngx_int_t             rc;
     ngx_uint_t            level;
@@ -211,13 +211,13 @@ schema_target(schema_place_t *place, schema_node_t *node, ngx_str_t *pointer,
 
     rc = schema_target_name(place, pointer, t);
 
-    return (rc == NGX_OK) ? schema_define(place, node, t, level) : rc;
+    return (rc == NGX_OK) ? schema_define(place, node, rewrite, t, level) : rc;
 }
 
 
 static ngx_int_t
 schema_define(schema_place_t *place, schema_node_t *node,
-    schema_target_t *target, ngx_uint_t level)
+    schema_rewrite_pt rewrite, schema_target_t *target, ngx_uint_t level)
 {
     ngx_int_t           rc;
     schema_node_t      *out;
@@ -230,7 +230,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
     inner.level = level;
     inner.depth = place->depth + 1;
 
-    rc = schema_walk(&inner, node, &out);
+    rc = rewrite(&inner, node, &out);
 
     if (rc == SCHEMA_NEVER) {
         target->state = SCHEMA_IMPOSSIBLE;
