@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_claude_auth.h"
-#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_conf_lines.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_claude_utf8.h"

@@ -13,9 +13,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_claude_auth.h"
 #include "ngx_claude_engine.h"
 #include "ngx_claude_profile.h"
+#include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
 
@@ -40,6 +40,13 @@ typedef struct {
                                                      one once */
     ngx_claude_engine_conf_t  engine;
 } ngx_http_claude_main_conf_t;
+
+
+/* an API key, of which nothing remains but its SHA-1 */
+typedef struct {
+    ngx_str_t                      name;
+    u_char                         hash[NGX_CLAUDE_TENANT_LEN];
+} ngx_http_claude_key_t;
 
 
 /* from a client's model name to one that the CLI knows */
@@ -88,20 +95,6 @@ struct ngx_http_claude_loc_conf_s {
 extern ngx_module_t  ngx_http_claude_module;
 
 
-/* line: without the blanks around it; n: its number, from 1 */
-typedef ngx_int_t (*ngx_http_claude_conf_line_pt)(ngx_conf_t *cf, void *conf,
-    ngx_str_t *file, ngx_uint_t n, ngx_str_t *line);
-
-/*
- * Handler of a directive that names a small file, relative to the
- * configuration: gives its lines to a handler of their own, which logs what
- * is wrong with them, but those that are blank or begin with #.  What was read
- * is gone afterwards.
- */
-char *ngx_http_claude_conf_lines(ngx_conf_t *cf, void *conf,
-    ngx_http_claude_conf_line_pt handler);
-
-
 /* handlers of the directives claude_zone, claude_queue and so on */
 char *ngx_http_claude_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -121,9 +114,6 @@ char *ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
-/* in the module's file: the checks that need the whole configuration */
-ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */
