@@ -884,10 +884,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         known = mcf->profiles.elts;
 
         for (j = 0; j < mcf->profiles.nelts; j++) {
-            if (ngx_memcmp(known[j]->hash, profile->hash,
-                           sizeof(profile->hash))
-                == 0)
-            {
+            if (ngx_claude_hash_same(&known[j]->hash, &profile->hash)) {
                 profile = known[j];
                 break;
             }

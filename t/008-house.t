@@ -269,7 +269,6 @@ my @known = (
     qr{^\S+ is in a circle:(?: driver(?:_\w+)?)+$},
     qr{^\S+ is in a circle: process process_input$},
     qr{^\S+ is in a circle: chat chat_},
-    qr{ngx_claude_chain.c includes ngx_claude_profile.h},
     qr{^\S+ driver_event\(\) has },
     qr{^\S+ driver_result\(\) has },
     qr{^\S+ driver_fail\(\) has },

@@ -14,8 +14,8 @@
 #include <ngx_http.h>
 
 #include "ngx_claude_engine.h"
+#include "ngx_claude_hash.h"
 #include "ngx_claude_profile.h"
-#include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
 
@@ -45,7 +45,7 @@ typedef struct {
 /* an API key, of which nothing remains but its SHA-1 */
 typedef struct {
     ngx_str_t                      name;
-    u_char                         hash[NGX_CLAUDE_TENANT_LEN];
+    ngx_claude_hash_t              hash;
 } ngx_http_claude_key_t;
 
 

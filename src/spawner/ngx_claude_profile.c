@@ -885,7 +885,7 @@ profile_hash(ngx_claude_profile_t *profile)
         ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
     }
 
-    ngx_sha1_final(profile->hash, &sha1);
+    ngx_claude_hash_final(&profile->hash, &sha1);
 }
 
 

@@ -26,7 +26,7 @@ struct ngx_claude_profile_s {
                                       two are the spawner's to set */
     char            *transcripts;  /* directory that the CLI keeps them in */
 
-    u_char           hash[20];     /* SHA-1 of all of it */
+    ngx_claude_hash_t  hash;       /* of all of it */
 
     unsigned         single:1;     /* its processes serve one turn: the CLI
                                       counts a budget over its whole life */

@@ -6,7 +6,6 @@
 
 #include "ngx_claude_chain.h"
 #include "ngx_claude_json.h"
-#include "ngx_claude_profile.h"
 
 
 /* before each message and block, so that they cannot run into each other */
@@ -88,7 +87,7 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
     for (i = 0; i < turn->messages.nelts; i++) {
 
         ngx_sha1_init(&sha1);
-        ngx_sha1_update(&sha1, links[i].hash, NGX_CLAUDE_LINK_LEN);
+        ngx_claude_hash_add(&sha1, &links[i]);
 
         if (message[i].role == NGX_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
@@ -97,7 +96,7 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
             return NGX_ERROR;
         }
 
-        ngx_sha1_final(links[i + 1].hash, &sha1);
+        ngx_claude_hash_final(&links[i + 1], &sha1);
     }
 
     return NGX_OK;
@@ -109,7 +108,7 @@ ngx_claude_link_begin(ngx_claude_link_text_t *text,
     ngx_claude_link_t *before)
 {
     ngx_sha1_init(&text->all);
-    ngx_sha1_update(&text->all, before->hash, NGX_CLAUDE_LINK_LEN);
+    ngx_claude_hash_add(&text->all, before);
     ngx_sha1_update(&text->all, CHAIN_ASSISTANT, 2);
 
     text->trimmed = text->all;
@@ -160,7 +159,7 @@ void
 ngx_claude_link_end(ngx_claude_link_text_t *text,
     ngx_claude_link_t *link)
 {
-    ngx_sha1_final(link->hash, &text->trimmed);
+    ngx_claude_hash_final(link, &text->trimmed);
 }
 
 
@@ -171,12 +170,12 @@ chain_root(ngx_claude_turn_t *turn, ngx_claude_link_t *root)
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, turn->tenant, NGX_CLAUDE_TENANT_LEN);
-    ngx_sha1_update(&sha1, turn->profile->hash, sizeof(turn->profile->hash));
+    ngx_claude_hash_add(&sha1, turn->launch);
 
     chain_string(&sha1, &turn->model);
     chain_string(&sha1, &turn->system);
 
-    ngx_sha1_final(root->hash, &sha1);
+    ngx_claude_hash_final(root, &sha1);
 }
 
 

@@ -222,13 +222,13 @@ void ngx_claude_zone_grant(ngx_claude_zone_t *zone,
  * They are known for an hour, since a login or a release may change them.
  */
 ngx_uint_t ngx_claude_zone_models_known(ngx_claude_zone_t *zone,
-    u_char *profile);
-void ngx_claude_zone_models_set(ngx_claude_zone_t *zone, u_char *profile,
-    ngx_str_t *names);
+    const ngx_claude_hash_t *profile);
+void ngx_claude_zone_models_set(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, ngx_str_t *names);
 
 /* copies them, however old; returns their length, 0 if there are none */
-size_t ngx_claude_zone_models(ngx_claude_zone_t *zone, u_char *profile,
-    u_char buf[NGX_CLAUDE_ZONE_MODELS]);
+size_t ngx_claude_zone_models(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, u_char buf[NGX_CLAUDE_ZONE_MODELS]);
 
 /* how many turns wait before a turn that came now */
 ngx_uint_t ngx_claude_zone_waiting(ngx_claude_zone_t *zone);

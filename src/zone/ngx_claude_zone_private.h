@@ -24,7 +24,7 @@
 
 
 typedef struct {
-    u_char                           profile[20];
+    ngx_claude_hash_t                profile;
     time_t                           since;      /* 0: there are none */
     size_t                           len;
     u_char                           names[NGX_CLAUDE_ZONE_MODELS];
