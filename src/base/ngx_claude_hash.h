@@ -27,7 +27,7 @@ ngx_claude_hash_same(const ngx_claude_hash_t *a, const ngx_claude_hash_t *b)
 }
 
 
-/* of nothing: there is no key, no session */
+/* the hash of nothing: no key, no session */
 
 static ngx_inline ngx_uint_t
 ngx_claude_hash_zero(const ngx_claude_hash_t *hash)

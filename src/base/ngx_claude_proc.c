@@ -8,11 +8,11 @@
 #include "ngx_claude_cstr.h"
 
 
-/* of /proc/pid/stat */
+/* numbers of fields in /proc/pid/stat */
 #define PROC_STATE   3
 #define PROC_START   22
 
-/* all 52 fields of stat are numbers but for the name, which has 15 bytes */
+/* bytes: stat has 52 fields, all numbers but a name of 15 bytes */
 #define PROC_SIZE    2048
 
 

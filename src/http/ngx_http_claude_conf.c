@@ -228,7 +228,7 @@ ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (rc == NGX_DECLINED) {
 
-            /* what stands there may be a secret */
+            /* the argument may be a secret: it is not shown */
 
             return "has an invalid name of a variable, write NAME or "
                    "NAME=value";
@@ -434,7 +434,7 @@ ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* whether the workers' user can read it is checked with the profile */
+/* a path alone: the profile checks whether the workers' user can read it */
 
 char *
 ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -445,7 +445,7 @@ ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* from nginx's prefix, or with from_conf from where its configuration is */
+/* path: from nginx's prefix, or with from_conf from the configuration's */
 
 static char *
 conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)

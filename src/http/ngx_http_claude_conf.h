@@ -27,17 +27,19 @@ typedef struct {
     ngx_uint_t                queue;
     ngx_msec_t                queue_timeout;
     ngx_uint_t                max_processes;
-    ngx_uint_t                warm;               /* over all workers */
+    ngx_uint_t                warm;               /* processes, over all
+                                                     workers */
     ngx_msec_t                idle_timeout;
     time_t                    session_ttl;
     size_t                    max_line;
 
-    ngx_cycle_t              *cycle;              /* of this configuration */
+    ngx_cycle_t              *cycle;              /* cycle of this
+                                                     configuration */
     ngx_path_t               *directory;          /* the private default */
-    ngx_array_t               locations;          /* of loc_conf_t *, those
+    ngx_array_t               locations;          /* loc_conf_t *, of locations
                                                      with an endpoint */
-    ngx_array_t               profiles;           /* of profile_t *, each
-                                                     one once */
+    ngx_array_t               profiles;           /* profile_t *, each one
+                                                     once */
     ngx_claude_engine_conf_t  engine;
 } ngx_http_claude_main_conf_t;
 
@@ -49,7 +51,7 @@ typedef struct {
 } ngx_http_claude_key_t;
 
 
-/* from a client's model name to one that the CLI knows */
+/* a client's model name, and the one that the CLI knows */
 typedef struct {
     ngx_str_t                      from;
     ngx_str_t                      to;
@@ -61,18 +63,19 @@ typedef struct ngx_http_claude_loc_conf_s  ngx_http_claude_loc_conf_t;
 struct ngx_http_claude_loc_conf_s {
     ngx_flag_t                     openai;
     ngx_flag_t                     guarded;       /* asks for a key */
-    ngx_uint_t                     endpoint;      /* of ours, of any kind */
-    ngx_str_t                      prefix;        /* of its addresses; empty:
-                                                     they are known by their
-                                                     ends */
-    ngx_http_claude_loc_conf_t    *around;        /* of an "if" or a
-                                                     limit_except, or NULL */
+    ngx_uint_t                     endpoint;      /* has one of ours, of any
+                                                     kind */
+    ngx_str_t                      prefix;        /* addresses begin with it;
+                                                     empty: they are known by
+                                                     their ends */
+    ngx_http_claude_loc_conf_t    *around;        /* location around an "if" or
+                                                     a limit_except, or NULL */
 
     ngx_flag_t                     auth;
-    ngx_array_t                   *keys;          /* of key_t */
+    ngx_array_t                   *keys;          /* key_t */
 
     ngx_str_t                      binary;
-    ngx_array_t                   *env;           /* of ngx_str_t */
+    ngx_array_t                   *env;           /* ngx_str_t */
     ngx_array_t                   *args;
     ngx_str_t                      directory;
     ngx_str_t                      fallback_model;
@@ -84,7 +87,7 @@ struct ngx_http_claude_loc_conf_s {
 
     ngx_http_complex_value_t      *default_model;
     ngx_http_complex_value_t      *system_prompt;
-    ngx_array_t                   *models;        /* of model_t */
+    ngx_array_t                   *models;        /* model_t */
 
     ngx_msec_t                     timeout;
     ngx_msec_t                     heartbeat;

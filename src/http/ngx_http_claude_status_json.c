@@ -15,10 +15,10 @@
 /* rows copied out of the zone at once, to keep the lock short */
 #define JSON_ROWS         32
 
-/* what is not a row of a process or of an account, at most */
+/* bytes of all but the rows of processes and accounts, at most */
 #define JSON_LEN          8192
 
-/* one process, one account, at most */
+/* bytes of a process, and of an account, at most */
 #define JSON_PROCESS_LEN  320
 #define JSON_ACCOUNT_LEN                                                      \
     (320 + ngx_claude_json_escaped_max(NGX_CLAUDE_KEY_NAME)                   \
@@ -267,7 +267,7 @@ json_account(u_char *p, ngx_claude_account_t *account)
 }
 
 
-/* at most so many rows */
+/* rows: how many there is room for */
 
 static u_char *
 json_processes(u_char *p, ngx_claude_zone_t *zone, ngx_uint_t rows)
@@ -318,7 +318,7 @@ json_process(u_char *p, ngx_claude_zone_process_t *process)
 }
 
 
-/* since then; another worker's time may be a little ahead of this one's */
+/* seconds since then; another worker's time may be a little ahead */
 
 static ngx_msec_t
 json_seconds(ngx_msec_t then)

@@ -10,10 +10,10 @@
 #include "ngx_claude_version.h"
 
 
-/* what is not a line of an account, at most */
+/* bytes of all but the lines of accounts, at most */
 #define PROMETHEUS_LEN          32768
 
-/* the lines of one account, at most, with its names escaped */
+/* bytes of the lines of an account, at most, with its names escaped */
 #define PROMETHEUS_ACCOUNT_LEN                                                \
     (6 * (128 + 2 * (NGX_CLAUDE_KEY_NAME + NGX_CLAUDE_MODEL_NAME)))
 
@@ -350,7 +350,7 @@ prometheus_usage(u_char *p, ngx_claude_counters_t *counters,
         n--;
     }
 
-    /* no API key and no model may be called so */
+    /* "(other)" is the name of no API key and no model */
 
     last = ngx_sprintf(labels, "key=\"(other)\",model=\"(other)\"");
 

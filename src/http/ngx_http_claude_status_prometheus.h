@@ -14,7 +14,8 @@
 
 
 /* the body of a response, from the request's pool.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_claude_status_prometheus(ngx_http_request_t *r, ngx_str_t *body);
+ngx_int_t ngx_http_claude_status_prometheus(ngx_http_request_t *r,
+    ngx_str_t *body);
 
 
 #endif /* _NGX_HTTP_CLAUDE_STATUS_PROMETHEUS_H_INCLUDED_ */

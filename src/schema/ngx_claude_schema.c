@@ -12,7 +12,7 @@
 #include "ngx_claude_schema_private.h"
 
 
-/* that JSON has */
+/* types that JSON has */
 #define SCHEMA_TYPES     7
 
 
@@ -348,7 +348,10 @@ schema_any_of(schema_place_t *place, schema_node_t *list, schema_node_t *out)
 }
 
 
-/* by its type, or by what only one type has; several are alternatives */
+/*
+ * A schema by its type, or by words of one type alone; several types are
+ * alternatives.
+ */
 
 static ngx_int_t
 schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
@@ -419,7 +422,7 @@ schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 }
 
 
-/* whether it is a list of no more strings than there are types */
+/* whether the list has strings alone, and no more than there are types */
 
 static ngx_uint_t
 schema_types_valid(schema_node_t *list)
@@ -634,7 +637,7 @@ schema_array(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 
     if (rc == SCHEMA_NEVER) {
 
-        /* no item can be, so the array is to be empty */
+        /* SCHEMA_NEVER: no item can be, so the array is to be empty */
 
         one = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
 

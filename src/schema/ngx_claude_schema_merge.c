@@ -8,11 +8,11 @@
 #include "ngx_claude_schema_private.h"
 
 
-/* while parts are merged */
+/* parts that are being merged */
 typedef struct {
     schema_node_t        *all;
-    schema_node_t        *words[SCHEMA_NWORDS];  /* its members */
-    unsigned              properties:1;  /* a list of its own */
+    schema_node_t        *words[SCHEMA_NWORDS];  /* members of all, by word */
+    unsigned              properties:1;  /* has children of its own */
     unsigned              required:1;
 } schema_merge_t;
 
@@ -252,7 +252,7 @@ schema_merge_properties(schema_place_t *place, schema_merge_t *merge,
         child = member->u.list.first;
     }
 
-    /* its list of children may grow, so it is not the client's */
+    /* the list of children may grow, so it may not be the client's */
 
     if (!merge->properties && schema_merge_own(place, node) != NGX_OK) {
         return NGX_ERROR;
@@ -291,7 +291,7 @@ schema_merge_required(schema_place_t *place, schema_merge_t *merge,
 }
 
 
-/* with the children of the client's */
+/* adds a member that keeps the client's children */
 
 static ngx_int_t
 schema_merge_keep(schema_place_t *place, schema_merge_t *merge,
@@ -307,7 +307,7 @@ schema_merge_keep(schema_place_t *place, schema_merge_t *merge,
 }
 
 
-/* the same children, and no other's */
+/* copies the children, which are the client's till now */
 
 static ngx_int_t
 schema_merge_own(schema_place_t *place, schema_node_t *node)

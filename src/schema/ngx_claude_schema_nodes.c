@@ -7,6 +7,7 @@
 
 
 #include "ngx_claude_schema_private.h"
+#include "ngx_claude_table.h"
 
 
 static ngx_int_t schema_import_node(schema_place_t *place,
@@ -16,35 +17,37 @@ static int ngx_libc_cdecl schema_compare(const void *one, const void *two);
 static ngx_int_t schema_compare_keys(ngx_str_t *one, ngx_str_t *two);
 
 
-/* by schema_word_e */
+/* words from the shortest on: schema_word_of() stops at one that is longer */
 
 static ngx_str_t  schema_known[] = {
-    ngx_null_string,
-    ngx_string("id"),
-    ngx_string("$id"),
-    ngx_string("$ref"),
-    ngx_string("type"),
-    ngx_string("enum"),
-    ngx_string("$defs"),
-    ngx_string("items"),
-    ngx_string("const"),
-    ngx_string("anyOf"),
-    ngx_string("oneOf"),
-    ngx_string("allOf"),
-    ngx_string("title"),
-    ngx_string("format"),
-    ngx_string("$schema"),
-    ngx_string("$anchor"),
-    ngx_string("$comment"),
-    ngx_string("required"),
-    ngx_string("minItems"),
-    ngx_string("properties"),
-    ngx_string("definitions"),
-    ngx_string("prefixItems"),
-    ngx_string("description"),
-    ngx_string("discriminator"),
-    ngx_string("additionalProperties")
+    [SCHEMA_OTHER] = ngx_null_string,
+    [SCHEMA_ID4] = ngx_string("id"),
+    [SCHEMA_ID] = ngx_string("$id"),
+    [SCHEMA_REF] = ngx_string("$ref"),
+    [SCHEMA_TYPE] = ngx_string("type"),
+    [SCHEMA_ENUM] = ngx_string("enum"),
+    [SCHEMA_DEFS] = ngx_string("$defs"),
+    [SCHEMA_ITEMS] = ngx_string("items"),
+    [SCHEMA_CONST] = ngx_string("const"),
+    [SCHEMA_ANY_OF] = ngx_string("anyOf"),
+    [SCHEMA_ONE_OF] = ngx_string("oneOf"),
+    [SCHEMA_ALL_OF] = ngx_string("allOf"),
+    [SCHEMA_TITLE] = ngx_string("title"),
+    [SCHEMA_FORMAT] = ngx_string("format"),
+    [SCHEMA_SCHEMA] = ngx_string("$schema"),
+    [SCHEMA_ANCHOR] = ngx_string("$anchor"),
+    [SCHEMA_COMMENT] = ngx_string("$comment"),
+    [SCHEMA_REQUIRED] = ngx_string("required"),
+    [SCHEMA_MIN_ITEMS] = ngx_string("minItems"),
+    [SCHEMA_PROPERTIES] = ngx_string("properties"),
+    [SCHEMA_DEFINITIONS] = ngx_string("definitions"),
+    [SCHEMA_PREFIX_ITEMS] = ngx_string("prefixItems"),
+    [SCHEMA_DESCRIPTION] = ngx_string("description"),
+    [SCHEMA_DISCRIMINATOR] = ngx_string("discriminator"),
+    [SCHEMA_ADDITIONAL] = ngx_string("additionalProperties")
 };
+
+ngx_claude_table_check(schema_known, SCHEMA_NWORDS);
 
 
 ngx_int_t

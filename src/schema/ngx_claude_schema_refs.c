@@ -19,12 +19,12 @@ typedef enum {
 /* a definition of ours */
 typedef struct {
     schema_state_e            state;
-    ngx_str_t                 name;     /* in $defs */
+    ngx_str_t                 name;     /* name in $defs */
     ngx_str_t                 pointer;
 } schema_target_t;
 
 
-/* what is known of a node of the client's, by its address */
+/* marks: what is known of a client's node, by its address */
 typedef struct {
     ngx_rbtree_node_t         node;
     schema_target_t          *level[SCHEMA_LEVELS];  /* copies of it around */
@@ -119,7 +119,7 @@ schema_root(schema_place_t *place, schema_node_t *node)
         return NGX_ERROR;
     }
 
-    /* it has a number, and no name that anybody could refer to */
+    /* a root takes a number, and no name that anybody could refer to */
 
     mark->level[0] = ngx_pcalloc(place->schema->scratch,
                                  sizeof(schema_target_t));
@@ -242,7 +242,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
 
     target->state = SCHEMA_READY;
 
-    /* its name has letters, digits and underscores */
+    /* the name needs no escapes: letters, digits, underscores */
 
     defs = &place->schema->defs;
 
@@ -296,7 +296,7 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer,
         p = ngx_cpymem(p, "root", 4);
     }
 
-    /* its own number is that of the target, of which a root was the first */
+    /* numbers keep names apart; the first was a root's */
 
     p = ngx_sprintf(p, "_%ui", place->schema->ntargets++);
 

@@ -43,7 +43,7 @@ schema_words(schema_place_t *place, schema_node_t *in, schema_node_t *out)
 
     if (node) {
 
-        /* what was told first is told last */
+        /* the client's description goes before what was told already */
 
         text = node->u.value;
         node->u.value = about->u.value;
@@ -66,7 +66,7 @@ schema_words(schema_place_t *place, schema_node_t *in, schema_node_t *out)
 }
 
 
-/* all words that are told, as one JSON object; empty: there is none */
+/* words that are told, as one JSON object; empty: there is none */
 
 static ngx_int_t
 schema_told(schema_place_t *place, schema_node_t *in, ngx_str_t *text)
@@ -125,7 +125,10 @@ schema_told(schema_place_t *place, schema_node_t *in, ngx_str_t *text)
 }
 
 
-/* words that mean something and that are not rewritten in their own place */
+/*
+ * Words that mean something, and have no place of their own in what the API
+ * takes.
+ */
 
 ngx_uint_t
 schema_word_is_told(schema_node_t *member)

@@ -15,7 +15,7 @@
 #define PROFILE_PATH                                                          \
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* of a CLI that has nothing to start: see profile_path() */
+/* PATH for a CLI that has nothing to start: see profile_path() */
 #define PROFILE_NO_PATH  "PATH=/nonexistent"
 
 #define PROFILE_GROUPS  256
@@ -23,12 +23,12 @@
 /* the CLI shortens the name of a directory of transcripts that is longer */
 #define PROFILE_TRANSCRIPTS  200
 
-/* what the end of a checked path is */
+/* kinds of a checked path's end */
 #define PROFILE_EXECUTE    0
 #define PROFILE_DIRECTORY  1
 #define PROFILE_READ       2
 
-/* what the configuration says ends with a NUL: ngx_claude_launch_t */
+/* strings of ngx_claude_launch_t end with a NUL */
 #define profile_cstr(s)  ((char *) ngx_claude_cstr((s).data))
 
 
@@ -64,7 +64,7 @@
 
 typedef struct {
     const char      *entry;
-    const char      *tools[PROFILE_LOCK_TOOLS];  /* that need it open */
+    const char      *tools[PROFILE_LOCK_TOOLS];  /* tools that need it open */
 } profile_lock_t;
 
 
@@ -599,7 +599,7 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 }
 
 
-/* what the model may have done, and what others may say to it */
+/* arguments for what the model may have done, and others may say to it */
 
 static ngx_int_t
 profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
@@ -829,7 +829,7 @@ profile_env_get(char **envp, const char *name)
 }
 
 
-/* of two entries with one name the last wins */
+/* sets an entry, in the place of one of the same name */
 
 static ngx_int_t
 profile_env_set(ngx_array_t *env, char *entry)

@@ -141,7 +141,7 @@ ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
         ngx_claude_keeper_cli(keeper, parent, error[1]);
     }
 
-    /* also done by the CLI: now its group exists, whoever comes first */
+    /* both sides make the group, so that it exists whoever comes first */
 
     (void) setpgid(ctx->cli, ctx->cli);
 
@@ -416,7 +416,7 @@ ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
                 continue;
             }
 
-            /* no children */
+            /* ECHILD: no children */
 
             return NGX_OK;
         }
@@ -457,19 +457,19 @@ ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx)
         ngx_claude_keeper_exec(ctx);
     }
 
-    /* until it is reaped, nobody else can have its number for a group */
+    /* the CLI is not reaped yet, so its number is no other group's */
 
     (void) kill(-ctx->cli, SIGKILL);
 
     status = 0;
     (void) waitpid(ctx->cli, &status, WNOHANG);
 
-    /* before it is told, so that whoever waits for it finds all in order */
+    /* records before the report: who waits for that finds all in order */
 
     ngx_claude_keeper_records(ctx);
     ngx_claude_keeper_session_ended(&ctx->session);
 
-    /* and so does a worker that did not start it: its end breaks */
+    /* a worker that has adopted the CLI sees this end break */
 
     (void) close(ctx->keeper->lifeline);
     ctx->keeper->lifeline = -1;
@@ -491,7 +491,7 @@ ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* those that the worker wrote while the CLI was ending */
+/* records that the worker wrote while the CLI was ending */
 
 static void
 ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx)

@@ -32,7 +32,7 @@
 /* ms, after the kernel refused to take a reply for lack of memory */
 #define NGX_CLAUDE_SPAWNER_RETRY         50
 
-/* what is closed one by one where there is no close_range() */
+/* descriptors that are closed one by one where there is no close_range() */
 #define NGX_CLAUDE_SPAWNER_FILES         (1024 * 1024)
 
 
@@ -43,7 +43,7 @@ typedef struct {
     int                                 fds[NGX_CLAUDE_SPAWNER_FDS];
                                                 /* -1: handed over */
     unsigned                            pending:1;  /* reply is to be sent */
-    unsigned                            told:1;     /* of its end */
+    unsigned                            told:1;     /* the end was told */
     unsigned                            started:1;
     ngx_claude_spawner_reply_t          reply;
 } ngx_claude_spawner_row_t;
@@ -65,7 +65,7 @@ typedef struct {
     ngx_uint_t                          nrows;
     ngx_uint_t                          size;
 
-    char                               *buffer;     /* for one request */
+    char                               *buffer;     /* room for one request */
     char                              **strings;
 
     ngx_claude_spawner_limit_t         *limits;
@@ -223,7 +223,7 @@ ngx_claude_spawner_drop_files(int fd)
 
 #endif
 
-    /* before Linux 5.9 */
+    /* no close_range(): before Linux 5.9 */
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1
         || limit.rlim_max > NGX_CLAUDE_SPAWNER_FILES)
@@ -383,7 +383,7 @@ ngx_claude_spawner_wait(ngx_claude_spawner_ctx_t *ctx)
     polls = ctx->polls;
     row = ctx->rows;
 
-    /* no request is read while a reply waits, or without a free row */
+    /* requests are not read while a reply waits, or without a free row */
 
     polls[0].fd = ctx->retry ? -1 : ctx->fd;
     polls[0].events = ctx->blocked ? POLLOUT
@@ -646,7 +646,7 @@ ngx_claude_spawner_request(ngx_claude_spawner_ctx_t *ctx,
 }
 
 
-/* its end is waited for with that of the orphans */
+/* sweeper: its end is waited for with that of the orphans */
 
 static void
 ngx_claude_spawner_sweep_sessions(ngx_claude_spawner_ctx_t *ctx,
@@ -831,7 +831,7 @@ ngx_claude_spawner_pipe(int *r, int *w, ngx_uint_t small)
 }
 
 
-/* in the forked keeper: the other keepers' lifelines must not live on in it */
+/* the forked keeper, in which other keepers' lifelines must not live on */
 
 static void
 ngx_claude_spawner_keep(ngx_claude_spawner_ctx_t *ctx,

@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 
 
-/* how long another process may take to let go of a session, ms */
+/* ms that another process may take to let go of a session */
 #define KEEPER_LOCK_WAIT     5000
 
 /* records that were replaced between open() and flock() */
@@ -46,7 +46,7 @@
 #define KEEPER_TRANSCRIPT    ".jsonl"
 
 
-/* what the CLI keeps beside its transcripts, by session */
+/* directories that the CLI has beside its transcripts, by session */
 static const char  *keeper_places[] = {
     "../../session-env/",
     "../../file-history/",
@@ -153,7 +153,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
         keeper_forget(session->directory, &record);
     }
 
-    /* no magic: not to be resumed before its worker says what it holds */
+    /* no magic: not resumed before the worker says what the CLI holds */
 
     ngx_memcpy(session->record.session, ask->session,
                NGX_CLAUDE_RECORD_UUID);
@@ -414,7 +414,7 @@ keeper_write(ngx_claude_keeper_session_t *session)
                    sizeof(ngx_claude_record_t), 0);
     }
 
-    /* what cannot be written is not resumed, and no worse */
+    /* a record that cannot be written is emptied: not resumed, and no worse */
 
     if (n != sizeof(ngx_claude_record_t)
         && ftruncate(session->fd, 0) == -1)
@@ -440,7 +440,7 @@ keeper_full(int fd)
 }
 
 
-/* whether the transcript is there and not too old */
+/* whether a record's transcript is there and not too old */
 
 static ngx_uint_t
 keeper_alive(int directory, ngx_claude_record_t *record, time_t ttl)
@@ -612,7 +612,7 @@ ngx_claude_keeper_session_ending(
 }
 
 
-/* its farewell to the transcript does not count as a use of the session */
+/* the CLI's last lines to the transcript are no new use of the session */
 
 void
 ngx_claude_keeper_session_ended(
@@ -699,7 +699,7 @@ keeper_sweep_record(int directory, const char *name, time_t ttl)
         return;
     }
 
-    /* who holds the lock uses it */
+    /* a session whose lock is held is in use */
 
     if (flock(fd, LOCK_EX|LOCK_NB) == 0
         && keeper_same(directory, name, fd))

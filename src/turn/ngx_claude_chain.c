@@ -8,7 +8,7 @@
 #include "ngx_claude_json.h"
 
 
-/* before each message and block, so that they cannot run into each other */
+/* tags before each message and block, which else could run into each other */
 #define CHAIN_USER       "\0u"
 #define CHAIN_ASSISTANT  "\0a"
 #define CHAIN_TEXT       "\0t"
@@ -73,7 +73,7 @@ ngx_claude_chain_follow(ngx_claude_turn_t *turn,
 }
 
 
-/* all but the first, which is there */
+/* makes links[1] and those behind it; links[0] is there */
 
 static ngx_int_t
 chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
@@ -231,7 +231,7 @@ chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
 }
 
 
-/* what their arguments are in other words is not kept */
+/* canonical arguments are in a pool of their own, which is gone at once */
 
 static ngx_int_t
 chain_calls(ngx_sha1_t *sha1, ngx_log_t *log, ngx_claude_block_t *block,

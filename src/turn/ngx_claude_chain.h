@@ -30,8 +30,8 @@ typedef ngx_claude_hash_t  ngx_claude_link_t;
 
 /* the hash of an answer while its text comes in pieces */
 typedef struct {
-    ngx_sha1_t   all;        /* since the first that is no white space */
-    ngx_sha1_t   trimmed;    /* up to the last that is none */
+    ngx_sha1_t   all;        /* from the first byte that is no space */
+    ngx_sha1_t   trimmed;    /* up to the last such byte */
     unsigned     begun:1;
 } ngx_claude_link_text_t;
 

@@ -23,12 +23,12 @@
 
 typedef enum {
     MAILBOX_WAKE = 1,
-    MAILBOX_ASK,                       /* with a socket */
-    MAILBOX_WATCH                      /* with the end of a pipe */
+    MAILBOX_ASK,                       /* for a process; brings a socket */
+    MAILBOX_WATCH                      /* brings the end of a pipe */
 } mailbox_kind_e;
 
 
-/* all workers run the same binary */
+/* a message; as a structure, since all workers run one binary */
 typedef struct {
     u_char                             secret[NGX_CLAUDE_SECRET_LEN];
     ngx_uint_t                         kind;
@@ -158,7 +158,7 @@ mailbox_enter(ngx_claude_zone_t *zone, ngx_log_t *log)
     if (ngx_claude_mailbox_sweep(zone)
         && ngx_claude_zone_enter(zone, &mailbox_own, &wake) == NGX_OK)
     {
-        /* what was said before it was in the zone counted for nothing */
+        /* the sweep was without a row of this worker's: wake all once more */
 
         mailbox_wake_all(zone);
         return NGX_OK;

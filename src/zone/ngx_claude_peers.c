@@ -118,7 +118,7 @@ ngx_claude_peers_watched(ngx_fd_t fd)
         return;
     }
 
-    /* of two that watch this one, the newer one is right */
+    /* two workers watch this one: the newer one is right */
 
     if (peers_held != (ngx_fd_t) -1) {
         (void) close(peers_held);
@@ -156,7 +156,7 @@ peers_look(void)
 
         } else if (!peers_timer.timedout) {
 
-            /* it was watched a moment ago: not in a circle */
+            /* the worker that was watched till now is well: wait, not spin */
 
             peers_later();
             return;
@@ -165,7 +165,7 @@ peers_look(void)
         peers_timer.timedout = 0;
         rc = peers_watch(&next);
 
-        /* it has died since it was looked at: another look finds it */
+        /* NGX_DECLINED: the worker has died since its row was read */
 
     } while (rc == NGX_DECLINED);
 

@@ -380,7 +380,7 @@ zone_account(ngx_claude_counters_t *counters, uint32_t hash,
         ngx_memcpy(account->key, key->data, key->len);
         ngx_memcpy(account->model, model->data, model->len);
 
-        /* others may look at it from here on */
+        /* from here on others read the row, without the lock */
 
         ngx_memory_barrier();
         account->used = 1;

@@ -457,7 +457,7 @@ zone_process_row(ngx_claude_zone_shared_t *sh)
 }
 
 
-/* whether the row is on its way between the two: not any other one's by now */
+/* whether the row is on its way from giver to taker, and no other's by now */
 
 static ngx_uint_t
 zone_process_given(ngx_claude_zone_process_t *process, ngx_pid_t giver,
@@ -636,7 +636,7 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
         zone_wake_add(sh, first->owner, wake);
     }
 
-    /* what nobody needs may go to those who would have one to spare */
+    /* no turn waits: wake the workers that want a row ahead of need */
 
     for (i = 0; sh->wanting && i < sh->nworkers; i++) {
 
@@ -651,7 +651,7 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
 }
 
 
-/* this worker is to be woken when a row is free and nobody needs it */
+/* has this worker woken when a row is free that no turn needs */
 
 static void
 zone_want(ngx_claude_zone_shared_t *sh)
