@@ -4,7 +4,7 @@
  *
  * This file is the table of contents: the directives, the configuration and
  * its checks, and the hooks into nginx.  What happens to a request is in
- * src/, one file a room; DESIGN and README say which.
+ * src/, whose folders and rooms docs/development.md lists.
  */
 
 

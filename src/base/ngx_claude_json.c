@@ -21,7 +21,7 @@
 #define JSON_CHUNK      32
 #define JSON_CHUNK_MAX  4096
 
-/* a string that is worth a look before yajl has it */
+/* bytes of a string that is looked at before yajl's generator has it */
 #define JSON_SHORT      256
 
 
@@ -47,8 +47,8 @@ struct ngx_claude_json_reader_s {
     ngx_str_t                       name;           /* the next member's */
     const ngx_claude_json_field_t  *fields;         /* the next value's
                                                        table */
-    ngx_uint_t                      keep;           /* boolean: the next
-                                                       value */
+    ngx_uint_t                      keep;           /* boolean: the next value
+                                                       is kept */
     ngx_str_t                       reason;
     off_t                           read;           /* bytes of earlier
                                                        calls */
@@ -349,7 +349,7 @@ ngx_claude_json_double(ngx_claude_json_t *node, double min,
 
     number = strtod(buf, NULL);
 
-    /* written so that not-a-number is out of range, too */
+    /* not-a-number fails both comparisons, so it is out of range too */
 
     if (!(number >= min && number <= max)) {
         return NGX_DECLINED;
@@ -515,7 +515,7 @@ json_add(ngx_claude_json_reader_t *reader,
 }
 
 
-/* zeroed, side by side, and with room for a jump behind them */
+/* n cells, zeroed, side by side, with room for a jump behind them */
 
 static ngx_claude_json_t *
 json_cells(ngx_claude_json_reader_t *reader, ngx_uint_t n)
@@ -634,7 +634,7 @@ json_refuse(ngx_claude_json_reader_t *reader, const char *reason)
 static ngx_int_t
 json_check(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
 {
-    /* C code on either side of us would read a shorter string */
+    /* a NUL: C code on either side of us would read a shorter string */
 
     if (len && memchr(s, '\0', len)) {
         json_refuse(reader, "a string holds a NUL character");

@@ -72,7 +72,7 @@ ngx_claude_proc_memory(ngx_pid_t pid, uint64_t start)
 }
 
 
-/* the end of what was read, which is buf if there is nothing */
+/* reads a file of /proc/pid; returns the end, which is buf if there is none */
 
 static u_char *
 proc_read(ngx_pid_t pid, const char *file, u_char *buf)

@@ -7,7 +7,7 @@
 #include "ngx_claude_utf8.h"
 
 
-/* the length of the character at p, 0: there is no valid one */
+/* bytes of the character at p; 0: no valid one */
 
 static size_t
 utf8_length(const u_char *p, const u_char *last)

@@ -90,7 +90,7 @@ ngx_claude_schema_rewrite(ngx_claude_schema_t *schema,
     ngx_rbtree_init(&schema->marks, &schema->sentinel,
                     ngx_rbtree_insert_value);
 
-    /* many times as large as the text, and not needed for long */
+    /* nodes are many times as large as the text, and not needed for long */
 
     schema->scratch = ngx_create_pool(4096, schema->pool->log);
     if (schema->scratch == NULL) {
@@ -189,7 +189,7 @@ ngx_claude_schema_defs(ngx_claude_schema_t *schema,
         return NGX_OK;
     }
 
-    /* without its brace */
+    /* the object's closing brace goes, and comes again below */
 
     text->len--;
 
@@ -264,7 +264,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
     if (words[SCHEMA_PROPERTIES] || words[SCHEMA_ITEMS] || words[SCHEMA_ENUM]
         || words[SCHEMA_CONST])
     {
-        /* conditions on what is described anyway: the model is told */
+        /* anyOf is a condition on what these describe: the model is told */
         list = NULL;
     }
 
@@ -546,7 +546,7 @@ schema_object(schema_place_t *place, schema_node_t **words,
 }
 
 
-/* each of them, and the names of those that are required */
+/* rewrites each property, and lists the required ones */
 
 static ngx_int_t
 schema_properties(schema_place_t *place, schema_node_t **words,
@@ -828,7 +828,7 @@ schema_anything(schema_place_t *place, schema_node_t *out)
 }
 
 
-/* once a schema: others have the same children */
+/* made once a schema: others have the same children */
 
 static schema_node_t *
 schema_scalars(schema_place_t *place)

@@ -138,7 +138,7 @@ schema_merge_part(schema_place_t *place, schema_node_t **part)
 
     for (n = 0; n < SCHEMA_LEVELS; n++) {
 
-        /* many parts may look through one long schema */
+        /* each part may look through one long schema: count that */
 
         schema_members(place, *part, words);
 
@@ -272,7 +272,7 @@ schema_merge_required(schema_place_t *place, schema_merge_t *merge,
 
     node = merge->words[SCHEMA_REQUIRED];
 
-    /* older ones have true, beside the schema of a property */
+    /* draft 3 has "required": true, beside the schema of a property */
 
     if (node == NULL || !schema_has(node, ARRAY)) {
         merge->required = 0;

@@ -105,7 +105,7 @@ schema_import_node(schema_place_t *place, ngx_claude_json_t *json,
 
     if (!schema_list(*node)) {
 
-        /* null, false and true have none */
+        /* null, false and true have no value */
 
         value = ngx_claude_json_value(json);
 
@@ -345,7 +345,7 @@ schema_compare(const void *one, const void *two)
 }
 
 
-/* any order will do, and lengths are compared at once */
+/* orders keys; any order will do, so lengths come first */
 
 static ngx_int_t
 schema_compare_keys(ngx_str_t *one, ngx_str_t *two)
@@ -363,7 +363,7 @@ schema_table_find(schema_table_t *table, ngx_str_t *key)
 {
     ngx_uint_t  low, high, middle;
 
-    /* behind all that are not greater */
+    /* low becomes the first entry that is greater than the key */
 
     low = 0;
     high = table->n;
@@ -498,8 +498,9 @@ schema_put(schema_place_t *place, schema_node_t *node,
 
 
 /*
- * "#/properties/a/items is ...": where, from the root on, but of a place that
- * is very deep or has very long names only as much as a message can hold
+ * Sets the reason, "'#/properties/a/items' is ...": where, from the root on,
+ * but of a place that is very deep or has very long names only as much as a
+ * message can hold.
  */
 
 ngx_int_t
@@ -535,7 +536,7 @@ schema_refuse(schema_place_t *place, const char *reason)
             ngx_memcpy(p, "...", 3);
         }
 
-        /* an empty one may have no address */
+        /* an empty name may have no address */
 
         if (name) {
             p -= name;

@@ -259,7 +259,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
 }
 
 
-/* the last step of the pointer, as far as it is plain, and a number */
+/* names a definition: the pointer's last plain letters, and a number */
 
 static ngx_int_t
 schema_target_name(schema_place_t *place, ngx_str_t *pointer,
@@ -308,7 +308,7 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer,
 }
 
 
-/* RFC 6901, as a fragment */
+/* follows a JSON pointer in a URI's fragment (RFC 6901, section 6) */
 
 ngx_int_t
 schema_find(schema_place_t *place, ngx_str_t *pointer, schema_node_t **node)
@@ -365,7 +365,7 @@ schema_find(schema_place_t *place, ngx_str_t *pointer, schema_node_t **node)
 }
 
 
-/* p: a step of a pointer, which is decoded where it is */
+/* goes one step; p: the step, whose escapes are decoded in place */
 
 static ngx_int_t
 schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
@@ -376,7 +376,7 @@ schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
     ngx_str_t       name;
     schema_mark_t  *mark;
 
-    /* two tables are looked into, for a byte or two of the pointer */
+    /* a step of two bytes looks into two tables */
 
     schema_charge(place, SCHEMA_COST_STEP);
 

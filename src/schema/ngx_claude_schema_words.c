@@ -168,7 +168,7 @@ schema_min_items(schema_node_t *node)
 
     ngx_cpystrn((u_char *) buf, node->u.value.data, node->u.value.len + 1);
 
-    /* 1.0 and 1e0 are 1 as well */
+    /* 1.0 and 1e0 are the number 1 as well */
 
     number = strtod(buf, NULL);
 

@@ -108,8 +108,8 @@ static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
 
 
 /*
- * The lean flags of CLI-PROTOCOL.md: nothing of the CLI's own tools, skills,
- * settings, servers or prompts.  The real prompt comes with set_model.
+ * The lean flags of docs/cli-protocol.md: nothing of the CLI's own tools,
+ * skills, settings, servers or prompts.  The real prompt comes with set_model.
  */
 
 static const char  *profile_flags[] = {
@@ -431,7 +431,7 @@ failed:
 }
 
 
-/* bit: as for others */
+/* bit: a permission, as for others */
 
 static ngx_uint_t
 profile_may(struct stat *st, profile_user_t *user, mode_t bit)
@@ -535,7 +535,7 @@ profile_transcripts(ngx_pool_t *pool, ngx_claude_profile_t *profile,
 }
 
 
-/* record: with a transcript, whose id the spawner puts in the end */
+/* record: with a transcript; the spawner puts its id at the end */
 
 static char **
 profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
@@ -632,7 +632,7 @@ profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
         return NGX_ERROR;
     }
 
-    if (ngx_strcmp(profile_cstr(launch->tools), "default") == 0) {
+    if (ngx_claude_is(&launch->tools, "default")) {
         return profile_option(args, "--disallowedTools", PROFILE_DENIED);
     }
 

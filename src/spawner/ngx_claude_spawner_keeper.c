@@ -22,10 +22,10 @@
 #include <sys/signalfd.h>
 
 
-/* rule: what a killed worker leaves behind is gone within 2 seconds */
+/* ms to SIGKILL: what a killed worker leaves is gone within 2 seconds */
 #define NGX_CLAUDE_KEEPER_GRACE     1500
 
-/* between looks for children that escaped the one before; doubles */
+/* ms between looks for children that escaped the one before; doubles */
 #define NGX_CLAUDE_KEEPER_LOOK      50
 #define NGX_CLAUDE_KEEPER_LOOK_MAX  5000
 
@@ -39,8 +39,10 @@ typedef struct {
 typedef struct {
     ngx_claude_keeper_t        *keeper;
     pid_t                       cli;        /* 0: reaped */
-    int                         exec;       /* closed by a successful exec */
-    ngx_msec_t                  deadline;   /* 0: none */
+    int                         exec;       /* pipe that a successful exec
+                                               closes */
+    ngx_msec_t                  deadline;   /* 0: none; msec, by the monotonic
+                                               clock */
     ngx_msec_t                  look;       /* ms until the next look */
     ngx_claude_keeper_session_t  session;
     unsigned                    started:1;
@@ -313,7 +315,7 @@ ngx_claude_keeper_timeout(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* the pipe closed: the CLI runs (or died before the exec); else an error */
+/* end of file: the CLI runs, or died before the exec; else an error came */
 
 static void
 ngx_claude_keeper_exec(ngx_claude_keeper_ctx_t *ctx)
@@ -386,7 +388,7 @@ ngx_claude_keeper_terminate(ngx_claude_keeper_ctx_t *ctx)
 
     (void) kill(-ctx->cli, SIGTERM);
 
-    /* a stopped CLI would not see it */
+    /* a stopped CLI would not see the SIGTERM */
 
     (void) kill(-ctx->cli, SIGCONT);
 }
@@ -437,7 +439,7 @@ ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    /* each that dies makes its own children ours: they come the next time */
+    /* children of those that die become ours: the next look kills them */
 
     if (ngx_claude_spawner_kill_children(NULL, NULL) != NGX_OK) {
         return NGX_OK;
@@ -509,7 +511,7 @@ ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* never blocks: three replies at most, and the pipe holds a hundred */
+/* writes without blocking: three replies at most, the pipe holds a hundred */
 
 static void
 ngx_claude_keeper_report(ngx_claude_keeper_t *keeper,

@@ -35,7 +35,7 @@
 /* records that were replaced between open() and flock() */
 #define KEEPER_LOCK_TRIES    100
 
-/* directories in directories that are deleted */
+/* levels of directories that are deleted */
 #define KEEPER_DEPTH         16
 
 #define KEEPER_NAME          256
@@ -167,7 +167,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
 }
 
 
-/* opens it, and makes it as the CLI would, if it is not there */
+/* opens a directory, and makes it as the CLI would, if it is not there */
 
 static int
 keeper_directory(char *path)
@@ -562,7 +562,7 @@ keeper_record(ngx_claude_keeper_session_t *session,
 {
     char  from[KEEPER_NAME], to[KEEPER_NAME];
 
-    /* the id is the keeper's to know */
+    /* a worker does not know the id: the keeper's stays */
 
     ngx_memcpy(record->session, session->record.session,
                sizeof(record->session));
@@ -630,7 +630,7 @@ ngx_claude_keeper_session_ended(
 
     if (fstatat(session->directory, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 
-        /* nothing was ever said */
+        /* no transcript: nothing was ever said */
 
         keeper_forget(session->directory, &session->record);
         keeper_name(name, "", session->name, NGX_CLAUDE_RECORD_SUFFIX);

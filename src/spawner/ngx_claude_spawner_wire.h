@@ -89,7 +89,7 @@ typedef struct {
 /* a limit that the worker changed for itself */
 typedef struct {
     int             resource;
-    unsigned        known:1;   /* else the CLI keeps the worker's */
+    unsigned        known:1;   /* 0: the CLI keeps the worker's */
     struct rlimit   value;
 } ngx_claude_spawner_limit_t;
 
@@ -115,7 +115,7 @@ typedef struct {
     char                             **envp;
     ngx_claude_spawner_limit_t        *limits;
 
-    /* the session, if transcripts is not "" */
+    /* a session, if transcripts is not "" */
     char                              *transcripts;
     ngx_uint_t                         argc;
     ngx_claude_record_ask_t            ask;

@@ -180,8 +180,8 @@ chain_root(ngx_claude_turn_t *turn, ngx_claude_link_t *root)
 
 
 /*
- * What the model said, and then its calls.  The text comes back trimmed from
- * many a client, and nobody sends along where between texts a call was.
+ * The model's text, and then its calls.  The text comes back trimmed from many
+ * a client, and nobody sends along where between texts a call was.
  */
 
 static ngx_int_t

@@ -62,8 +62,10 @@ static void peers_timer_handler(ngx_event_t *ev);
 
 
 static ngx_claude_zone_t              *peers_zone;
-static ngx_claude_zone_worker_t        peers_next;        /* watched last */
-static ngx_connection_t               *peers_connection;  /* NULL: nobody is */
+static ngx_claude_zone_worker_t        peers_next;        /* the one watched
+                                                             last */
+static ngx_connection_t               *peers_connection;  /* NULL: nobody is
+                                                             watched */
 static ngx_fd_t                        peers_held = (ngx_fd_t) -1;
 static ngx_event_t                     peers_timer;
 static ngx_msec_t                      peers_delay;
@@ -175,7 +177,7 @@ peers_look(void)
 }
 
 
-/* NGX_DECLINED: it is no more; NGX_BUSY, NGX_ERROR: not now */
+/* watches a worker.  NGX_DECLINED: it is dead; NGX_BUSY, NGX_ERROR: not now */
 
 static ngx_int_t
 peers_watch(ngx_claude_zone_worker_t *worker)
