@@ -205,7 +205,7 @@ my %never = map { $_ => 1 } 'out of memory', 'parse error',
     'The answer is too long.';
 
 for my $file (@files) {
-    next if $file !~ /ngx_http_claude_(?:chat|completions|schema|json|body)/;
+    next if $file !~ /claude_(?:chat|completions|schema|json|body)/;
 
     for my $text (@{ $of{$file}{texts} }) {
         next if $text->{name} !~ /error$|refuse$/;

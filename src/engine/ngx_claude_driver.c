@@ -159,8 +159,7 @@ driver_seat(ngx_claude_profile_t *profile, ngx_int_t row)
     seat->timer.data = seat;
     seat->timer.log = pool->log;
 
-    ngx_memcpy(seat->holding.profile, profile->hash,
-               sizeof(seat->holding.profile));
+    seat->holding.profile = profile->hash;
 
     for (i = 0; i < NGX_CLAUDE_NONCE_LEN; i++) {
         seat->holding.nonce[i] = (u_char) (ngx_random() >> 8);
@@ -277,7 +276,7 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
 
     /* what it can be asked for is the same for all of the profile */
 
-    if (!ngx_claude_zone_models_known(driver_zone, profile->hash)) {
+    if (!ngx_claude_zone_models_known(driver_zone, &profile->hash)) {
 
         seat->due++;
 

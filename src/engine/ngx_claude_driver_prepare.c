@@ -67,8 +67,8 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
     turn = seat->turn;
     links = turn->links;
 
-    ngx_claude_holding_sum(&turn->model, seat->holding.model);
-    ngx_claude_holding_sum(&turn->system, seat->holding.system);
+    ngx_claude_holding_sum(&turn->model, &seat->holding.model);
+    ngx_claude_holding_sum(&turn->system, &seat->holding.system);
 
     if (ngx_claude_cli_set_model(seat->outbox, driver_id(seat, DRIVER_MODEL),
                                  &turn->model, &turn->system)
@@ -237,7 +237,7 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 
         /* one that has no list is as good as any */
 
-        ngx_claude_zone_models_set(driver_zone, seat->holding.profile,
+        ngx_claude_zone_models_set(driver_zone, &seat->holding.profile,
                                    &line->models);
         return NGX_CLAUDE_ANSWERED;
     }

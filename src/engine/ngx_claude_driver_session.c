@@ -115,8 +115,8 @@ driver_session_resumed(ngx_claude_seat_t *seat,
     ngx_memcpy(held[record->held - 1].link.hash, record->tip,
                NGX_CLAUDE_LINK_LEN);
 
-    ngx_memcpy(seat->holding.model, record->model, 20);
-    ngx_memcpy(seat->holding.system, record->system, 20);
+    ngx_memcpy(&seat->holding.model, record->model, sizeof(record->model));
+    ngx_memcpy(&seat->holding.system, record->system, sizeof(record->system));
     seat->holding.base = record->held;
     seat->holding.nheld = record->held;
 
@@ -148,8 +148,8 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 
     ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
                sizeof(record.magic));
-    ngx_memcpy(record.model, seat->holding.model, sizeof(record.model));
-    ngx_memcpy(record.system, seat->holding.system, sizeof(record.system));
+    ngx_memcpy(record.model, &seat->holding.model, sizeof(record.model));
+    ngx_memcpy(record.system, &seat->holding.system, sizeof(record.system));
     record.held = n;
     record.bare = ngx_claude_holding_bare(&seat->holding, held, n);
     record.cost = seat->bill.cost;

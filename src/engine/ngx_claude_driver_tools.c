@@ -66,8 +66,7 @@ driver_servers(ngx_claude_seat_t *seat, ngx_uint_t arg)
     }
 
     seat->due++;
-    ngx_memcpy(seat->holding.tools, turn->toolset,
-               sizeof(seat->holding.tools));
+    seat->holding.tools = turn->toolset;
 
     return NGX_OK;
 }

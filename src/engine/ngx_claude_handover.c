@@ -534,10 +534,7 @@ handover_profile(handover_head_t *head, size_t len)
     profile = handover_conf->profiles->elts;
 
     for (i = 0; i < handover_conf->profiles->nelts; i++) {
-        if (ngx_memcmp(profile[i]->hash, holding->profile,
-                       sizeof(holding->profile))
-            == 0)
-        {
+        if (ngx_claude_hash_same(&profile[i]->hash, &holding->profile)) {
             return profile[i];
         }
     }

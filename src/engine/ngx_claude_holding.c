@@ -6,8 +6,6 @@
 
 #include "ngx_claude_holding.h"
 
-#include <ngx_sha1.h>
-
 
 static ngx_claude_held_t *holding_push(ngx_claude_holding_t *holding,
     ngx_array_t *held);
@@ -134,13 +132,13 @@ ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
 
 
 void
-ngx_claude_holding_sum(const ngx_str_t *s, u_char *sum)
+ngx_claude_holding_sum(const ngx_str_t *s, ngx_claude_hash_t *sum)
 {
     ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, s->data, s->len);
-    ngx_sha1_final(sum, &sha1);
+    ngx_claude_hash_final(sum, &sha1);
 }
 
 

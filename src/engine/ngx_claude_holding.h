@@ -24,7 +24,7 @@
 
 typedef struct {
     /* whose it is */
-    u_char               profile[20];    /* hash of its launch */
+    ngx_claude_hash_t    profile;        /* of its launch */
     u_char               tenant[NGX_CLAUDE_TENANT_LEN];
                                          /* its key, once it is used */
     u_char               session[NGX_CLAUDE_SESSION_LEN];
@@ -36,12 +36,12 @@ typedef struct {
 
     /* what it was set to */
     ngx_claude_link_t    root;           /* of its chain; zeroes: unknown */
-    u_char               model[20];      /* SHA-1 of the name */
+    ngx_claude_hash_t    model;          /* SHA-1 of the name */
     u_char               model_id[NGX_CLAUDE_CLI_MODEL_LEN];
                                          /* full id, as the CLI has said */
     uint32_t             model_id_len;   /* bytes; 0: not known */
-    u_char               system[20];     /* SHA-1 of the system text */
-    u_char               tools[20];      /* SHA-1 of their names, or zeroes */
+    ngx_claude_hash_t    system;         /* SHA-1 of the system text */
+    ngx_claude_hash_t    tools;          /* SHA-1 of their names, or zeroes */
     uint64_t             knobs;          /* settings of its last question */
 
     /* what it was started as */
@@ -114,7 +114,7 @@ ngx_uint_t ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
     const ngx_claude_held_t *held, ngx_uint_t n);
 
 /* SHA-1 of a text, as holding->model and ->system have it */
-void ngx_claude_holding_sum(const ngx_str_t *s, u_char *sum);
+void ngx_claude_holding_sum(const ngx_str_t *s, ngx_claude_hash_t *sum);
 
 /* the knobs of a turn that the CLI does not turn while it waits for results */
 uint64_t ngx_claude_holding_knobs(const ngx_claude_turn_t *turn);

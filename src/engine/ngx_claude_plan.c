@@ -9,8 +9,6 @@
 #include "ngx_claude_table.h"
 #include "ngx_claude_utf8.h"
 
-#include <ngx_sha1.h>
-
 
 /*
  * Bytes of a live result that reach the model as they are: the CLI puts the
@@ -84,7 +82,7 @@ ngx_claude_plan_turn(ngx_claude_turn_t *turn)
             ngx_sha1_update(&sha1, name[i].data, name[i].len);
         }
 
-        ngx_sha1_final(turn->toolset, &sha1);
+        ngx_claude_hash_final(&turn->toolset, &sha1);
     }
 
     if (turn->session.results && turn->messages.nelts == 1) {
@@ -113,9 +111,7 @@ ngx_claude_plan(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
     plan->keep = 0;
     plan->nsteps = 0;
 
-    if (ngx_memcmp(holding->profile, turn->profile->hash,
-                   sizeof(holding->profile))
-        != 0
+    if (!ngx_claude_hash_same(&holding->profile, &turn->profile->hash)
         || !plan_session(holding, &turn->session))
     {
         return;
@@ -273,11 +269,11 @@ static ngx_claude_fail_e
 plan_session_fail(const ngx_claude_holding_t *holding,
     const ngx_claude_turn_t *turn)
 {
-    u_char  sum[20];
+    ngx_claude_hash_t  sum;
 
-    ngx_claude_holding_sum(&turn->model, sum);
+    ngx_claude_holding_sum(&turn->model, &sum);
 
-    if (ngx_memcmp(holding->model, sum, sizeof(sum)) != 0) {
+    if (!ngx_claude_hash_same(&holding->model, &sum)) {
         return NGX_CLAUDE_FAIL_SESSION_MODEL;
     }
 
@@ -285,9 +281,9 @@ plan_session_fail(const ngx_claude_holding_t *holding,
         return NGX_CLAUDE_FAIL_INTERNAL;
     }
 
-    ngx_claude_holding_sum(&turn->system, sum);
+    ngx_claude_holding_sum(&turn->system, &sum);
 
-    return (ngx_memcmp(holding->system, sum, sizeof(sum)) == 0)
+    return ngx_claude_hash_same(&holding->system, &sum)
            ? NGX_CLAUDE_FAIL_INTERNAL : NGX_CLAUDE_FAIL_SESSION_SYSTEM;
 }
 
@@ -363,8 +359,7 @@ plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
 
     if (message->blocks.nelts != holding->ncalls
         || holding->knobs != ngx_claude_holding_knobs(turn)
-        || ngx_memcmp(holding->tools, turn->toolset, sizeof(holding->tools))
-           != 0)
+        || !ngx_claude_hash_same(&holding->tools, &turn->toolset))
     {
         return 0;
     }
@@ -497,9 +492,7 @@ plan_steps(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         wait = NGX_CLAUDE_WAIT_ANSWERS;
     }
 
-    if (ngx_memcmp(holding->tools, turn->toolset, sizeof(holding->tools))
-        != 0)
-    {
+    if (!ngx_claude_hash_same(&holding->tools, &turn->toolset)) {
         plan_step(plan, NGX_CLAUDE_STEP_SERVERS, NGX_CLAUDE_WAIT_NONE, 0);
         wait = NGX_CLAUDE_WAIT_ANSWERS;
     }

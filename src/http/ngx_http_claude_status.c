@@ -4,9 +4,14 @@
  */
 
 
-#include "ngx_http_claude_status_private.h"
+#include "ngx_http_claude_status.h"
+#include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_response.h"
+#include "ngx_http_claude_status_json.h"
+#include "ngx_http_claude_status_prometheus.h"
+#include "ngx_http_claude_status_words.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_version.h"
 
 
@@ -14,17 +19,6 @@
 
 
 static ngx_int_t status_prepare(ngx_http_request_t *r, ngx_uint_t key);
-
-
-const char  *ngx_http_claude_status_states[] = {
-    "free", "reserved", "starting", "idle", "busy", "wanted", "evicted",
-    "ending"
-};
-
-
-const char  *ngx_http_claude_status_outcomes[] = {
-    "finished", "failed", "aborted", "refused"
-};
 
 
 ngx_int_t
@@ -56,9 +50,10 @@ ngx_http_claude_health_handler(ngx_http_request_t *r)
 
     p = ngx_sprintf(p, "{\"status\":\"ok\",\"module\":\""
                     NGX_CLAUDE_VERSION "\",\"cli\":");
-    p = status_version(p, version);
+    p = ngx_http_claude_status_version(p, version);
     p = ngx_sprintf(p, ",\"processes\":%ui,\"turns\":%ui,\"waiting\":%ui}\n",
-                    status_alive(&sums), sums.running, sums.waiting);
+                    ngx_http_claude_status_alive(&sums), sums.running,
+                    sums.waiting);
 
     body.len = p - body.data;
 
@@ -79,10 +74,10 @@ ngx_http_claude_status_handler(ngx_http_request_t *r)
     }
 
     prometheus = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
-                 && format.len == 10
-                 && ngx_memcmp(format.data, "prometheus", 10) == 0;
+                 && ngx_claude_is(&format, "prometheus");
 
-    rc = prometheus ? status_prometheus(r, &body) : status_json(r, &body);
+    rc = prometheus ? ngx_http_claude_status_prometheus(r, &body)
+                    : ngx_http_claude_status_json(r, &body);
 
     if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -119,30 +114,4 @@ status_prepare(ngx_http_request_t *r, ngx_uint_t key)
     }
 
     return ngx_http_discard_request_body(r);
-}
-
-
-/* null until a CLI has told its version */
-
-u_char *
-status_version(u_char *p, ngx_uint_t version)
-{
-    if (version == 0) {
-        return ngx_sprintf(p, "null");
-    }
-
-    return ngx_sprintf(p, "\"%ui.%ui.%ui\"", version / 100000,
-                       version / 1000 % 100, version % 1000);
-}
-
-
-ngx_uint_t
-status_alive(ngx_claude_zone_sums_t *sums)
-{
-    return sums->processes[NGX_CLAUDE_PROCESS_STARTING]
-           + sums->processes[NGX_CLAUDE_PROCESS_IDLE]
-           + sums->processes[NGX_CLAUDE_PROCESS_BUSY]
-           + sums->processes[NGX_CLAUDE_PROCESS_ASKED_FOR]
-           + sums->processes[NGX_CLAUDE_PROCESS_EVICTED]
-           + sums->processes[NGX_CLAUDE_PROCESS_ENDING];
 }

@@ -4,7 +4,9 @@
  */
 
 
-#include "ngx_http_claude_status_private.h"
+#include "ngx_http_claude_status_json.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_status_words.h"
 #include "ngx_claude_json.h"
 #include "ngx_claude_proc.h"
 #include "ngx_claude_version.h"
@@ -13,10 +15,10 @@
 /* rows copied out of the zone at once, to keep the lock short */
 #define JSON_ROWS         32
 
-/* what is not a row of a process or of an account, at most */
+/* bytes of all but the rows of processes and accounts, at most */
 #define JSON_LEN          8192
 
-/* one process, one account, at most */
+/* bytes of a process, and of an account, at most */
 #define JSON_PROCESS_LEN  320
 #define JSON_ACCOUNT_LEN                                                      \
     (320 + ngx_claude_json_escaped_max(NGX_CLAUDE_KEY_NAME)                   \
@@ -38,7 +40,7 @@ static ngx_msec_t json_seconds(ngx_msec_t then);
 
 
 ngx_int_t
-status_json(ngx_http_request_t *r, ngx_str_t *body)
+ngx_http_claude_status_json(ngx_http_request_t *r, ngx_str_t *body)
 {
     u_char                       *p;
     ngx_uint_t                    rows, accounts;
@@ -54,7 +56,7 @@ status_json(ngx_http_request_t *r, ngx_str_t *body)
     /* a few may come while the rows are read, and are left out */
 
     rows = sums.processes[NGX_CLAUDE_PROCESS_RESERVED]
-           + status_alive(&sums) + JSON_ROWS;
+           + ngx_http_claude_status_alive(&sums) + JSON_ROWS;
     accounts = ngx_claude_metrics_accounts(counters);
 
     p = ngx_pnalloc(r->pool, JSON_LEN + rows * JSON_PROCESS_LEN
@@ -67,7 +69,7 @@ status_json(ngx_http_request_t *r, ngx_str_t *body)
 
     p = ngx_sprintf(p, "{\"module\":\"" NGX_CLAUDE_VERSION "\","
                     "\"cli\":");
-    p = status_version(p, counters->version);
+    p = ngx_http_claude_status_version(p, counters->version);
 
     p = ngx_sprintf(p, ",\"time\":%T,\"since\":%T,"
                     "\"limits\":{\"concurrent\":%ui,\"queue\":%ui,"
@@ -98,7 +100,8 @@ json_counters(u_char *p, ngx_claude_counters_t *counters,
                     sums->running, sums->waiting);
 
     for (i = 0; i < NGX_CLAUDE_OUTCOMES; i++) {
-        p = ngx_sprintf(p, ",\"%s\":%uA", status_outcomes[i],
+        p = ngx_sprintf(p, ",\"%s\":%uA",
+                        ngx_http_claude_status_outcomes[i],
                         counters->outcomes[i]);
     }
 
@@ -264,7 +267,7 @@ json_account(u_char *p, ngx_claude_account_t *account)
 }
 
 
-/* at most so many rows */
+/* rows: how many there is room for */
 
 static u_char *
 json_processes(u_char *p, ngx_claude_zone_t *zone, ngx_uint_t rows)
@@ -306,7 +309,7 @@ json_process(u_char *p, ngx_claude_zone_process_t *process)
                        "\"rung\":\"%V\",\"turns\":%ui,\"age\":%M,"
                        "\"since\":%M,\"memory\":%uL}",
                        process->pid, process->owner,
-                       status_states[process->state],
+                       ngx_http_claude_status_states[process->state],
                        ngx_claude_rung_name(process->rung),
                        process->turns, json_seconds(process->created),
                        json_seconds(process->changed),
@@ -315,7 +318,7 @@ json_process(u_char *p, ngx_claude_zone_process_t *process)
 }
 
 
-/* since then; another worker's time may be a little ahead of this one's */
+/* seconds since then; another worker's time may be a little ahead */
 
 static ngx_msec_t
 json_seconds(ngx_msec_t then)

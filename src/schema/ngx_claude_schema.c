@@ -12,7 +12,7 @@
 #include "ngx_claude_schema_private.h"
 
 
-/* that JSON has */
+/* types that JSON has */
 #define SCHEMA_TYPES     7
 
 
@@ -20,6 +20,10 @@ static ngx_int_t schema_rewrite(schema_place_t *place, ngx_claude_json_t *json,
     schema_node_t **out);
 static ngx_int_t schema_about(schema_place_t *place, schema_node_t *out,
     ngx_str_t *about);
+static ngx_int_t schema_walk(schema_place_t *place, schema_node_t *in,
+    schema_node_t **out);
+static ngx_int_t schema_step(schema_place_t *place, const char *name,
+    ngx_str_t *more, schema_node_t *in, schema_node_t **out);
 static ngx_int_t schema_any_of(schema_place_t *place, schema_node_t *list,
     schema_node_t *out);
 static ngx_int_t schema_types(schema_place_t *place, schema_node_t **words,
@@ -86,7 +90,7 @@ ngx_claude_schema_rewrite(ngx_claude_schema_t *schema,
     ngx_rbtree_init(&schema->marks, &schema->sentinel,
                     ngx_rbtree_insert_value);
 
-    /* many times as large as the text, and not needed for long */
+    /* nodes are many times as large as the text, and not needed for long */
 
     schema->scratch = ngx_create_pool(4096, schema->pool->log);
     if (schema->scratch == NULL) {
@@ -185,7 +189,7 @@ ngx_claude_schema_defs(ngx_claude_schema_t *schema,
         return NGX_OK;
     }
 
-    /* without its brace */
+    /* the object's closing brace goes, and comes again below */
 
     text->len--;
 
@@ -209,11 +213,13 @@ ngx_claude_schema_done(ngx_claude_schema_t *schema)
 }
 
 
-ngx_int_t
+/* rewrites what stands at the place */
+
+static ngx_int_t
 schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 {
     ngx_int_t       rc;
-    schema_node_t  *list, *words[SCHEMA_NWORDS];
+    schema_node_t  *list, *merged, *words[SCHEMA_NWORDS];
 
     schema_charge(place, SCHEMA_COST_STEP);
 
@@ -238,11 +244,14 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
     if (words[SCHEMA_REF]) {
         return schema_reference(place, words[SCHEMA_REF],
-                                words[SCHEMA_DESCRIPTION], out);
+                                words[SCHEMA_DESCRIPTION], schema_walk, out);
     }
 
     if (words[SCHEMA_ALL_OF]) {
-        return schema_all_of(place, in, words[SCHEMA_ALL_OF], out);
+        rc = schema_all_of(place, in, words[SCHEMA_ALL_OF], &merged);
+
+        return (rc == NGX_OK)
+               ? schema_step(place, "allOf", NULL, merged, out) : rc;
     }
 
     *out = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
@@ -255,7 +264,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
     if (words[SCHEMA_PROPERTIES] || words[SCHEMA_ITEMS] || words[SCHEMA_ENUM]
         || words[SCHEMA_CONST])
     {
-        /* conditions on what is described anyway: the model is told */
+        /* anyOf is a condition on what these describe: the model is told */
         list = NULL;
     }
 
@@ -272,7 +281,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
 /* the schema at a member: "properties" and its name, or "items" and none */
 
-ngx_int_t
+static ngx_int_t
 schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
     schema_node_t *in, schema_node_t **out)
 {
@@ -339,7 +348,10 @@ schema_any_of(schema_place_t *place, schema_node_t *list, schema_node_t *out)
 }
 
 
-/* by its type, or by what only one type has; several are alternatives */
+/*
+ * A schema by its type, or by words of one type alone; several types are
+ * alternatives.
+ */
 
 static ngx_int_t
 schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
@@ -410,7 +422,7 @@ schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 }
 
 
-/* whether it is a list of no more strings than there are types */
+/* whether the list has strings alone, and no more than there are types */
 
 static ngx_uint_t
 schema_types_valid(schema_node_t *list)
@@ -444,10 +456,13 @@ schema_type(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
 
     if (type->len) {
 
-        if (!schema_is(type, "object") && !schema_is(type, "array")
-            && !schema_is(type, "string") && !schema_is(type, "integer")
-            && !schema_is(type, "number") && !schema_is(type, "boolean")
-            && !schema_is(type, "null"))
+        if (!ngx_claude_is(type, "object")
+            && !ngx_claude_is(type, "array")
+            && !ngx_claude_is(type, "string")
+            && !ngx_claude_is(type, "integer")
+            && !ngx_claude_is(type, "number")
+            && !ngx_claude_is(type, "boolean")
+            && !ngx_claude_is(type, "null"))
         {
             return schema_refuse(place, "has a 'type' that JSON has not");
         }
@@ -470,15 +485,15 @@ schema_type(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
         return schema_anything(place, out);
     }
 
-    if (schema_is(type, "object")) {
+    if (ngx_claude_is(type, "object")) {
         return schema_object(place, words, out);
     }
 
-    if (schema_is(type, "array")) {
+    if (ngx_claude_is(type, "array")) {
         return schema_array(place, words, out);
     }
 
-    if (schema_is(type, "string")) {
+    if (ngx_claude_is(type, "string")) {
         node = words[SCHEMA_FORMAT];
 
         if (node && schema_format(node)) {
@@ -531,7 +546,7 @@ schema_object(schema_place_t *place, schema_node_t **words,
 }
 
 
-/* each of them, and the names of those that are required */
+/* rewrites each property, and lists the required ones */
 
 static ngx_int_t
 schema_properties(schema_place_t *place, schema_node_t **words,
@@ -622,7 +637,7 @@ schema_array(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 
     if (rc == SCHEMA_NEVER) {
 
-        /* no item can be, so the array is to be empty */
+        /* SCHEMA_NEVER: no item can be, so the array is to be empty */
 
         one = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
 
@@ -770,17 +785,17 @@ schema_has_type(schema_node_t *value, ngx_str_t *type)
     switch (value->type) {
 
     case NGX_CLAUDE_JSON_NULL:
-        return schema_is(type, "null");
+        return ngx_claude_is(type, "null");
 
     case NGX_CLAUDE_JSON_FALSE:
     case NGX_CLAUDE_JSON_TRUE:
-        return schema_is(type, "boolean");
+        return ngx_claude_is(type, "boolean");
 
     case NGX_CLAUDE_JSON_NUMBER:
-        return schema_is(type, "number") || schema_is(type, "integer");
+        return ngx_claude_is(type, "number") || ngx_claude_is(type, "integer");
 
     case NGX_CLAUDE_JSON_STRING:
-        return schema_is(type, "string");
+        return ngx_claude_is(type, "string");
 
     default:
         return 0;
@@ -813,7 +828,7 @@ schema_anything(schema_place_t *place, schema_node_t *out)
 }
 
 
-/* once a schema: others have the same children */
+/* made once a schema: others have the same children */
 
 static schema_node_t *
 schema_scalars(schema_place_t *place)

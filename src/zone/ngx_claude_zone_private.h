@@ -18,14 +18,13 @@
 #define zone_unlock         ngx_claude_zone_unlock
 #define zone_wake_add       ngx_claude_zone_wake_add
 #define zone_turn_free      ngx_claude_zone_turn_free
-#define zone_turn_unneed    ngx_claude_zone_turn_unneed
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
 #define zone_give           ngx_claude_zone_give
 
 
 typedef struct {
-    u_char                           profile[20];
+    ngx_claude_hash_t                profile;
     time_t                           since;      /* 0: there are none */
     size_t                           len;
     u_char                           names[NGX_CLAUDE_ZONE_MODELS];
@@ -33,20 +32,25 @@ typedef struct {
 
 
 struct ngx_claude_zone_shared_s {
-    ngx_uint_t                  dirty;           /* a holder has begun */
+    ngx_uint_t                  dirty;           /* boolean: a holder of the
+                                                    lock has begun */
 
-    ngx_uint_t                  running;         /* granted ones as well */
+    ngx_uint_t                  running;         /* turns, granted ones as
+                                                    well */
     ngx_uint_t                  waiting;
-    ngx_uint_t                  needing;         /* a row for a process */
-    ngx_uint_t                  wanting;         /* workers: one to spare */
+    ngx_uint_t                  needing;         /* turns that wait for a row
+                                                    of a process */
+    ngx_uint_t                  wanting;         /* workers that want a row to
+                                                    spare */
     ngx_uint_t                  processes;       /* rows that are not free */
-    uint64_t                    order;           /* of the next arrival */
+    uint64_t                    order;           /* number of the next
+                                                    arrival */
 
     ngx_uint_t                  nworkers;
     ngx_uint_t                  nturns;
     ngx_uint_t                  nprocesses;
 
-    ngx_uint_t                  turns_high; /* no row in use from here */
+    ngx_uint_t                  turns_high; /* rows from here on are free */
     ngx_uint_t                  processes_high;
 
     ngx_claude_zone_worker_t   *workers;
@@ -72,10 +76,6 @@ void zone_wake_add(ngx_claude_zone_shared_t *sh, ngx_pid_t pid,
 
 /* frees the row of a turn, with what it waited for, or was given */
 void zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
-    ngx_claude_zone_wake_t *wake);
-
-/* a turn asks no more for the row of a process, and has none */
-void zone_turn_unneed(ngx_claude_zone_t *zone, ngx_claude_zone_turn_t *turn,
     ngx_claude_zone_wake_t *wake);
 
 /* lets waiting turns run, as far as the limit allows */

@@ -597,6 +597,7 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->profile.transcripts = "/";
     fake->chat.turn.profile = &fake->profile;
+    fake->chat.turn.launch = &fake->profile.hash;
 
     return fake;
 }

@@ -23,7 +23,7 @@
 typedef struct {
     u_char                 text[2 * PLAN_TEXT + 4];  /* root and messages */
     ngx_uint_t             len;
-    u_char                 tools[20];
+    ngx_claude_hash_t      tools;
     ngx_uint_t             calls;        /* that wait for results */
     ngx_uint_t             due;          /* answers */
     ngx_uint_t             doubt;        /* what it has is not certain */
@@ -101,17 +101,17 @@ plan_held(plan_case_t *c, fuzz_input_t *in)
     holding->inode = fuzz_number(in, 2);
     holding->knobs = 2 * (fuzz_number(in, 6) == 0);
 
-    plan_hash(in, holding->profile);
+    plan_hash(in, holding->profile.hash);
     plan_hash(in, holding->tenant);
     plan_hash(in, holding->session);
-    plan_hash(in, holding->tools);
-    ngx_claude_holding_sum(&c->turn.model, holding->model);
-    ngx_claude_holding_sum(&c->turn.system, holding->system);
+    plan_hash(in, holding->tools.hash);
+    ngx_claude_holding_sum(&c->turn.model, &holding->model);
+    ngx_claude_holding_sum(&c->turn.system, &holding->system);
 
     c->strange = (fuzz_number(in, 8) == 0);
     c->foreign = (fuzz_number(in, 8) == 0);
-    holding->model[0] ^= c->strange;
-    holding->system[0] ^= c->foreign;
+    holding->model.hash[0] ^= c->strange;
+    holding->system.hash[0] ^= c->foreign;
 
     if (n && fuzz_number(in, 5) == 0) {
         holding->base = 2 * (1 + fuzz_number(in, n / 2));
@@ -176,7 +176,7 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
 
     plan_hash(in, turn->session.hash);
     plan_hash(in, turn->tenant);
-    plan_hash(in, c->profile.hash);
+    plan_hash(in, c->profile.hash.hash);
 
     c->profile.agent = (fuzz_number(in, 8) == 0);
     c->profile.mtime = fuzz_number(in, 3);
@@ -185,7 +185,7 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
     turn->links = c->links;
     turn->effort = (fuzz_number(in, 6) == 0);
 
-    plan_hash(in, turn->toolset);
+    plan_hash(in, turn->toolset.hash);
 
     c->nwants = n + 1;
 
@@ -280,7 +280,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
 
     own = (turn->session.kind == NGX_CLAUDE_SESSION_OWN && turn->session.held);
 
-    if (holding->profile[0] != c->profile.hash[0] || holding->own != own
+    if (holding->profile.hash[0] != c->profile.hash.hash[0] || holding->own != own
         || ((own || turn->session.news)
             && holding->session[0] != turn->session.hash[0]))
     {
@@ -307,7 +307,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
 
     n = c->messages[turn->messages.nelts - 1].blocks.nelts;
     fits = holding->waiting && n == holding->ncalls
-           && holding->tools[0] == turn->toolset[0]
+           && holding->tools.hash[0] == turn->toolset.hash[0]
            && holding->knobs == 2 * (uint64_t) (turn->effort != 0)
            && c->contents.nelts && c->content.text.len
            && c->content.type == NGX_CLAUDE_TEXT;
@@ -400,7 +400,7 @@ plan_run(plan_case_t *c, plan_cli_t *cli, ngx_claude_plan_step_t *step,
         break;
 
     case NGX_CLAUDE_STEP_SERVERS:
-        ngx_memcpy(cli->tools, c->turn.toolset, 20);
+        cli->tools = c->turn.toolset;
         cli->doubt = 1;
         break;
 
@@ -455,7 +455,7 @@ plan_check(plan_case_t *c, ngx_claude_plan_t *plan)
 
     ngx_memzero(&cli, sizeof(plan_cli_t));
     ngx_memcpy(cli.text, c->has, c->nhas);
-    ngx_memcpy(cli.tools, c->holding.tools, 20);
+    cli.tools = c->holding.tools;
     cli.len = c->nhas;
     cli.calls = c->holding.ncalls;
 
@@ -470,7 +470,7 @@ plan_check(plan_case_t *c, ngx_claude_plan_t *plan)
     }
 
     fuzz_check(cli.asked && !cli.doubt);
-    fuzz_check(ngx_memcmp(cli.tools, c->turn.toolset, 20) == 0);
+    fuzz_check(ngx_claude_hash_same(&cli.tools, &c->turn.toolset));
     fuzz_check(cli.len == before + c->nwants);
 
     if (before) {

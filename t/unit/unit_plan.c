@@ -201,17 +201,17 @@ make_holding(const char *text)
     holding.recorded = (strchr(flags, 'r') != NULL);
     holding.base = strchr(flags, '2') ? 2 : 0;
     holding.knobs = strchr(flags, 'k') ? 2 : 0;
-    holding.tools[0] = (strchr(flags, 't') != NULL);
+    holding.tools.hash[0] = (strchr(flags, 't') != NULL);
     holding.tenant[0] = holding.used;
     holding.session[0] = 1;
     holding.mtime = 1;
     holding.inode = strchr(flags, 'b') ? 1 : 2;
 
-    ngx_claude_holding_sum(&turn.model, holding.model);
-    ngx_claude_holding_sum(&turn.system, holding.system);
+    ngx_claude_holding_sum(&turn.model, &holding.model);
+    ngx_claude_holding_sum(&turn.system, &holding.system);
 
-    holding.model[0] ^= (strchr(flags, 'm') != NULL);
-    holding.system[0] ^= (strchr(flags, 'y') != NULL);
+    holding.model.hash[0] ^= (strchr(flags, 'm') != NULL);
+    holding.system.hash[0] ^= (strchr(flags, 'y') != NULL);
 
     if (holding.used && !holding.base) {
         link_text(&holding.root, text, 1);
@@ -249,10 +249,10 @@ make_turn(const char *text)
     turn.links = links;
     turn.profile = &profile;
     turn.results = NULL;
-    turn.toolset[0] = (strchr(flags, 't') != NULL);
+    turn.toolset.hash[0] = (strchr(flags, 't') != NULL);
     turn.tenant[0] = 1 + (strchr(flags, 'K') != NULL);
 
-    profile.hash[0] = (strchr(flags, 'P') != NULL);
+    profile.hash.hash[0] = (strchr(flags, 'P') != NULL);
     profile.agent = 0;
     profile.mtime = 1;
     profile.inode = 2;
@@ -418,7 +418,7 @@ test_new(void)
     describe(&plan);
     is("cold 2: settings, ask, record", "  and gets what is new");
 
-    holding.model[0] ^= 1;
+    holding.model.hash[0] ^= 1;
     ngx_claude_plan_new(&plan, &holding, &turn);
     describe(&plan);
     is("cold 2: settings, ask, record; another model",

@@ -206,10 +206,11 @@ chat_init(ngx_http_claude_chat_t *chat)
     turn->handlers = &chat_handlers;
     turn->id = ctx->id;
     turn->profile = lcf->profile;
+    turn->launch = &lcf->profile->hash;
     turn->timeout = lcf->timeout;
 
     if (ctx->key) {
-        ngx_memcpy(turn->tenant, ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
+        ngx_memcpy(turn->tenant, &ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
         turn->tenant_name = ctx->key->name;
     }
 
