@@ -30,13 +30,13 @@ driver_session_begin(ngx_claude_seat_t *seat)
 
     session = &seat->turn->session;
 
-    seat->holding.own = (session->kind == NGX_CLAUDE_SESSION_OWN
-                         && session->held);
+    seat->holding.own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN
+                         && session->owner);
 
     ngx_memcpy(seat->holding.hint, session->hint, sizeof(seat->holding.hint));
     ngx_memzero(seat->naming, sizeof(seat->naming));
 
-    if (session->held || !session->named) {
+    if (session->owner || !session->named) {
         ngx_memcpy(seat->naming, session->hash, sizeof(seat->naming));
     }
 
@@ -67,7 +67,7 @@ driver_session_follow(ngx_claude_seat_t *seat, ngx_uint_t keep)
 
     turn = seat->turn;
     held = seat->held.elts;
-    before = turn->session.news ? keep : 0;
+    before = turn->session.continues ? keep : 0;
 
     if (before == 0 && turn->before == 0) {
         return NGX_OK;

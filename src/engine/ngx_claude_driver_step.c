@@ -526,7 +526,7 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
     ticket = turn->ticket;
     turn->ticket = -1;
 
-    if (turn->session.named && turn->session.held) {
+    if (turn->session.named && turn->session.owner) {
 
         /* the next one of the session finds it idle, or gone */
 
@@ -549,7 +549,7 @@ driver_turn_finished(ngx_claude_turn_t *turn)
 {
     ngx_claude_seat_t  *seat;
 
-    if (turn->session.named && turn->session.held) {
+    if (turn->session.named && turn->session.owner) {
         ngx_claude_zone_turn_answered(driver_zone, turn->ticket);
     }
 

@@ -419,7 +419,7 @@ engine_place(ngx_claude_turn_t *turn)
 
         wake.n = 0;
 
-    } else if (turn->session.news) {
+    } else if (turn->session.continues) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
@@ -552,8 +552,8 @@ engine_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
 static ngx_uint_t
 engine_is_own(ngx_claude_turn_t *turn)
 {
-    return turn->session.kind == NGX_CLAUDE_SESSION_OWN
-           && turn->session.held;
+    return turn->session.kind == NGX_CLAUDE_SESSION_CHOSEN
+           && turn->session.owner;
 }
 
 
@@ -583,7 +583,7 @@ engine_ask(ngx_claude_turn_t *turn)
                                                 : NULL,
                             kin);
 
-        if (engine_is_own(turn) || turn->session.news) {
+        if (engine_is_own(turn) || turn->session.continues) {
             turn->asked = ENGINE_ASK_NOTHING;
             what.session = turn->session.hash;
 

@@ -124,7 +124,7 @@ ngx_claude_plan(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         return;
     }
 
-    if (turn->session.news && holding->nheld) {
+    if (turn->session.continues && holding->nheld) {
         plan->fail = plan_session_fail(holding, turn);
     }
 
@@ -141,7 +141,7 @@ ngx_claude_plan_new(ngx_claude_plan_t *plan,
     plan->keep = holding->nheld;
     plan->nsteps = 0;
 
-    if (turn->session.news) {
+    if (turn->session.continues) {
 
         if (holding->nheld) {
             plan->fail = plan_session_fail(holding, turn);
@@ -201,7 +201,7 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         return;
     }
 
-    if (turn->session.news) {
+    if (turn->session.continues) {
 
         /* without the results of its calls a question is taken back */
 
@@ -247,13 +247,13 @@ plan_session(const ngx_claude_holding_t *holding,
 {
     ngx_uint_t  own;
 
-    own = (session->kind == NGX_CLAUDE_SESSION_OWN && session->held);
+    own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner);
 
     if (holding->own != own) {
         return 0;
     }
 
-    return (!own && !session->news)
+    return (!own && !session->continues)
            || ngx_memcmp(holding->session, session->hash,
                          NGX_CLAUDE_SESSION_LEN)
               == 0;
@@ -461,7 +461,7 @@ plan_steps(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
     }
 
     links = turn->links;
-    before = turn->session.news ? plan->keep : 0;
+    before = turn->session.continues ? plan->keep : 0;
     history = turn->messages.nelts - 1;
     rewind = (plan->keep < holding->nheld);
     recorded = holding->recorded;
@@ -475,7 +475,7 @@ plan_steps(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
 
         /* a question without the results of its calls is not on record yet */
 
-        if (recorded && !turn->session.news) {
+        if (recorded && !turn->session.continues) {
             plan_step(plan, NGX_CLAUDE_STEP_UNRECORD, NGX_CLAUDE_WAIT_NONE, 0);
             recorded = 0;
         }

@@ -70,7 +70,7 @@ typedef struct {
 
     u_char                           session[NGX_CLAUDE_SESSION_LEN];
     uint8_t                          named;      /* boolean: session is set */
-    uint8_t                          news;       /* boolean: must follow the
+    uint8_t                          continues;  /* boolean: must follow the
                                                     session */
     uint8_t                          held;       /* boolean: the session goes
                                                     on with this turn */
@@ -197,7 +197,7 @@ ngx_int_t ngx_claude_zone_worker_next(ngx_claude_zone_t *zone,
  * now on.
  *
  * Of the turns of one session that was named only one at a time goes on with
- * it, which is told by session->held: one that brings only what is new waits
+ * it, which is told by session->owner: one that brings only what is new waits
  * for that, one with a whole history does without, unless the turn before is
  * over for its client and only its process is not done yet.
  */

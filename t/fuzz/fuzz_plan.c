@@ -163,13 +163,14 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
                       : 'a' + fuzz_number(in, 2);
     }
 
-    turn->session.kind = (fuzz_number(in, 5) == 0) ? NGX_CLAUDE_SESSION_OWN
-                                                   : NGX_CLAUDE_SESSION_ISSUED;
-    turn->session.held = (fuzz_number(in, 4) != 0);
-    turn->session.news = (fuzz_number(in, 4) == 0);
+    turn->session.kind = (fuzz_number(in, 5) == 0)
+                         ? NGX_CLAUDE_SESSION_CHOSEN
+                         : NGX_CLAUDE_SESSION_ISSUED;
+    turn->session.owner = (fuzz_number(in, 4) != 0);
+    turn->session.continues = (fuzz_number(in, 4) == 0);
     turn->session.system = fuzz_number(in, 2);
 
-    if (turn->session.news && fuzz_number(in, 2)) {
+    if (turn->session.continues && fuzz_number(in, 2)) {
         turn->session.results = 1;
         n = 1;
     }
@@ -278,10 +279,12 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
     holding = &c->holding;
     *keep = 0;
 
-    own = (turn->session.kind == NGX_CLAUDE_SESSION_OWN && turn->session.held);
+    own = (turn->session.kind == NGX_CLAUDE_SESSION_CHOSEN
+           && turn->session.owner);
 
-    if (holding->profile.hash[0] != c->profile.hash.hash[0] || holding->own != own
-        || ((own || turn->session.news)
+    if (holding->profile.hash[0] != c->profile.hash.hash[0]
+        || holding->own != own
+        || ((own || turn->session.continues)
             && holding->session[0] != turn->session.hash[0]))
     {
         return NGX_CLAUDE_RUNG_NONE;
@@ -326,7 +329,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
         return NGX_CLAUDE_RUNG_LIVE;
     }
 
-    if (turn->session.news) {
+    if (turn->session.continues) {
         *keep = holding->nheld - (holding->waiting ? 2 : 0);
         return holding->waiting ? NGX_CLAUDE_RUNG_REWOUND
                                 : NGX_CLAUDE_RUNG_LIVE;
@@ -451,7 +454,7 @@ plan_check(plan_case_t *c, ngx_claude_plan_t *plan)
     ngx_uint_t  i, before;
     plan_cli_t  cli;
 
-    before = c->turn.session.news ? plan->keep : 0;
+    before = c->turn.session.continues ? plan->keep : 0;
 
     ngx_memzero(&cli, sizeof(plan_cli_t));
     ngx_memcpy(cli.text, c->has, c->nhas);
@@ -494,7 +497,7 @@ plan_check_end(plan_case_t *c, fuzz_input_t *in, ngx_claude_plan_t *plan)
     ngx_claude_held_t      held[2 * PLAN_TEXT + 4];
     ngx_claude_holding_t  *holding;
 
-    before = c->turn.session.news ? plan->keep : 0;
+    before = c->turn.session.continues ? plan->keep : 0;
     n = before + c->turn.messages.nelts;
     holding = &c->holding;
 
@@ -599,7 +602,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     fuzz_check(plan.nsteps == again.nsteps);
 
     fuzz_check((plan.fail != NGX_CLAUDE_FAIL_INTERNAL)
-               == (rung != NGX_CLAUDE_RUNG_NONE && c->turn.session.news
+               == (rung != NGX_CLAUDE_RUNG_NONE && c->turn.session.continues
                    && c->holding.nheld
                    && (c->strange
                        || (c->turn.session.system && c->foreign))));

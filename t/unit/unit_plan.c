@@ -260,12 +260,12 @@ make_turn(const char *text)
     ngx_memzero(&turn.session, sizeof(ngx_claude_turn_session_t));
 
     turn.session.hash[0] = 1 + (strchr(flags, 'S') != NULL);
-    turn.session.news = (strchr(flags, 'n') != NULL);
+    turn.session.continues = (strchr(flags, 'n') != NULL);
     turn.session.system = (strchr(flags, 'y') != NULL);
 
     if (strchr(flags, 'o')) {
-        turn.session.kind = NGX_CLAUDE_SESSION_OWN;
-        turn.session.held = 1;
+        turn.session.kind = NGX_CLAUDE_SESSION_CHOSEN;
+        turn.session.owner = 1;
     }
 
     for (i = 0; i < n; i++) {
@@ -284,7 +284,7 @@ make_turn(const char *text)
     messages[n - 2].blocks.elts = blocks;
     messages[n - 2].blocks.nelts = ids ? 2 : 1;
 
-    if (turn.session.news && ids) {
+    if (turn.session.continues && ids) {
         turn.session.results = 1;
         turn.results = ngx_claude_index(pool, &blocks[0].id, 2,
                                         sizeof(ngx_claude_block_t));

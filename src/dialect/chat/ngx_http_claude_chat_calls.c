@@ -609,7 +609,7 @@ ngx_http_claude_chat_calls_session(ngx_http_claude_chat_calls_t *calls)
     place = calls->place;
     session = &place->chat->turn.session;
 
-    if (calls->orphans && !session->news) {
+    if (calls->orphans && !session->continues) {
         place->message = calls->orphan;
         place->part = -1;
 

@@ -238,7 +238,7 @@ ngx_http_claude_chat_request(ngx_http_claude_chat_t *chat,
         return rc;
     }
 
-    if (chat->n > 1 && chat->turn.session.news) {
+    if (chat->n > 1 && chat->turn.session.continues) {
 
         /* one process holds what came before */
 
