@@ -13,13 +13,13 @@
 #include "ngx_claude_json.h"
 
 
-/* what is escaped and written at once */
+/* bytes that are escaped and written at once */
 #define OUTBOX_STAGE_SIZE   65536
 
 /* room in which at least one whole character fits escaped, with its quotes */
 #define OUTBOX_STAGE_LEAST  32
 
-/* what is not longer is copied: a piece takes as much */
+/* bytes up to which a text is copied: a piece takes as much */
 #define OUTBOX_SHORT        64
 
 /* room for what is copied; with a piece it fills a block of the pool */
@@ -32,7 +32,7 @@ struct ngx_claude_piece_s {
     u_char              *pos;
     u_char              *last;
     unsigned             escape:1;
-    unsigned             opened:1;         /* its first quote is out */
+    unsigned             opened:1;         /* the first quote is out */
 };
 
 

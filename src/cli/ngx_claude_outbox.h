@@ -20,7 +20,7 @@ typedef struct ngx_claude_piece_s  ngx_claude_piece_t;
 
 typedef struct {
     ngx_log_t             *log;
-    ngx_pool_t            *pool;        /* of the pieces; NULL: none wait */
+    ngx_pool_t            *pool;        /* memory of the pieces; NULL: none */
     ngx_claude_piece_t    *pieces;
     ngx_claude_piece_t   **last;
     u_char                *stage;       /* escaped, and not taken yet */
@@ -54,7 +54,7 @@ ngx_int_t ngx_claude_outbox_escape(ngx_claude_outbox_t *outbox, u_char *p,
 /* whether all text was taken: nothing refers to a turn's strings */
 #define ngx_claude_outbox_flushed(outbox)  ((outbox)->pieces == NULL)
 
-/* the same of what was escaped already, too */
+/* whether, besides, all that was escaped is written */
 #define ngx_claude_outbox_empty(outbox)                                       \
     ((outbox)->pieces == NULL && (outbox)->stage_pos == (outbox)->stage_last)
 

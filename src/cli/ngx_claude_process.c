@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 
 
-/* what one read takes; a pipe holds as much */
+/* bytes of one read; a pipe holds as much */
 #define PROCESS_READ_SIZE    65536
 
 /* reads in a row before other events get their turn */
@@ -806,7 +806,7 @@ process_read(ngx_claude_process_t *process)
 
     if (n == 0) {
 
-        /* it is about to exit, or has to: the report says with what status */
+        /* the CLI exits, or has to: the report says with what status */
 
         process_close_pipe(&process->out);
         process_cut_lifeline(process);

@@ -25,11 +25,11 @@ typedef struct ngx_claude_process_s  ngx_claude_process_t;
 
 
 typedef struct {
-    /* it runs, lines may be put; record: of its session, if it goes on */
+    /* the CLI runs; record: its session's, if that goes on */
     void  (*started)(ngx_claude_process_t *process,
         ngx_claude_record_t *record);
 
-    /* it wrote a line */
+    /* a line was read */
     void  (*line)(ngx_claude_process_t *process,
         ngx_claude_cli_line_t *line);
 
@@ -55,12 +55,12 @@ struct ngx_claude_process_s {
     void                                     *data;     /* the owner's */
     ngx_claude_profile_t                     *profile;
 
-    /* what became of it */
+    /* fate */
     ngx_pid_t                                 pid;
     uint64_t                                  start;    /* clock ticks since
                                                            boot */
     ngx_str_t                                 reason;
-    ngx_str_t                                 detail;   /* of the reason, for
+    ngx_str_t                                 detail;   /* reason in full, for
                                                            the log */
     int                                       status;   /* wait status */
     unsigned                                  unavailable:1; /* no start */
@@ -74,7 +74,7 @@ struct ngx_claude_process_s {
     ngx_connection_t                         *in;
     ngx_connection_t                         *out;
     ngx_connection_t                         *err;
-    ngx_connection_t                         *watch;    /* of the lifeline, if
+    ngx_connection_t                         *watch;    /* on the lifeline, if
                                                            adopted */
     ngx_fd_t                                  lifeline;
     ngx_claude_cli_reader_t                  *reader;
@@ -130,7 +130,7 @@ void ngx_claude_process_gone(ngx_claude_process_t *process);
 /* writes what is in its outbox, as far as the pipe takes it, then by events */
 void ngx_claude_process_flush(ngx_claude_process_t *process);
 
-/* its next turn may write as much to stderr as any */
+/* a new turn: its stderr may be as long as any */
 void ngx_claude_process_begin(ngx_claude_process_t *process);
 
 /* back-pressure: stops and resumes the reading of stdout */

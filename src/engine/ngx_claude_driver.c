@@ -93,7 +93,7 @@ ngx_claude_driver_adopt(ngx_claude_profile_t *profile, size_t max_line,
 
     if (seat == NULL) {
         ngx_claude_rights_close(fds, 4);
-        driver_hooks->free(row);
+        driver_hooks->free_row(row);
         return NULL;
     }
 
@@ -175,7 +175,7 @@ static ngx_claude_seat_t *
 driver_take_seat(ngx_claude_seat_t *seat, ngx_claude_seat_state_e state)
 {
     if (seat->process == NULL) {
-        driver_hooks->free(seat->row);
+        driver_hooks->free_row(seat->row);
         ngx_destroy_pool(seat->pool);
         return NULL;
     }
@@ -196,7 +196,7 @@ ngx_claude_driver_give(ngx_claude_seat_t *seat)
         ngx_del_timer(&seat->timer);
     }
 
-    driver_hooks->left(seat);
+    driver_hooks->ended(seat);
     driver_paid(seat);
 
     ngx_claude_process_gone(seat->process);
@@ -223,7 +223,7 @@ driver_free(ngx_claude_seat_t *seat)
 void
 ngx_claude_driver_free_row(ngx_int_t row)
 {
-    driver_hooks->free(row);
+    driver_hooks->free_row(row);
 }
 
 
@@ -237,7 +237,7 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
     seat = driver_seat(profile, row);
 
     if (seat == NULL) {
-        driver_hooks->free(row);
+        driver_hooks->free_row(row);
         return NULL;
     }
 
@@ -274,7 +274,7 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         seat->doubtful = 1;
     }
 
-    /* what it can be asked for is the same for all of the profile */
+    /* models are the same for all processes of the profile */
 
     if (!ngx_claude_zone_models_known(driver_zone, &profile->hash)) {
 
@@ -337,7 +337,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     if (seat->unprepared) {
 
-        /* what it holds is known when it has started */
+        /* its holding is known once it has started */
 
         ngx_claude_driver_rearm(seat);
         return NGX_OK;
@@ -444,7 +444,7 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
 
 void
-ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus)
+ngx_claude_driver_turn_cut(ngx_claude_seat_t *seat, size_t surplus)
 {
     seat->reply.said.len -= ngx_min(surplus, seat->reply.said.len);
 
@@ -519,7 +519,7 @@ driver_pending(ngx_claude_seat_t *seat,
 }
 
 
-/* it is known now what the process of the turn holds */
+/* plans the turn, now that it is known what its process has resumed */
 
 static void
 driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
@@ -598,7 +598,7 @@ driver_line(ngx_claude_process_t *process, ngx_claude_cli_line_t *line)
 }
 
 
-/* what comes of a line; the seat stays where it is */
+/* has a line heard; the seat stays where it is */
 
 static ngx_claude_heard_e
 driver_hear(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
@@ -644,7 +644,7 @@ driver_hear(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         if (seat->state == NGX_CLAUDE_SEAT_SETTLING && seat->holding.ncalls
             && seat->reply.end == NGX_CLAUDE_END_KEEP)
         {
-            /* it has answered a call itself, and asks the model again */
+            /* the CLI has answered a call itself, and asks the model again */
 
             return NGX_CLAUDE_UNWANTED;
         }
@@ -817,7 +817,7 @@ driver_forget(ngx_claude_seat_t *seat)
         ngx_del_timer(&seat->timer);
     }
 
-    driver_hooks->free(seat->row);
+    driver_hooks->free_row(seat->row);
     driver_session_leave(seat);
 
     driver_free(seat);

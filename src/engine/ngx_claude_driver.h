@@ -30,22 +30,22 @@
 #define NGX_CLAUDE_DRIVER_RETRIES  2
 
 
-/* what the engine does for the driver */
+/* the driver's calls into the engine */
 typedef struct {
     /* no turn any more, and a known conversation: it may be used again */
     void  (*idle)(ngx_claude_seat_t *seat);
 
-    /* it is being ended: its turn's place and the pool forget it */
-    void  (*left)(ngx_claude_seat_t *seat);
+    /* the process is being ended: the pool forgets it */
+    void  (*ended)(ngx_claude_seat_t *seat);
 
     /* a row of the zone is free again */
-    void  (*free)(ngx_int_t row);
+    void  (*free_row)(ngx_int_t row);
 
     /* the process failed the turn before the model was asked anything */
     void  (*again)(ngx_claude_turn_t *turn);
 
     /* the turn's place among the running ones is free */
-    void  (*leave)(ngx_int_t ticket);
+    void  (*release)(ngx_int_t ticket);
 } ngx_claude_driver_hooks_t;
 
 
@@ -82,7 +82,7 @@ ngx_claude_seat_t *ngx_claude_driver_adopt(ngx_claude_profile_t *profile,
     size_t max_line, ngx_int_t row, ngx_pid_t pid, uint64_t start,
     ngx_fd_t *fds);
 
-/* of such a process: held and bill.  NGX_ERROR: no memory */
+/* sets what such a process holds, and its bill.  NGX_ERROR: no memory */
 ngx_int_t ngx_claude_driver_holds(ngx_claude_seat_t *seat,
     ngx_claude_holding_t *holding, ngx_claude_held_t *held,
     ngx_claude_bill_t *bill);
@@ -101,7 +101,7 @@ void ngx_claude_driver_give(ngx_claude_seat_t *seat);
 void ngx_claude_driver_free_row(ngx_int_t row);
 
 /* the asker has heard enough, see ngx_claude_turn_stop() */
-void ngx_claude_driver_stop(ngx_claude_seat_t *seat, size_t surplus);
+void ngx_claude_driver_turn_cut(ngx_claude_seat_t *seat, size_t surplus);
 
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_claude_driver_abandon(ngx_claude_seat_t *seat);

@@ -21,7 +21,7 @@ static ngx_uint_t driver_ours(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_broke_off(ngx_claude_seat_t *seat);
 static ngx_uint_t driver_keeps(ngx_claude_seat_t *seat);
-static ngx_claude_heard_e driver_stop(ngx_claude_seat_t *seat,
+static ngx_claude_heard_e driver_hear_stop(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static void driver_stop_is(ngx_claude_turn_t *turn,
     ngx_claude_cli_line_t *line);
@@ -62,7 +62,7 @@ driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 }
 
 
-/* what the model says */
+/* lines of the model's answer */
 
 ngx_claude_heard_e
 driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
@@ -75,7 +75,7 @@ driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         return driver_message_start(seat, line);
     }
 
-    /* of the message whose calls are answered: it may come that late */
+    /* the end of the message whose calls are answered may come that late */
 
     if (!turn->is_started) {
         return NGX_CLAUDE_HEARD;
@@ -94,7 +94,7 @@ driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
         turn->usage = seat->bill.call;
-        return driver_stop(seat, line);
+        return driver_hear_stop(seat, line);
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
 
@@ -139,7 +139,7 @@ driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     if (seat->reply.error != NGX_CLAUDE_FAIL_INTERNAL) {
 
-        /* it took out what upstream refused, and asked without it */
+        /* the CLI took out what upstream refused, and asked without it */
 
         return ngx_claude_seat_failed(seat, NGX_CLAUDE_FAIL_REQUEST, NULL,
                                       "an image or a file of the conversation "
@@ -193,7 +193,7 @@ driver_ours(ngx_claude_seat_t *seat,
 /* the first stop reason decides the turn, but for an agent's */
 
 static ngx_claude_heard_e
-driver_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+driver_hear_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     ngx_claude_turn_t  *turn;
 
@@ -237,7 +237,7 @@ driver_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 }
 
 
-/* what the provider says of it; no memory: the word is not told */
+/* notes the provider's words for the stop; without memory there are none */
 
 static void
 driver_stop_is(ngx_claude_turn_t *turn, ngx_claude_cli_line_t *line)
@@ -333,7 +333,7 @@ driver_result(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
         if (seat->holding.ncalls && seat->reply.end == NGX_CLAUDE_END_KEEP) {
 
-            /* it was to wait for results, and has ended the turn itself */
+            /* a CLI that was to wait for results has ended the turn itself */
 
             seat->doubtful = 1;
         }
@@ -353,7 +353,7 @@ driver_result(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 }
 
 
-/* of the question: an agent's answer, or why there is none */
+/* the result of the question: an agent's answer, or why there is none */
 
 static ngx_claude_heard_e
 driver_result_asked(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)

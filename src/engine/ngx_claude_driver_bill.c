@@ -248,7 +248,7 @@ driver_bill_result(ngx_claude_seat_t *seat,
 
     default:
 
-        /* of a message of the history, or of calls that were called off */
+        /* the result of a message of the history, or of calls that are off */
 
         break;
     }
@@ -402,7 +402,7 @@ driver_bill_asked(ngx_claude_seat_t *seat,
 }
 
 
-/* its answer is out, so it does not wait for long */
+/* waits for the costs of a turn whose answer is out: not for long */
 
 void
 driver_bill_wait(ngx_claude_turn_t *turn)

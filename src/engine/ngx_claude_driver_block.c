@@ -13,7 +13,7 @@
 #include "ngx_claude_driver_private.h"
 
 
-/* what a delta adds to; others are told as they are */
+/* parts of a block that a delta adds to; others are told as they are */
 typedef enum {
     DRIVER_DELTA_TEXT = 0,
     DRIVER_DELTA_THINKING,
@@ -167,7 +167,7 @@ driver_block_begin(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
 
     turn->handlers->open(turn, &seat->open.block);
 
-    /* what the line says of it goes with the line; a call's is the call's */
+    /* strings of the line go with the line; those of a call are the call's */
 
     ngx_str_null(&seat->open.block.text);
 
@@ -459,7 +459,7 @@ driver_block_end(ngx_claude_seat_t *seat)
                                   seat->process->log)
             != NGX_OK)
         {
-            /* it is not known what the process holds */
+            /* the link of what the process holds is not known */
 
             seat->doubtful = 1;
         }

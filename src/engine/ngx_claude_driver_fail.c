@@ -16,7 +16,7 @@ static void driver_remember(ngx_claude_profile_t *profile,
     ngx_claude_fail_e fail);
 
 
-/* what an operator is told */
+/* words for an operator, and their level */
 
 static const struct {
     ngx_uint_t   level;
@@ -99,7 +99,7 @@ ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
 }
 
 
-/* of the profile, which is what has a login; that of another may be well */
+/* the login is the profile's; that of another may be well */
 
 static void
 driver_remember(ngx_claude_profile_t *profile,

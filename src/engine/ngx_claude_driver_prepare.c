@@ -258,7 +258,7 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 }
 
 
-/* what an alias stands for, which replayed thinking is to name */
+/* notes what an alias stands for: replayed thinking has to name it */
 
 static void
 driver_model_id(ngx_claude_seat_t *seat, ngx_str_t *id)
@@ -301,7 +301,7 @@ driver_check_version(ngx_claude_seat_t *seat, ngx_str_t *version)
         return NGX_CLAUDE_ANSWERED;
     }
 
-    /* it would read files that a client's text names: not one word to it */
+    /* older ones read files that a client's text names: not one word to it */
 
     seat->doubtful = 1;
 

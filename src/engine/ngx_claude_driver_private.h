@@ -243,13 +243,13 @@ void driver_session_leave(ngx_claude_seat_t *seat);
 
 /* in driver_bill.c: what was spent, and who pays */
 
-/* what the process says from now on is the turn's */
+/* the turn pays for what the process says from now on */
 void driver_payer(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn);
 
 /* the payer has all that there is */
 void driver_paid(ngx_claude_seat_t *seat);
 
-/* the same, unless the model was asked and the end of that is due */
+/* pays likewise, unless the model was asked and the end of that is due */
 void driver_unasked(ngx_claude_seat_t *seat);
 
 /* the line has tokens of a call of the model */

@@ -48,7 +48,7 @@ driver_said(ngx_claude_seat_t *seat, u_char *p, size_t len)
 
         if (data == NULL) {
 
-            /* it is only not kept */
+            /* without a copy the answer is not put in again */
 
             driver_said_drop(seat);
             return;

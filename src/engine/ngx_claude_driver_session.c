@@ -232,7 +232,7 @@ driver_session_leave(ngx_claude_seat_t *seat)
     seat->ticket = -1;
 
     if (ticket != -1) {
-        driver_hooks->leave(ticket);
+        driver_hooks->release(ticket);
     }
 }
 

@@ -131,7 +131,7 @@ driver_answer_came(ngx_claude_seat_t *seat)
 }
 
 
-/* what the step that is under way waited for has come */
+/* goes on: the step's answers, or its result, have come */
 
 void
 driver_go_on(ngx_claude_seat_t *seat)
@@ -172,7 +172,7 @@ driver_go_on(ngx_claude_seat_t *seat)
 }
 
 
-/* its turn is gone: what was written is what it holds */
+/* goes on without its turn, holding what was written */
 
 static void
 driver_left_alone(ngx_claude_seat_t *seat)
@@ -300,7 +300,7 @@ driver_finish(ngx_claude_seat_t *seat)
 }
 
 
-/* what was said is the answer; the model is stopped, the question undone */
+/* makes what was said the answer: stops the model, undoes the question */
 
 void
 driver_cut_short(ngx_claude_seat_t *seat)
@@ -437,7 +437,7 @@ driver_wait(ngx_claude_seat_t *seat)
             ngx_del_timer(&seat->timer);
         }
 
-        /* its record stays: without the results the question is taken back */
+        /* the record stays: without the results the question is taken back */
 
         driver_unasked(seat);
         driver_leave_session(seat);
@@ -492,7 +492,7 @@ driver_leave_session(ngx_claude_seat_t *seat)
     driver_hooks->idle(seat);
 
     if (ticket != -1) {
-        driver_hooks->leave(ticket);
+        driver_hooks->release(ticket);
     }
 }
 
@@ -537,7 +537,7 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
     }
 
     if (ticket != -1) {
-        driver_hooks->leave(ticket);
+        driver_hooks->release(ticket);
     }
 }
 
@@ -598,7 +598,7 @@ driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail, ngx_str_t *reason,
 
     if (turn->is_finished) {
 
-        /* its answer is there: only the process is of no use any more */
+        /* the answer is there: only the process is of no use any more */
 
         seat->doubtful = 1;
         driver_settled(seat);
@@ -666,7 +666,7 @@ driver_replace(ngx_claude_seat_t *seat)
 }
 
 
-/* what becomes of a process whose turn has failed, and left it */
+/* ends, interrupts or keeps a process whose turn has failed and left it */
 
 static void
 driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
@@ -689,7 +689,7 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
         if (seat->state == NGX_CLAUDE_SEAT_ASKED && seat->reply.begun) {
 
-            /* it may be upstream that is silent: what was spent is told */
+            /* upstream may be what is silent: then the costs are told */
 
             seat->doubtful = 1;
             break;
@@ -747,7 +747,7 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
 
     /* in this order: another request may run before driver_paid() returns */
 
-    driver_hooks->left(seat);
+    driver_hooks->ended(seat);
     driver_paid(seat);
 
     driver_state(seat, NGX_CLAUDE_SEAT_ENDING);
@@ -787,7 +787,7 @@ ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
                           == NGX_CLAUDE_WAIT_ANSWERS)))
     {
 
-        /* its asker left while it starts: no reason not to let it */
+        /* an asker that left while it starts is no reason to end it */
 
         timeout = DRIVER_START;
         seat->timer.cancelable = 1;

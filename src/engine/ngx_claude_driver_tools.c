@@ -198,7 +198,7 @@ driver_route(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         }
     }
 
-    /* what nobody knows of stays without an answer, and ends with the turn */
+    /* calls that nobody knows of get no answer, and end with the turn */
 
     if (n == seat->calls.nelts) {
         return NGX_CLAUDE_HEARD;
@@ -461,7 +461,7 @@ driver_calls_link(ngx_claude_seat_t *seat)
             return rc;
         }
 
-        /* that was all that they were kept for */
+        /* arguments are kept for the link alone */
 
         driver_input_free(&call[i]);
     }

@@ -18,7 +18,7 @@
 #include "ngx_claude_peers.h"
 
 
-/* what other workers are asked for, in this order */
+/* things that other workers are asked for, in this order */
 #define ENGINE_ASK_TIP      0          /* the conversation itself */
 #define ENGINE_ASK_FIRST    1          /* one that began in the same way */
 #define ENGINE_ASK_KIN      2          /* any process of the key */
@@ -58,7 +58,7 @@ static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
 static void engine_free_row(ngx_int_t row);
 
 static void engine_idle(ngx_claude_seat_t *seat);
-static void engine_left(ngx_claude_seat_t *seat);
+static void engine_ended(ngx_claude_seat_t *seat);
 static void engine_again(ngx_claude_turn_t *turn);
 static void engine_leave(ngx_int_t ticket);
 static void engine_sweep_init(void);
@@ -67,7 +67,7 @@ static void engine_sweep_handler(ngx_event_t *ev);
 
 static const ngx_claude_driver_hooks_t  engine_hooks = {
     engine_idle,
-    engine_left,
+    engine_ended,
     engine_free_row,
     engine_again,
     engine_leave
@@ -249,7 +249,7 @@ void
 ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 {
     if (turn->seat && !turn->is_finished) {
-        ngx_claude_driver_stop(turn->seat, surplus);
+        ngx_claude_driver_turn_cut(turn->seat, surplus);
     }
 }
 
@@ -327,7 +327,7 @@ engine_woken(void)
         if (turn->over) {
             turn->handlers->failed(turn);
 
-            /* which may have done anything to the queue */
+            /* the handler may have done anything to the queue */
 
             next = ngx_queue_head(&engine_waiting);
         }
@@ -621,7 +621,7 @@ engine_ask(ngx_claude_turn_t *turn)
 }
 
 
-/* what another worker had; NULL: nothing after all */
+/* a process of another worker's has come; NULL: none after all */
 
 static void
 engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
@@ -759,7 +759,7 @@ engine_idle(ngx_claude_seat_t *seat)
 
 
 static void
-engine_left(ngx_claude_seat_t *seat)
+engine_ended(ngx_claude_seat_t *seat)
 {
     ngx_claude_pool_left(seat);
 }

@@ -26,14 +26,14 @@
 #define HANDOVER_ID     63
 
 
-/* what goes through the socket, then the held messages, then the calls */
+/* first through the socket; then the held messages, then the calls */
 typedef struct {
     u_char                        version[16];   /* layouts may differ */
     size_t                        size;
     ngx_pid_t                     pid;
     uint64_t                      start;
     ngx_claude_holding_t          holding;
-    ngx_claude_bill_t             bill;      /* its account is in the zone */
+    ngx_claude_bill_t             bill;      /* the account is in the zone */
 } handover_head_t;
 
 

@@ -24,7 +24,7 @@
 
 typedef struct {
     ngx_claude_zone_t           *zone;
-    ngx_array_t                 *profiles;       /* of profile_t * */
+    ngx_array_t                 *profiles;       /* profile_t * */
     size_t                       max_line;
 
     /* the process that the turn asked for, idle, or NULL */

@@ -24,9 +24,9 @@
 
 typedef struct {
     /* whose it is */
-    ngx_claude_hash_t    profile;        /* of its launch */
+    ngx_claude_hash_t    profile;        /* hash of its launch */
     u_char               tenant[NGX_CLAUDE_TENANT_LEN];
-                                         /* its key, once it is used */
+                                         /* key that it is used by */
     u_char               session[NGX_CLAUDE_SESSION_LEN];
                                          /* hash of the session that its
                                             conversation is of, or zeroes */
@@ -34,8 +34,9 @@ typedef struct {
                                          /* hash of a name that is no session,
                                             of its last turn, or zeroes */
 
-    /* what it was set to */
-    ngx_claude_link_t    root;           /* of its chain; zeroes: unknown */
+    /* settings that it was given last */
+    ngx_claude_link_t    root;           /* root of its chain; zeroes:
+                                            unknown */
     ngx_claude_hash_t    model;          /* SHA-1 of the name */
     u_char               model_id[NGX_CLAUDE_CLI_MODEL_LEN];
                                          /* full id, as the CLI has said */
@@ -44,14 +45,15 @@ typedef struct {
     ngx_claude_hash_t    tools;          /* SHA-1 of their names, or zeroes */
     uint64_t             knobs;          /* settings of its last question */
 
-    /* what it was started as */
-    uint64_t             inode;          /* of its binary; both 0: not known */
-    int64_t              mtime;          /* of its binary, seconds */
+    /* properties of its start */
+    uint64_t             inode;          /* inode of its binary; with mtime
+                                            0: not known */
+    int64_t              mtime;          /* time of its binary, seconds */
     u_char               nonce[NGX_CLAUDE_NONCE_LEN];
 
-    /* what it has */
+    /* numbers */
     uint32_t             nheld;          /* messages */
-    uint32_t             ncalls;         /* of tools, without their results */
+    uint32_t             ncalls;         /* calls without their results */
     uint32_t             base;           /* messages that were resumed: no
                                             cut before them */
     uint32_t             lines;          /* uuids given out */
@@ -59,10 +61,10 @@ typedef struct {
     uint32_t             requests;       /* control requests' ids given out */
     uint32_t             server;         /* number of its server of tools */
 
-    unsigned             used:1;         /* it has a tenant */
+    unsigned             used:1;         /* the tenant is set */
     unsigned             own:1;          /* a client has named its session: it
                                             is for nothing else */
-    unsigned             recorded:1;     /* it writes a transcript */
+    unsigned             recorded:1;     /* a transcript is written */
     unsigned             waiting:1;      /* for the results of its calls */
 } ngx_claude_holding_t;
 

@@ -31,8 +31,6 @@ static ngx_uint_t plan_fits(const ngx_claude_holding_t *holding,
 static ngx_uint_t plan_fits_calls(const ngx_claude_holding_t *holding,
     const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn);
 static ngx_uint_t plan_result_fits(const ngx_claude_block_t *result);
-static void plan_steps(ngx_claude_plan_t *plan,
-    const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn);
 static void plan_step(ngx_claude_plan_t *plan, ngx_claude_step_e step,
     ngx_claude_wait_e wait, ngx_uint_t arg);
 
@@ -102,9 +100,9 @@ ngx_claude_plan_turn(ngx_claude_turn_t *turn)
 
 
 void
-ngx_claude_plan(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
-    const ngx_claude_held_t *held, const ngx_claude_call_t *calls,
-    const ngx_claude_turn_t *turn)
+ngx_claude_plan_rate(ngx_claude_plan_t *plan,
+    const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
+    const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn)
 {
     plan->rung = NGX_CLAUDE_RUNG_NONE;
     plan->fail = NGX_CLAUDE_FAIL_INTERNAL;
@@ -121,14 +119,23 @@ ngx_claude_plan(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
 
     if (plan->rung == NGX_CLAUDE_RUNG_NONE) {
         plan->keep = 0;
-        return;
-    }
 
-    if (turn->session.continues && holding->nheld) {
+    } else if (turn->session.continues && holding->nheld) {
         plan->fail = plan_session_fail(holding, turn);
     }
+}
 
-    plan_steps(plan, holding, turn);
+
+void
+ngx_claude_plan(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
+    const ngx_claude_held_t *held, const ngx_claude_call_t *calls,
+    const ngx_claude_turn_t *turn)
+{
+    ngx_claude_plan_rate(plan, holding, held, calls, turn);
+
+    if (plan->rung != NGX_CLAUDE_RUNG_NONE) {
+        ngx_claude_plan_steps(plan, holding, turn);
+    }
 }
 
 
@@ -152,7 +159,7 @@ ngx_claude_plan_new(ngx_claude_plan_t *plan,
         return;
     }
 
-    plan_steps(plan, holding, turn);
+    ngx_claude_plan_steps(plan, holding, turn);
 }
 
 
@@ -191,7 +198,7 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
 
     if (turn->session.results) {
 
-        /* they are of use to the process that waits for them alone */
+        /* results alone are for the process that waits for them */
 
         if (plan_fits_calls(holding, calls, turn)) {
             plan->rung = NGX_CLAUDE_RUNG_LIVE;
@@ -306,7 +313,7 @@ plan_shared(const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
 
     if (holding->base) {
 
-        /* of what was resumed only the last link is known, and is over all */
+        /* the last link alone is known of what was resumed, and is over all */
 
         if (last < holding->base
             || !ngx_claude_link_same(&held[holding->base - 1].link,
@@ -374,7 +381,7 @@ plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
 }
 
 
-/* the same of results that come alone, by the ids of the calls */
+/* results that come alone have to be those of the calls, by their ids */
 
 static ngx_uint_t
 plan_fits_calls(const ngx_claude_holding_t *holding,
@@ -408,7 +415,7 @@ plan_result_fits(const ngx_claude_block_t *result)
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
 
-    /* of an error the CLI takes one text alone */
+    /* an error may be one text alone */
 
     if (result->type != NGX_CLAUDE_TOOL_RESULT || result->content == NULL
         || (result->is_error && result->content->nelts != 1))
@@ -446,9 +453,9 @@ plan_result_fits(const ngx_claude_block_t *result)
  * cut, or a model that was not set.
  */
 
-static void
-plan_steps(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
-    const ngx_claude_turn_t *turn)
+void
+ngx_claude_plan_steps(ngx_claude_plan_t *plan,
+    const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
 {
     ngx_uint_t          before, history, rewind, recorded;
     ngx_claude_wait_e   wait;

@@ -29,9 +29,9 @@ typedef enum {
     NGX_CLAUDE_STEP_SETTINGS,
     NGX_CLAUDE_STEP_REPLAY,           /* arg: messages of the turn that are
                                          there then */
-    NGX_CLAUDE_STEP_RESULTS,          /* of the calls that it waits in */
+    NGX_CLAUDE_STEP_RESULTS,          /* results of the calls it waits in */
     NGX_CLAUDE_STEP_ASK,
-    NGX_CLAUDE_STEP_RECORD,           /* what it holds, to be resumed by */
+    NGX_CLAUDE_STEP_RECORD,           /* for who resumes the transcript */
     NGX_CLAUDE_STEP_RESTATE,          /* the answer that the CLI has not */
     NGX_CLAUDE_STEP_MARK,             /* a message behind it */
     NGX_CLAUDE_STEP_SYNC,             /* an answer that shows it was read */
@@ -39,7 +39,7 @@ typedef enum {
 } ngx_claude_step_e;
 
 
-/* what has to come before the next step is written */
+/* conditions of the next step: something has to come first */
 typedef enum {
     NGX_CLAUDE_WAIT_NONE = 0,
     NGX_CLAUDE_WAIT_ANSWERS,          /* all that are due */
@@ -80,7 +80,15 @@ typedef struct {
  */
 ngx_int_t ngx_claude_plan_turn(ngx_claude_turn_t *turn);
 
-/* the plan for an idle process; held, calls: holding->nheld and ->ncalls */
+/*
+ * The plan for an idle process; held, calls: holding->nheld and ->ncalls.
+ * It has two halves, for who rates many and takes one.
+ */
+void ngx_claude_plan_rate(ngx_claude_plan_t *plan,
+    const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
+    const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn);
+void ngx_claude_plan_steps(ngx_claude_plan_t *plan,
+    const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn);
 void ngx_claude_plan(ngx_claude_plan_t *plan,
     const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
     const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn);

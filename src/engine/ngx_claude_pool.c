@@ -25,8 +25,6 @@ static ngx_claude_seat_t *pool_nearest(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_plan_t *nearest);
 static ngx_claude_seat_t *pool_take_starting(ngx_claude_turn_t *turn,
     ngx_claude_plan_t *plan);
-static void pool_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn);
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
@@ -163,7 +161,8 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
     {
         seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        pool_plan(&plan, seat, turn);
+        ngx_claude_plan_rate(&plan, &seat->holding, seat->held.elts,
+                             seat->calls.elts, turn);
 
         if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
             || !ngx_claude_zone_process_is_idle(pool->zone, seat->row))
@@ -182,8 +181,15 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
         {
             best = seat;
             lowest = order;
-            *nearest = plan;
+            nearest->rung = plan.rung;
+            nearest->keep = plan.keep;
+            nearest->fail = plan.fail;
         }
+    }
+
+    if (best) {
+        nearest->nsteps = 0;
+        ngx_claude_plan_steps(nearest, &best->holding, turn);
     }
 
     return best;
@@ -203,7 +209,8 @@ pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
         return NULL;
     }
 
-    pool_plan(plan, seat, turn);
+    ngx_claude_plan(plan, &seat->holding, seat->held.elts, seat->calls.elts,
+                    turn);
 
     if (plan->rung != NGX_CLAUDE_RUNG_WARM) {
         return NULL;
@@ -214,15 +221,6 @@ pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
     ngx_claude_pool_warm();
 
     return seat;
-}
-
-
-static void
-pool_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn)
-{
-    ngx_claude_plan(plan, &seat->holding, seat->held.elts, seat->calls.elts,
-                    turn);
 }
 
 

@@ -23,9 +23,10 @@ typedef struct {
     ngx_claude_zone_t           *zone;
     ngx_msec_t                   idle_timeout;
     ngx_msec_t                   session_ttl;
-    ngx_uint_t                   warm;        /* this worker's, a profile */
+    ngx_uint_t                   warm;        /* this worker's number of them,
+                                                 for each profile */
     size_t                       max_line;
-    ngx_array_t                 *profiles;    /* of profile_t * */
+    ngx_array_t                 *profiles;    /* profile_t * */
 } ngx_claude_pool_conf_t;
 
 

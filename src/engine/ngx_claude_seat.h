@@ -34,7 +34,7 @@ typedef enum {
     NGX_CLAUDE_SEAT_SETTLING,       /* the turn is decided, the CLI's result is
                                        due */
     NGX_CLAUDE_SEAT_MENDING,        /* steps of the plan after the turn */
-    NGX_CLAUDE_SEAT_ENDING,         /* its process is being ended */
+    NGX_CLAUDE_SEAT_ENDING,         /* the process is being ended */
     NGX_CLAUDE_SEAT_STATES
 } ngx_claude_seat_state_e;
 
@@ -48,9 +48,9 @@ typedef enum {
     NGX_CLAUDE_ANSWERED,            /* an answer that was due has come */
     NGX_CLAUDE_BEGUN,               /* the CLI is at the question */
     NGX_CLAUDE_TAKEN,               /* the result of a call was taken */
-    NGX_CLAUDE_UNWANTED,            /* it asks the model once more */
+    NGX_CLAUDE_UNWANTED,            /* the CLI asks the model once more */
     NGX_CLAUDE_FINISHED,            /* the model's stop decides the turn */
-    NGX_CLAUDE_CUT,                 /* what was said is the answer: the rest
+    NGX_CLAUDE_CUT,                 /* the answer is what was said: the rest
                                        is not wanted */
     NGX_CLAUDE_WAITS,               /* for the results of calls */
     NGX_CLAUDE_COMPLETE,            /* the answer is there, and the CLI done */
@@ -70,7 +70,8 @@ typedef struct {
 /* the block of an answer that is open, see driver_block.c */
 typedef struct {
     ngx_claude_block_t       block;
-    double                   index;          /* its number in the message */
+    double                   index;          /* number of the block in its
+                                                message */
     ngx_claude_text_t        signature;      /* pieces so far */
     ngx_str_t                whole;          /* block as it began, for the link
                                                 of a verbatim turn; in the
@@ -83,12 +84,12 @@ typedef struct {
 
 /* the answer of one turn: zeroed when the turn begins */
 typedef struct {
-    ngx_claude_link_text_t   answer;         /* its link, as far as told */
+    ngx_claude_link_text_t   answer;         /* link of the answer, so far */
     ngx_str_t                said;           /* text, if it may be needed */
     size_t                   said_size;      /* bytes allocated for it */
     ngx_claude_fail_e        error;          /* as the CLI announced it;
                                                 INTERNAL: none */
-    ngx_claude_end_e         end;            /* what becomes of question and
+    ngx_claude_end_e         end;            /* fate of question and
                                                 answer */
     unsigned                 begun:1;        /* the CLI is at the question */
     unsigned                 texted:1;       /* the answer began */
@@ -103,7 +104,7 @@ typedef struct {
 } ngx_claude_reply_t;
 
 
-/* what was spent, see driver_bill.c; costs in US dollars, of its life */
+/* expenses, see driver_bill.c; costs are US dollars, of a process's life */
 typedef struct {
     ngx_claude_account_t    *account;        /* the last payer's; NULL: none
                                                 yet */
@@ -118,19 +119,19 @@ typedef struct {
 
 
 struct ngx_claude_seat_s {
-    ngx_pool_t              *pool;           /* of seat and process */
+    ngx_pool_t              *pool;           /* memory of seat and process */
     ngx_claude_process_t    *process;
-    ngx_claude_outbox_t     *outbox;         /* of the process */
+    ngx_claude_outbox_t     *outbox;         /* the process's */
     ngx_claude_turn_t       *turn;           /* or NULL */
 
     ngx_claude_holding_t     holding;
-    ngx_array_t              held;           /* of held_t */
-    ngx_array_t              calls;          /* of call_t */
+    ngx_array_t              held;           /* held_t */
+    ngx_array_t              calls;          /* call_t */
     ngx_pool_t              *calls_pool;     /* NULL: none */
     ngx_uint_t               routed;         /* calls that the CLI has asked
                                                 for */
     ngx_uint_t               answered;       /* calls */
-    ngx_pool_t              *tools_pool;     /* of the list */
+    ngx_pool_t              *tools_pool;     /* memory of the list */
     ngx_str_t                tools_list;     /* for the CLI */
 
     ngx_claude_seat_state_e  state;          /* written by
@@ -148,7 +149,7 @@ struct ngx_claude_seat_s {
     ngx_claude_turn_t       *payer;          /* for what it says next, or
                                                 NULL */
 
-    ngx_int_t                row;            /* of the process in the zone,
+    ngx_int_t                row;            /* row of the process in the zone,
                                                 or -1 */
     ngx_int_t                ticket;         /* row of a turn that was
                                                 answered, but holds its
@@ -159,17 +160,17 @@ struct ngx_claude_seat_s {
                                                 once the turn went well */
 
     ngx_event_t              timer;
-    ngx_queue_t              queue;          /* of all seats */
-    ngx_queue_t              parked;         /* of the idle ones */
+    ngx_queue_t              queue;          /* among all seats */
+    ngx_queue_t              parked;         /* among the idle ones */
     ngx_msec_t               idled;          /* when, last */
 
     unsigned                 pooled:1;       /* parked */
-    unsigned                 unprepared:1;   /* what it holds is known once
+    unsigned                 unprepared:1;   /* the holding is known once
                                                 it runs */
     unsigned                 bare:1;         /* resumed, without an answer of
                                                 the CLI's own */
     unsigned                 doubtful:1;     /* to be ended */
-    unsigned                 loginless:1;    /* its login is what failed */
+    unsigned                 loginless:1;    /* the login is what failed */
     unsigned                 billed:1;       /* the account is the payer's */
     unsigned                 asking:1;       /* for its payer, what calls
                                                 cost */
@@ -187,7 +188,7 @@ void ngx_claude_seat_state(ngx_claude_seat_t *seat,
 /* whether the step is under way, and what it waits for has not come */
 ngx_uint_t ngx_claude_seat_at(ngx_claude_seat_t *seat, ngx_claude_step_e step);
 
-/* what the step that is under way waits for */
+/* the wait of the step that is under way */
 ngx_claude_wait_e ngx_claude_seat_waits(ngx_claude_seat_t *seat);
 
 /* notes a failure; for who hears lines, to be returned */

@@ -33,14 +33,9 @@ ngx_claude_zone_process_take(ngx_claude_zone_t *zone,
 
     zone_lock(zone);
 
-    if (zone->sh->needing == 0) {
-        (void) zone_process_reserve(zone, ngx_pid, process);
-
-    } else {
-        *process = -1;
-    }
-
-    if (*process != -1) {
+    if (zone->sh->needing == 0
+        && zone_process_reserve(zone, ngx_pid, process) == NGX_OK)
+    {
         rc = NGX_OK;
 
     } else {
@@ -60,19 +55,20 @@ ngx_int_t
 ngx_claude_zone_process_spare(ngx_claude_zone_t *zone,
     ngx_int_t *process)
 {
+    ngx_int_t  rc;
+
     zone_lock(zone);
 
-    *process = -1;
+    rc = zone->sh->needing ? NGX_DECLINED
+                           : zone_process_reserve(zone, ngx_pid, process);
 
-    if (zone->sh->needing
-        || zone_process_reserve(zone, ngx_pid, process) == -1)
-    {
+    if (rc != NGX_OK) {
         zone_want(zone->sh);
     }
 
     zone_unlock(zone);
 
-    return (*process == -1) ? NGX_DECLINED : NGX_OK;
+    return rc;
 }
 
 
@@ -506,7 +502,10 @@ zone_process_state(ngx_claude_zone_process_t *process,
 }
 
 
-/* reserves a row; -1: the limit is reached, or the table is full */
+/*
+ * Reserves a row, and writes its number where it is looked for after a crash.
+ * NGX_DECLINED: the limit is reached, or the table is full; the number stays.
+ */
 
 static ngx_int_t
 zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
@@ -515,16 +514,14 @@ zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
     ngx_int_t                   i;
     ngx_claude_zone_process_t  *process;
 
-    *row = -1;
-
     if (zone->sh->processes >= zone->max_processes) {
-        return -1;
+        return NGX_DECLINED;
     }
 
     i = zone_process_row(zone->sh);
 
     if (i == -1) {
-        return -1;
+        return NGX_DECLINED;
     }
 
     /* the row names its owner, who may not know of it: see zone_repair() */
@@ -541,7 +538,7 @@ zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
 
     zone->sh->processes++;
 
-    return i;
+    return NGX_OK;
 }
 
 
@@ -627,7 +624,9 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
             break;
         }
 
-        if (zone_process_reserve(zone, first->owner, &first->process) == -1) {
+        if (zone_process_reserve(zone, first->owner, &first->process)
+            != NGX_OK)
+        {
             return;
         }
 
