@@ -37,6 +37,7 @@ static ngx_claude_heard_e driver_block_call(ngx_claude_seat_t *seat,
 static ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
 static ngx_int_t driver_block_keep(ngx_claude_seat_t *seat, ngx_str_t *whole);
+static void driver_one_line(ngx_str_t *json);
 
 
 #define driver_is(s, text)                                                    \
@@ -89,6 +90,8 @@ driver_block_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         if (line->block.len == 0) {
             return NGX_CLAUDE_HEARD;
         }
+
+        driver_one_line(&line->block);
 
         block.text = line->block;
         block.id = line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
@@ -285,6 +288,8 @@ driver_block_delta(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
     }
 
     if (line->delta.len) {
+        driver_one_line(&line->delta);
+
         turn->handlers->other(turn, block, line->delta.data, line->delta.len);
     }
 
@@ -466,6 +471,21 @@ driver_block_end(ngx_claude_seat_t *seat)
     }
 
     turn->handlers->close(turn, &seat->open.block);
+}
+
+
+/* a CR between two tokens could end a line of what the asker writes */
+
+static void
+driver_one_line(ngx_str_t *json)
+{
+    u_char  *p, *last;
+
+    last = json->data + json->len;
+
+    for (p = json->data; (p = ngx_strlchr(p, last, CR)) != NULL; p++) {
+        *p = ' ';
+    }
 }
 
 
