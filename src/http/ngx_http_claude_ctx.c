@@ -96,8 +96,8 @@ ctx_again(ngx_http_claude_ctx_t *ctx)
     ngx_memzero(&ctx->error, sizeof(ngx_http_claude_error_t));
 
     ngx_str_null(&ctx->session);
-    ngx_str_null(&ctx->json);
 
+    ctx->json = NULL;
     ctx->answered = 0;
     ctx->replaced = 0;
 }

@@ -39,7 +39,7 @@ typedef struct {
     ngx_claude_turn_t            *(*total)(void *spender);
     ngx_int_t                   (*ends)(void *spender, ngx_str_t *ends);
     ngx_http_claude_error_t       error;
-    ngx_str_t                     json;         /* of the error */
+    ngx_chain_t                  *json;         /* of the error */
     void                         *body;         /* while it is read */
     ngx_pool_t                   *scratch;      /* until its turn is made */
     void                         *dialect;      /* its own state */

@@ -6,12 +6,15 @@
 
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_conf.h"
-#include "ngx_claude_json.h"
 #include "ngx_claude_utf8.h"
+#include "ngx_http_claude_document.h"
 
 
 /* a longer wait makes SDKs sleep on without a word, seconds */
 #define ERROR_RETRY_MAX  60
+
+/* bytes of a page's first buffer */
+#define ERROR_SIZE       1024
 
 
 static const char *error_type(ngx_uint_t status);
@@ -19,7 +22,7 @@ static void error_default(ngx_http_claude_ctx_t *ctx, ngx_uint_t status);
 static ngx_int_t error_header_filter(ngx_http_request_t *r);
 static ngx_int_t error_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_int_t error_headers(ngx_http_request_t *r,
-    ngx_http_claude_ctx_t *ctx);
+    ngx_http_claude_ctx_t *ctx, off_t length);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -181,62 +184,13 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
 }
 
 
-ngx_str_t
-ngx_http_claude_error_json(ngx_http_request_t *r,
+void
+ngx_http_claude_error_json(ngx_claude_out_t *out,
     ngx_http_claude_error_t *error)
 {
-    u_char     *p;
-    size_t      len;
-    ngx_str_t   json;
-
-    len = sizeof("{\"error\":{\"message\":,\"type\":,\"param\":null,"
-                 "\"code\":null}}")
-          + ngx_claude_json_escaped_max(error->message.len)
-          + ngx_claude_json_escaped_max(error->type.len)
-          + ngx_claude_json_escaped_max(error->param.len)
-          + ngx_claude_json_escaped_max(error->code.len);
-
-    ngx_str_null(&json);
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return json;
-    }
-
-    json.data = p;
-
-    p = ngx_cpymem(p, "{\"error\":{\"message\":",
-                   sizeof("{\"error\":{\"message\":") - 1);
-    p = ngx_claude_json_escape(p, error->message.data,
-                               error->message.len);
-
-    p = ngx_cpymem(p, ",\"type\":", sizeof(",\"type\":") - 1);
-    p = ngx_claude_json_escape(p, error->type.data, error->type.len);
-
-    p = ngx_cpymem(p, ",\"param\":", sizeof(",\"param\":") - 1);
-
-    if (error->param.len) {
-        p = ngx_claude_json_escape(p, error->param.data,
-                                   error->param.len);
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    p = ngx_cpymem(p, ",\"code\":", sizeof(",\"code\":") - 1);
-
-    if (error->code.len) {
-        p = ngx_claude_json_escape(p, error->code.data, error->code.len);
-
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    *p++ = '}';
-    *p++ = '}';
-
-    json.len = p - json.data;
-
-    return json;
+    ngx_claude_out(out, "{\"error\":{\"message\":%J,\"type\":%J,\"param\":%Q,"
+                   "\"code\":%Q}}", &error->message, &error->type,
+                   &error->param, &error->code);
 }
 
 
@@ -354,6 +308,7 @@ error_header_filter(ngx_http_request_t *r)
 {
     ngx_http_claude_ctx_t       *ctx;
     ngx_http_claude_loc_conf_t  *lcf;
+    ngx_http_claude_document_t   document;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
@@ -384,9 +339,15 @@ error_header_filter(ngx_http_request_t *r)
         r->keepalive = 1;
     }
 
-    ctx->json = ngx_http_claude_error_json(r, &ctx->error);
+    ngx_http_claude_document_init(&document, r->pool, ERROR_SIZE);
+    ngx_http_claude_error_json(&document.out, &ctx->error);
 
-    if (ctx->json.len == 0 || error_headers(r, ctx) != NGX_OK) {
+    ctx->json = ngx_http_claude_document_end(&document, r == r->main);
+
+    if (ctx->json == NULL
+        || error_headers(r, ctx, ngx_http_claude_document_length(&document))
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -397,11 +358,11 @@ error_header_filter(ngx_http_request_t *r)
 
 
 static ngx_int_t
-error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
+error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx, off_t length)
 {
     ngx_str_t  value;
 
-    r->headers_out.content_length_n = ctx->json.len;
+    r->headers_out.content_length_n = length;
 
     if (r->headers_out.content_length) {
         r->headers_out.content_length->hash = 0;
@@ -446,8 +407,7 @@ error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
 static ngx_int_t
 error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t              *b;
-    ngx_chain_t            *cl, out;
+    ngx_chain_t            *cl;
     ngx_http_claude_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
@@ -463,25 +423,10 @@ error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         cl->buf->file_pos = cl->buf->file_last;
     }
 
-    if (ctx->json.len == 0) {
-        return ngx_http_next_body_filter(r, in);
+    if (ctx->json) {
+        in = ctx->json;
+        ctx->json = NULL;
     }
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = ctx->json.data;
-    b->last = ctx->json.data + ctx->json.len;
-    b->memory = 1;
-    b->last_buf = (r == r->main);
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    ctx->json.len = 0;
-
-    return ngx_http_next_body_filter(r, &out);
+    return ngx_http_next_body_filter(r, in);
 }

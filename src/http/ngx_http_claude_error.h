@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_claude_out.h"
 #include "ngx_http_claude_ctx.h"
 
 
@@ -29,8 +30,8 @@ ngx_int_t ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
 ngx_int_t ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn);
 
-/* the object {"error":{...}} in the request's pool; empty without memory */
-ngx_str_t ngx_http_claude_error_json(ngx_http_request_t *r,
+/* the object {"error":{...}} */
+void ngx_http_claude_error_json(ngx_claude_out_t *out,
     ngx_http_claude_error_t *error);
 
 /* adds a header to the response; value is not copied */

@@ -8,6 +8,7 @@
 #define _NGX_HTTP_CLAUDE_STATUS_PRIVATE_H_INCLUDED_
 
 
+#include "ngx_claude_out.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_status.h"
 
@@ -25,12 +26,13 @@ extern const char  *status_states[];
 extern const char  *status_outcomes[];
 
 
+void status_json(ngx_http_request_t *r, ngx_claude_out_t *out);
+
 /* the body of a response, from the request's pool; NGX_ERROR: no memory */
-ngx_int_t status_json(ngx_http_request_t *r, ngx_str_t *body);
 ngx_int_t status_prometheus(ngx_http_request_t *r, ngx_str_t *body);
 
 /* the CLI's version as a JSON string; null until a CLI has told it */
-u_char *status_version(u_char *p, ngx_uint_t version);
+void status_version(ngx_claude_out_t *out, ngx_uint_t version);
 
 /* processes that are there, in whatever state */
 ngx_uint_t status_alive(ngx_claude_zone_sums_t *sums);

@@ -46,6 +46,7 @@ static void chat_paid(ngx_claude_turn_t *turn);
 static ngx_int_t chat_open(ngx_http_claude_stream_t *stream);
 static void chat_blocked(ngx_http_claude_stream_t *stream);
 static void chat_unblocked(ngx_http_claude_stream_t *stream);
+static void chat_beat(ngx_http_claude_stream_t *stream);
 
 
 static const ngx_claude_turn_handlers_t  chat_handlers = {
@@ -220,6 +221,7 @@ chat_init(ngx_http_claude_chat_t *chat)
     chat->stream.open = chat_open;
     chat->stream.blocked = chat_blocked;
     chat->stream.unblocked = chat_unblocked;
+    chat->stream.beat = chat_beat;
 
     return chat_id(chat);
 }
@@ -484,7 +486,7 @@ chat_flush(ngx_claude_turn_t *turn)
 
     c = chat->ctx->request->connection;
 
-    if (chat->stream.failed
+    if (chat->stream.out.failed
         || ngx_http_claude_stream_flush(&chat->stream) == NGX_ERROR)
     {
         /* the request may outlive this: its error goes out, it lingers */
@@ -515,7 +517,7 @@ chat_settled(ngx_claude_turn_t *turn)
         return;
     }
 
-    if (chat->stream.failed) {
+    if (chat->stream.out.failed) {
         chat_abort(chat);
         chat_finalize(chat, NGX_ERROR);
         return;
@@ -627,4 +629,11 @@ chat_unblocked(ngx_http_claude_stream_t *stream)
     for (i = 0; i < chat->nchoices; i++) {
         ngx_claude_turn_resume(&chat->choices[i].turn);
     }
+}
+
+
+static void
+chat_beat(ngx_http_claude_stream_t *stream)
+{
+    ngx_claude_out_literal(&stream->out, ": heartbeat\n\n");
 }

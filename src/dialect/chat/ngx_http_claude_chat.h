@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_document.h"
 #include "ngx_claude_json.h"
 #include "ngx_claude_schema.h"
 #include "ngx_http_claude_stream.h"
@@ -24,19 +25,11 @@
 #include "ngx_claude_turn.h"
 
 
-/* text as JSON, escaped, in buffers of growing size, for a whole response */
-typedef struct {
-    ngx_chain_t               *first;
-    ngx_chain_t              **last;
-    size_t                     length;
-} ngx_http_claude_chat_text_t;
-
-
 /* a call of a tool in a whole response */
 typedef struct {
     ngx_str_t                  id;
     ngx_str_t                  name;
-    ngx_http_claude_chat_text_t  arguments;
+    ngx_http_claude_document_t  arguments;  /* escaped */
 } ngx_http_claude_chat_call_t;
 
 
@@ -81,8 +74,8 @@ typedef struct {
     ngx_claude_text_t          forced_json;    /* so far */
 
     /* whole */
-    ngx_http_claude_chat_text_t  text;
-    ngx_http_claude_chat_text_t  thoughts;
+    ngx_http_claude_document_t  text;          /* escaped */
+    ngx_http_claude_document_t  thoughts;
     ngx_array_t                calls;          /* of chat_call_t */
 } ngx_http_claude_chat_choice_t;
 
@@ -231,7 +224,7 @@ void ngx_http_claude_chat_forced_end(ngx_http_claude_chat_choice_t *choice);
 
 /*
  * The two kinds of output, chosen by chat->streamed: what comes of an answer,
- * piece by piece, valid during the call.  No memory: chat->stream.failed.
+ * piece by piece, valid during the call.  No memory: chat->stream.out.failed.
  */
 void ngx_http_claude_chat_text(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len);
@@ -267,7 +260,7 @@ void ngx_http_claude_chat_chunks_error(ngx_http_claude_chat_t *chat);
 
 /* what an answer says, escaped and kept.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_chat_keep(ngx_http_claude_chat_choice_t *choice,
-    ngx_http_claude_chat_text_t *text, u_char *p, size_t len);
+    ngx_http_claude_document_t *text, u_char *p, size_t len);
 ngx_int_t ngx_http_claude_chat_keep_call(ngx_http_claude_chat_choice_t *choice,
     ngx_str_t *id, ngx_str_t *name);
 ngx_int_t ngx_http_claude_chat_keep_arguments(
@@ -277,16 +270,9 @@ ngx_int_t ngx_http_claude_chat_keep_arguments(
 /* sends it; returns what to finalize the request with */
 ngx_int_t ngx_http_claude_chat_whole(ngx_http_claude_chat_t *chat);
 
-#define NGX_HTTP_CLAUDE_CHAT_USAGE_LEN                                        \
-    (sizeof("{\"prompt_tokens\":,\"completion_tokens\":,\"total_tokens\":,"   \
-            "\"prompt_tokens_details\":{\"cached_tokens\":,"                  \
-            "\"audio_tokens\":0},\"completion_tokens_details\":"              \
-            "{\"reasoning_tokens\":,\"audio_tokens\":0,"                      \
-            "\"accepted_prediction_tokens\":0,"                               \
-            "\"rejected_prediction_tokens\":0}}") + 5 * NGX_INT64_LEN)
-
-/* the usage object; the room at p is of that length */
-u_char *ngx_http_claude_chat_usage(u_char *p, ngx_claude_usage_t *usage);
+/* the usage object */
+void ngx_http_claude_chat_usage(ngx_claude_out_t *out,
+    ngx_claude_usage_t *usage);
 
 /*
  * In chat_object.c: the part of a piece of text that is the object's, or, with

@@ -11,6 +11,10 @@
 #include "ngx_http_claude_session.h"
 
 
+/* bytes of the first buffer of what a whole answer says */
+#define CHOICE_TEXT_SIZE  4096
+
+
 static ngx_int_t choice_init(ngx_http_claude_chat_choice_t *choice);
 static ngx_int_t choice_prompt(ngx_http_claude_chat_choice_t *choice);
 static void choice_said(ngx_http_claude_chat_choice_t *choice, u_char *p,
@@ -64,8 +68,10 @@ choice_init(ngx_http_claude_chat_choice_t *choice)
     choice->turn.stoppable = (chat->stops.nelts != 0);
     choice->turn.data = choice;
 
-    choice->text.last = &choice->text.first;
-    choice->thoughts.last = &choice->thoughts.first;
+    ngx_http_claude_document_init(&choice->text, chat->turn.pool,
+                                  CHOICE_TEXT_SIZE);
+    ngx_http_claude_document_init(&choice->thoughts, chat->turn.pool,
+                                  CHOICE_TEXT_SIZE);
     choice->forced_json.pool = chat->turn.pool;
 
     if (choice->index) {
@@ -157,7 +163,7 @@ choice_said(ngx_http_claude_chat_choice_t *choice, u_char *p, size_t len)
     if (len && choice->chat->object
         && ngx_http_claude_chat_object(choice, &p, &len) != NGX_OK)
     {
-        choice->chat->stream.failed = 1;
+        choice->chat->stream.out.failed = 1;
         return;
     }
 
@@ -260,7 +266,7 @@ ngx_http_claude_chat_text(ngx_http_claude_chat_choice_t *choice, u_char *p,
     } else if (ngx_http_claude_chat_keep(choice, &choice->text, p, len)
                != NGX_OK)
     {
-        choice->chat->stream.failed = 1;
+        choice->chat->stream.out.failed = 1;
     }
 }
 
@@ -275,7 +281,7 @@ ngx_http_claude_chat_thought(ngx_http_claude_chat_choice_t *choice, u_char *p,
     } else if (ngx_http_claude_chat_keep(choice, &choice->thoughts, p, len)
                != NGX_OK)
     {
-        choice->chat->stream.failed = 1;
+        choice->chat->stream.out.failed = 1;
     }
 }
 
@@ -288,7 +294,7 @@ ngx_http_claude_chat_call(ngx_http_claude_chat_choice_t *choice,
         ngx_http_claude_chat_chunk_call(choice, id, name);
 
     } else if (ngx_http_claude_chat_keep_call(choice, id, name) != NGX_OK) {
-        choice->chat->stream.failed = 1;
+        choice->chat->stream.out.failed = 1;
         return;
     }
 
@@ -300,7 +306,7 @@ void
 ngx_http_claude_chat_arguments(ngx_http_claude_chat_choice_t *choice,
     u_char *p, size_t len)
 {
-    if (choice->chat->stream.failed) {
+    if (choice->chat->stream.out.failed) {
         return;
     }
 
@@ -308,6 +314,6 @@ ngx_http_claude_chat_arguments(ngx_http_claude_chat_choice_t *choice,
         ngx_http_claude_chat_chunk_arguments(choice, p, len);
 
     } else if (ngx_http_claude_chat_keep_arguments(choice, p, len) != NGX_OK) {
-        choice->chat->stream.failed = 1;
+        choice->chat->stream.out.failed = 1;
     }
 }

@@ -10,8 +10,7 @@
 
 
 #define chunk_write(chat, text)                                               \
-    ngx_http_claude_stream_write(&(chat)->stream, (u_char *) text,            \
-                                 sizeof(text) - 1)
+    ngx_claude_out_literal(&(chat)->stream.out, text)
 
 #define CHUNK_PREFIX                                                          \
     "data: {\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,\"model\":"
@@ -131,11 +130,11 @@ ngx_http_claude_chat_chunk_text(ngx_http_claude_chat_choice_t *choice,
     chunk_open(choice);
 
     if (chat->completions) {
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        ngx_claude_out_string(&chat->stream.out, p, len);
 
     } else {
         chunk_write(chat, "{\"content\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        ngx_claude_out_string(&chat->stream.out, p, len);
         chunk_write(chat, "}");
     }
 
@@ -149,7 +148,7 @@ ngx_http_claude_chat_chunk_thought(ngx_http_claude_chat_choice_t *choice,
 {
     chunk_open(choice);
     chunk_write(choice->chat, "{\"reasoning_content\":");
-    ngx_http_claude_stream_escape(&choice->chat->stream, p, len);
+    ngx_claude_out_string(&choice->chat->stream.out, p, len);
     chunk_write(choice->chat, "}");
     chunk_close(choice, NULL);
 }
@@ -198,14 +197,14 @@ ngx_http_claude_chat_chunk_arguments(ngx_http_claude_chat_choice_t *choice,
 
     if (chat->functions) {
         chunk_write(chat, "{\"function_call\":{\"arguments\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        ngx_claude_out_string(&chat->stream.out, p, len);
         chunk_write(chat, "}}");
 
     } else {
         chunk_write(chat, "{\"tool_calls\":[{\"index\":");
         chunk_number(chat, choice->ncalls - 1);
         chunk_write(chat, ",\"function\":{\"arguments\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
+        ngx_claude_out_string(&chat->stream.out, p, len);
         chunk_write(chat, "}}]}");
     }
 
@@ -260,12 +259,8 @@ ngx_http_claude_chat_chunks_end(ngx_http_claude_chat_t *chat)
 void
 ngx_http_claude_chat_chunks_error(ngx_http_claude_chat_t *chat)
 {
-    ngx_str_t  json;
-
-    json = ngx_http_claude_error_json(chat->ctx->request, &chat->ctx->error);
-
     chunk_write(chat, "data: ");
-    ngx_http_claude_stream_write(&chat->stream, json.data, json.len);
+    ngx_http_claude_error_json(&chat->stream.out, &chat->ctx->error);
     chunk_write(chat, "\n\n");
 }
 
@@ -277,21 +272,21 @@ chunk_number(ngx_http_claude_chat_t *chat, ngx_uint_t n)
 
     p = ngx_sprintf(buf, "%ui", n);
 
-    ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
+    ngx_claude_out_write(&chat->stream.out, buf, p - buf);
 }
 
 
 static void
 chunk_string(ngx_http_claude_chat_t *chat, ngx_str_t *s)
 {
-    ngx_http_claude_stream_escape(&chat->stream, s->data, s->len);
+    ngx_claude_out_string(&chat->stream.out, s->data, s->len);
 }
 
 
 static void
 chunk_open(ngx_http_claude_chat_choice_t *choice)
 {
-    ngx_http_claude_stream_write(&choice->chat->stream, choice->prefix.data,
+    ngx_claude_out_write(&choice->chat->stream.out, choice->prefix.data,
                                  choice->prefix.len);
 }
 
@@ -319,7 +314,7 @@ chunk_close(ngx_http_claude_chat_choice_t *choice, const char *finish)
     }
 
     chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":\"");
-    ngx_http_claude_stream_write(&chat->stream, (u_char *) finish,
+    ngx_claude_out_write(&chat->stream.out, (u_char *) finish,
                                  ngx_strlen(finish));
 
     if (chat->include_usage) {
@@ -334,23 +329,19 @@ chunk_close(ngx_http_claude_chat_choice_t *choice, const char *finish)
 static void
 chunk_usage(ngx_http_claude_chat_t *chat)
 {
-    u_char  buf[NGX_HTTP_CLAUDE_CHAT_USAGE_LEN], *p;
-
-    ngx_http_claude_stream_write(&chat->stream, chat->prefix.data,
-                                 chat->prefix.len);
+    ngx_claude_out_write(&chat->stream.out, chat->prefix.data,
+                         chat->prefix.len);
     chunk_write(chat, "\"choices\":[],\"usage\":");
 
     ngx_http_claude_chat_choices_sum(chat);
-
-    p = ngx_http_claude_chat_usage(buf, &chat->turn.usage);
-    ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
+    ngx_http_claude_chat_usage(&chat->stream.out, &chat->turn.usage);
 
     chunk_write(chat, "}\n\n");
 }
 
 
-u_char *
-ngx_http_claude_chat_usage(u_char *p, ngx_claude_usage_t *usage)
+void
+ngx_http_claude_chat_usage(ngx_claude_out_t *out, ngx_claude_usage_t *usage)
 {
     uint64_t  prompt;
 
@@ -358,13 +349,13 @@ ngx_http_claude_chat_usage(u_char *p, ngx_claude_usage_t *usage)
 
     prompt = usage->input + usage->cache_read + usage->cache_creation;
 
-    return ngx_sprintf(p, "{\"prompt_tokens\":%uL,\"completion_tokens\":%uL,"
-                       "\"total_tokens\":%uL,\"prompt_tokens_details\":"
-                       "{\"cached_tokens\":%uL,\"audio_tokens\":0},"
-                       "\"completion_tokens_details\":{"
-                       "\"reasoning_tokens\":%uL,\"audio_tokens\":0,"
-                       "\"accepted_prediction_tokens\":0,"
-                       "\"rejected_prediction_tokens\":0}}",
-                       prompt, usage->output, prompt + usage->output,
-                       usage->cache_read, usage->thinking);
+    ngx_claude_out(out, "{\"prompt_tokens\":%uL,\"completion_tokens\":%uL,"
+                   "\"total_tokens\":%uL,\"prompt_tokens_details\":"
+                   "{\"cached_tokens\":%uL,\"audio_tokens\":0},"
+                   "\"completion_tokens_details\":{"
+                   "\"reasoning_tokens\":%uL,\"audio_tokens\":0,"
+                   "\"accepted_prediction_tokens\":0,"
+                   "\"rejected_prediction_tokens\":0}}",
+                   prompt, usage->output, prompt + usage->output,
+                   usage->cache_read, usage->thinking);
 }

@@ -37,7 +37,7 @@ ngx_http_claude_chat_forced_text(ngx_http_claude_chat_choice_t *choice,
     /* its name may come last: it is told when it is complete */
 
     if (ngx_claude_text_add(&choice->forced_json, p, len) != NGX_OK) {
-        chat->stream.failed = 1;
+        chat->stream.out.failed = 1;
     }
 }
 
