@@ -4,6 +4,9 @@
  * more of it; so bytes are u_char * here, with their length beside them and
  * nothing behind them, C strings are const char *, and these are the two ways
  * from one to the other.  t/007-formats.t finds every third one.
+ *
+ * Bytes that are compared with a C string, or with other bytes, are compared
+ * here as well, so that nobody forgets their length.
  */
 
 
@@ -34,6 +37,42 @@ const char *ngx_claude_cstr(const void *bytes);
 /* as ngx_snprintf(), always with a NUL in the end; what does not fit is cut */
 const char *ngx_claude_cstr_print(u_char *buf, size_t size, const char *fmt,
     ...);
+
+
+/* bytes that are exactly this text, a literal or a word of a table */
+
+static ngx_inline ngx_uint_t
+ngx_claude_is(const ngx_str_t *s, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return s->len == len && (len == 0 || ngx_memcmp(s->data, text, len) == 0);
+}
+
+
+/* bytes that begin with this text, or are no more than it */
+
+static ngx_inline ngx_uint_t
+ngx_claude_begins(const ngx_str_t *s, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return s->len >= len && (len == 0 || ngx_memcmp(s->data, text, len) == 0);
+}
+
+
+/* the same bytes twice; empty ones need no data */
+
+static ngx_inline ngx_uint_t
+ngx_claude_same(const ngx_str_t *a, const ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
 
 
 #endif /* _NGX_CLAUDE_CSTR_H_INCLUDED_ */

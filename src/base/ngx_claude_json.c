@@ -278,16 +278,13 @@ ngx_claude_json_is(ngx_claude_json_t *node, const char *text)
 
     s = ngx_claude_json_value(node);
 
-    return node->type == NGX_CLAUDE_JSON_STRING
-           && s.len == ngx_strlen(text)
-           && ngx_memcmp(s.data, text, s.len) == 0;
+    return node->type == NGX_CLAUDE_JSON_STRING && ngx_claude_is(&s, text);
 }
 
 
 ngx_claude_json_t *
 ngx_claude_json_member(ngx_claude_json_t *object, const char *name)
 {
-    size_t              len;
     ngx_str_t           s;
     ngx_claude_json_t  *node, *found;
 
@@ -295,7 +292,6 @@ ngx_claude_json_member(ngx_claude_json_t *object, const char *name)
         return NULL;
     }
 
-    len = ngx_strlen(name);
     found = NULL;
 
     for (node = ngx_claude_json_first(object);
@@ -304,7 +300,7 @@ ngx_claude_json_member(ngx_claude_json_t *object, const char *name)
     {
         s = ngx_claude_json_name(node);
 
-        if (s.len == len && ngx_memcmp(s.data, name, len) == 0) {
+        if (ngx_claude_is(&s, name)) {
             found = node;
         }
     }

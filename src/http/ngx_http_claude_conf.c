@@ -18,7 +18,6 @@ static ngx_int_t conf_env_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
     ngx_uint_t n, ngx_str_t *line);
 static char *conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf,
     char *empty);
-static ngx_uint_t conf_is(ngx_str_t *value, const char *word);
 static ngx_uint_t conf_env_name(u_char *p, size_t len);
 static ngx_int_t conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     u_char *p, size_t len);
@@ -228,7 +227,7 @@ ngx_http_claude_conf_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     s.data = value[2].data + 8;
     s.len = value[2].len - 8;
 
-    if (value[2].len <= 8 || ngx_strncmp(value[2].data, "timeout=", 8) != 0
+    if (value[2].len <= 8 || !ngx_claude_begins(&value[2], "timeout=")
         || (n = ngx_parse_time(&s, 0)) == NGX_ERROR || n == 0)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -487,7 +486,8 @@ ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         if (cf->args->nelts > 2
-            && (conf_is(&value[i], "none") || conf_is(&value[i], "default")))
+            && (ngx_claude_is(&value[i], "none")
+                || ngx_claude_is(&value[i], "default")))
         {
             return "takes no names beside \"none\" or \"default\"";
         }
@@ -495,7 +495,7 @@ ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         len += value[i].len + 1;
     }
 
-    if (conf_is(&value[1], "none")) {
+    if (ngx_claude_is(&value[1], "none")) {
         ngx_str_set(&lcf->tools, "");
         return NGX_CONF_OK;
     }
@@ -542,7 +542,7 @@ ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     value = cf->args->elts;
 
     for (i = 0; modes[i]; i++) {
-        if (conf_is(&value[1], modes[i])) {
+        if (ngx_claude_is(&value[1], modes[i])) {
             lcf->permission_mode = value[1];
             return NGX_CONF_OK;
         }
@@ -588,12 +588,4 @@ conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_uint_t
-conf_is(ngx_str_t *value, const char *word)
-{
-    return value->len == ngx_strlen(word)
-           && ngx_memcmp(value->data, word, value->len) == 0;
 }

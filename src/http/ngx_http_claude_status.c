@@ -7,6 +7,7 @@
 #include "ngx_http_claude_status_private.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_response.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_version.h"
 
 
@@ -77,8 +78,7 @@ ngx_http_claude_status_handler(ngx_http_request_t *r)
     ngx_http_claude_document_init(&document, r->pool, STATUS_SIZE);
 
     if (ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
-        && format.len == 10
-        && ngx_memcmp(format.data, "prometheus", 10) == 0)
+        && ngx_claude_is(&format, "prometheus"))
     {
         if (status_prometheus(r, &body) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;

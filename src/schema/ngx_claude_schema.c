@@ -444,10 +444,13 @@ schema_type(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
 
     if (type->len) {
 
-        if (!schema_is(type, "object") && !schema_is(type, "array")
-            && !schema_is(type, "string") && !schema_is(type, "integer")
-            && !schema_is(type, "number") && !schema_is(type, "boolean")
-            && !schema_is(type, "null"))
+        if (!ngx_claude_is(type, "object")
+            && !ngx_claude_is(type, "array")
+            && !ngx_claude_is(type, "string")
+            && !ngx_claude_is(type, "integer")
+            && !ngx_claude_is(type, "number")
+            && !ngx_claude_is(type, "boolean")
+            && !ngx_claude_is(type, "null"))
         {
             return schema_refuse(place, "has a 'type' that JSON has not");
         }
@@ -470,15 +473,15 @@ schema_type(schema_place_t *place, schema_node_t **words, ngx_str_t *type,
         return schema_anything(place, out);
     }
 
-    if (schema_is(type, "object")) {
+    if (ngx_claude_is(type, "object")) {
         return schema_object(place, words, out);
     }
 
-    if (schema_is(type, "array")) {
+    if (ngx_claude_is(type, "array")) {
         return schema_array(place, words, out);
     }
 
-    if (schema_is(type, "string")) {
+    if (ngx_claude_is(type, "string")) {
         node = words[SCHEMA_FORMAT];
 
         if (node && schema_format(node)) {
@@ -770,17 +773,17 @@ schema_has_type(schema_node_t *value, ngx_str_t *type)
     switch (value->type) {
 
     case NGX_CLAUDE_JSON_NULL:
-        return schema_is(type, "null");
+        return ngx_claude_is(type, "null");
 
     case NGX_CLAUDE_JSON_FALSE:
     case NGX_CLAUDE_JSON_TRUE:
-        return schema_is(type, "boolean");
+        return ngx_claude_is(type, "boolean");
 
     case NGX_CLAUDE_JSON_NUMBER:
-        return schema_is(type, "number") || schema_is(type, "integer");
+        return ngx_claude_is(type, "number") || ngx_claude_is(type, "integer");
 
     case NGX_CLAUDE_JSON_STRING:
-        return schema_is(type, "string");
+        return ngx_claude_is(type, "string");
 
     default:
         return 0;

@@ -215,7 +215,7 @@ schema_merge_member(schema_place_t *place, schema_merge_t *merge,
     case SCHEMA_TYPE:
 
         if (schema_has(node, STRING) && schema_has(member, STRING)
-            && schema_same(&node->u.value, &member->u.value))
+            && ngx_claude_same(&node->u.value, &member->u.value))
         {
             return NGX_OK;
         }
@@ -358,7 +358,7 @@ schema_merge_twice(schema_place_t *place, schema_merge_t *merge)
 
     for (i = 1; i < table.n; i++) {
 
-        if (schema_same(table.entry[i - 1].key, table.entry[i].key)) {
+        if (ngx_claude_same(table.entry[i - 1].key, table.entry[i].key)) {
             return schema_refuse(place, "has an 'allOf' whose parts describe "
                                  "one property twice");
         }

@@ -139,7 +139,7 @@ schema_word_of(ngx_str_t *name)
     ngx_uint_t  i;
 
     for (i = 1; i < SCHEMA_NWORDS && schema_known[i].len <= name->len; i++) {
-        if (schema_same(&schema_known[i], name)) {
+        if (ngx_claude_same(&schema_known[i], name)) {
             return i;
         }
     }
@@ -375,7 +375,7 @@ schema_table_find(schema_table_t *table, ngx_str_t *key)
         }
     }
 
-    return (low && schema_same(table->entry[low - 1].key, key))
+    return (low && ngx_claude_same(table->entry[low - 1].key, key))
            ? table->entry[low - 1].node : NULL;
 }
 

@@ -11,6 +11,7 @@
 #define _NGX_CLAUDE_SCHEMA_PRIVATE_H_INCLUDED_
 
 
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_schema.h"
 
 
@@ -162,13 +163,6 @@ struct schema_place_s {
     ngx_uint_t                    depth;
 };
 
-
-#define schema_is(s, literal)                                                 \
-    ((s)->len == sizeof(literal) - 1                                          \
-     && ngx_memcmp((s)->data, literal, sizeof(literal) - 1) == 0)
-
-#define schema_same(a, b)                                                     \
-    ((a)->len == (b)->len && ngx_memcmp((a)->data, (b)->data, (a)->len) == 0)
 
 #define schema_has(node, t)  ((node)->type == NGX_CLAUDE_JSON_ ## t)
 

@@ -190,7 +190,7 @@ schema_format(schema_node_t *node)
     }
 
     for (i = 0; formats[i].len; i++) {
-        if (schema_same(&formats[i], &node->u.value)) {
+        if (ngx_claude_same(&formats[i], &node->u.value)) {
             return 1;
         }
     }

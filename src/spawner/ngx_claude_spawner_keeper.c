@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 
 #include "ngx_claude_proc.h"
+#include "ngx_claude_spawner_child.h"
 #include "ngx_claude_spawner_wire.h"
 
 #include <poll.h>
@@ -281,7 +282,7 @@ ngx_claude_keeper_wait(ngx_claude_keeper_ctx_t *ctx)
     }
 
     if (ctx->cli && ctx->deadline
-        && (ngx_msec_int_t) (ctx->deadline - ngx_claude_keeper_now())
+        && (ngx_msec_int_t) (ctx->deadline - ngx_claude_spawner_now())
            <= 0)
     {
         ctx->deadline = 0;
@@ -306,7 +307,7 @@ ngx_claude_keeper_timeout(ngx_claude_keeper_ctx_t *ctx)
         return -1;
     }
 
-    left = (ngx_msec_int_t) (ctx->deadline - ngx_claude_keeper_now());
+    left = (ngx_msec_int_t) (ctx->deadline - ngx_claude_spawner_now());
 
     return (int) ngx_max(left, 0);
 }
@@ -376,7 +377,7 @@ ngx_claude_keeper_terminate(ngx_claude_keeper_ctx_t *ctx)
     ngx_claude_keeper_session_ending(&ctx->session);
 
     ctx->terminating = 1;
-    ctx->deadline = ngx_claude_keeper_now()
+    ctx->deadline = ngx_claude_spawner_now()
                     + NGX_CLAUDE_KEEPER_GRACE;
 
     if (ctx->deadline == 0) {
@@ -438,7 +439,7 @@ ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
 
     /* each that dies makes its own children ours: they come the next time */
 
-    if (ngx_claude_keeper_kill_children(NULL, NULL) != NGX_OK) {
+    if (ngx_claude_spawner_kill_children(NULL, NULL) != NGX_OK) {
         return NGX_OK;
     }
 
@@ -523,56 +524,4 @@ ngx_claude_keeper_report(ngx_claude_keeper_t *keeper,
     {
         /* void */
     }
-}
-
-
-ngx_int_t
-ngx_claude_keeper_kill_children(
-    ngx_uint_t (*keep)(void *data, pid_t pid), void *data)
-{
-    int      fd;
-    char     buf[1024];
-    pid_t    pid;
-    ssize_t  n, i;
-
-    /* Linux 3.17, CONFIG_PROC_CHILDREN; both processes have one thread */
-
-    fd = open("/proc/thread-self/children", O_RDONLY|O_CLOEXEC);
-    if (fd == -1) {
-        return NGX_ERROR;
-    }
-
-    pid = 0;
-
-    while ((n = read(fd, buf, sizeof(buf))) > 0) {
-
-        for (i = 0; i < n; i++) {
-
-            if (buf[i] >= '0' && buf[i] <= '9') {
-                pid = pid * 10 + (buf[i] - '0');
-                continue;
-            }
-
-            if (pid && (keep == NULL || !keep(data, pid))) {
-                (void) kill(pid, SIGKILL);
-            }
-
-            pid = 0;
-        }
-    }
-
-    (void) close(fd);
-
-    return NGX_OK;
-}
-
-
-ngx_msec_t
-ngx_claude_keeper_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (ngx_msec_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }

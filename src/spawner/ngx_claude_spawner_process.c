@@ -16,6 +16,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_spawner_child.h"
 #include "ngx_claude_spawner_wire.h"
 
 #include <poll.h>
@@ -307,19 +308,6 @@ ngx_claude_spawner_drop_scheduling(void)
 }
 
 
-/* ngx_setproctitle() is safe but for its debug line */
-
-void
-ngx_claude_spawner_title(char *title, const char *name)
-{
-    ngx_cycle->log->log_level = 0;
-
-    ngx_setproctitle(title);
-
-    (void) prctl(PR_SET_NAME, name, 0, 0, 0);
-}
-
-
 static void
 ngx_claude_spawner_memory(ngx_claude_spawner_ctx_t *ctx)
 {
@@ -510,7 +498,7 @@ ngx_claude_spawner_reap(ngx_claude_spawner_ctx_t *ctx)
     }
 
     if (orphans) {
-        (void) ngx_claude_keeper_kill_children(
+        (void) ngx_claude_spawner_kill_children(
                                     ngx_claude_spawner_known, ctx);
     }
 }

@@ -17,6 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_spawner_child.h"
 #include "ngx_claude_spawner_wire.h"
 
 #include <poll.h>
@@ -235,7 +236,7 @@ keeper_lock(ngx_claude_keeper_t *keeper,
     ngx_msec_t  deadline;
 
     keeper_name(name, "", session->name, NGX_CLAUDE_RECORD_SUFFIX);
-    deadline = ngx_claude_keeper_now() + KEEPER_LOCK_WAIT;
+    deadline = ngx_claude_spawner_now() + KEEPER_LOCK_WAIT;
 
     for (i = 0; i < KEEPER_LOCK_TRIES; i++) {
 
@@ -305,7 +306,7 @@ keeper_lock_wait(ngx_claude_keeper_t *keeper, int fd,
     unwanted = 0;
 
     for ( ;; ) {
-        left = (ngx_msec_int_t) (deadline - ngx_claude_keeper_now());
+        left = (ngx_msec_int_t) (deadline - ngx_claude_spawner_now());
 
         if (left <= 0 || unwanted) {
             break;

@@ -182,20 +182,5 @@ void ngx_claude_keeper_session_ended(ngx_claude_keeper_session_t *session);
 /* a process that deletes what is too old in a directory; _exit()s */
 void ngx_claude_keeper_sweep_process(char *transcripts, time_t ttl);
 
-/*
- * Sends SIGKILL to the children of the calling process, but for those that
- * keep() returns 1 for.  Only children, which cannot be reaped meanwhile, so
- * that no pid is a stranger's.  NGX_ERROR: the kernel does not list them.
- */
-ngx_int_t ngx_claude_keeper_kill_children(
-    ngx_uint_t (*keep)(void *data, pid_t pid),
-    void *data);
-
-/* by the monotonic clock, msec */
-ngx_msec_t ngx_claude_keeper_now(void);
-
-/* "nginx: <title>" for ps, name for comm; writes no log line */
-void ngx_claude_spawner_title(char *title, const char *name);
-
 
 #endif /* _NGX_CLAUDE_SPAWNER_WIRE_H_INCLUDED_ */

@@ -57,33 +57,6 @@ ngx_claude_zone_process_take(ngx_claude_zone_t *zone,
 
 
 ngx_int_t
-ngx_claude_zone_process_taken(ngx_claude_zone_t *zone,
-    ngx_int_t turn, ngx_int_t *process)
-{
-    zone_lock(zone);
-
-    *process = zone->sh->turns[turn].process;
-    zone->sh->turns[turn].process = -1;
-
-    zone_unlock(zone);
-
-    return (*process == -1) ? NGX_AGAIN : NGX_OK;
-}
-
-
-void
-ngx_claude_zone_process_untake(ngx_claude_zone_t *zone,
-    ngx_int_t turn, ngx_claude_zone_wake_t *wake)
-{
-    zone_lock(zone);
-
-    zone_turn_unneed(zone, &zone->sh->turns[turn], wake);
-
-    zone_unlock(zone);
-}
-
-
-ngx_int_t
 ngx_claude_zone_process_spare(ngx_claude_zone_t *zone,
     ngx_int_t *process)
 {

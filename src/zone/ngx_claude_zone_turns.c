@@ -12,6 +12,8 @@
 
 
 static ngx_int_t zone_turn_row(ngx_claude_zone_shared_t *sh);
+static void zone_turn_unneed(ngx_claude_zone_t *zone,
+    ngx_claude_zone_turn_t *turn, ngx_claude_zone_wake_t *wake);
 static ngx_claude_zone_turn_t *zone_turn_next(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_turn_may(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
@@ -140,6 +142,33 @@ ngx_claude_zone_grant(ngx_claude_zone_t *zone,
 }
 
 
+ngx_int_t
+ngx_claude_zone_process_taken(ngx_claude_zone_t *zone,
+    ngx_int_t turn, ngx_int_t *process)
+{
+    zone_lock(zone);
+
+    *process = zone->sh->turns[turn].process;
+    zone->sh->turns[turn].process = -1;
+
+    zone_unlock(zone);
+
+    return (*process == -1) ? NGX_AGAIN : NGX_OK;
+}
+
+
+void
+ngx_claude_zone_process_untake(ngx_claude_zone_t *zone,
+    ngx_int_t turn, ngx_claude_zone_wake_t *wake)
+{
+    zone_lock(zone);
+
+    zone_turn_unneed(zone, &zone->sh->turns[turn], wake);
+
+    zone_unlock(zone);
+}
+
+
 ngx_uint_t
 ngx_claude_zone_waiting(ngx_claude_zone_t *zone)
 {
@@ -203,7 +232,7 @@ zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
 
 /* a turn lets go of the row that it waited for, or was given */
 
-void
+static void
 zone_turn_unneed(ngx_claude_zone_t *zone,
     ngx_claude_zone_turn_t *turn, ngx_claude_zone_wake_t *wake)
 {

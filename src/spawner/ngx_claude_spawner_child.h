@@ -1,0 +1,32 @@
+
+/*
+ * Spawner, private: what the processes below a worker have in common, the
+ * spawner process, the keepers and the one that sweeps.  Each is forked from a
+ * worker that may have threads, so all of this is async-signal-safe.
+ */
+
+
+#ifndef _NGX_CLAUDE_SPAWNER_CHILD_H_INCLUDED_
+#define _NGX_CLAUDE_SPAWNER_CHILD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* "nginx: <title>" for ps, name for comm; writes no log line */
+void ngx_claude_spawner_title(char *title, const char *name);
+
+/* by the monotonic clock, msec */
+ngx_msec_t ngx_claude_spawner_now(void);
+
+/*
+ * Sends SIGKILL to the children of the calling process, but for those that
+ * keep() returns 1 for.  Only children, which cannot be reaped meanwhile, so
+ * that no pid is a stranger's.  NGX_ERROR: the kernel does not list them.
+ */
+ngx_int_t ngx_claude_spawner_kill_children(
+    ngx_uint_t (*keep)(void *data, pid_t pid), void *data);
+
+
+#endif /* _NGX_CLAUDE_SPAWNER_CHILD_H_INCLUDED_ */
