@@ -115,6 +115,7 @@ static const cli_node_t  cli_nodes[] = {
     string(N_ROOT, "claude_code_version", VERSION),
     string(N_ROOT, "terminal_reason", TERMINAL),
     string(N_ROOT, "result", RESULT),
+    string(N_ROOT, "api_error_type", ERROR_TYPE),
     number(N_ROOT, "api_error_status", STATUS),
     number(N_ROOT, "num_turns", TURNS),
     number(N_ROOT, "total_cost_usd", COST),
@@ -123,16 +124,22 @@ static const cli_node_t  cli_nodes[] = {
     { N_ROOT, CLI_VALUE_ERROR, 0, ngx_string("is_error") },
 
     string(N_EVENT, "type", EVENT_TYPE),
+    number(N_EVENT, "index", INDEX),
     string(N_DELTA, "type", DELTA_TYPE),
     string(N_DELTA, "text", TEXT),
     string(N_DELTA, "thinking", TEXT),
     string(N_DELTA, "partial_json", TEXT),
+    string(N_DELTA, "signature", SIGNATURE),
     string(N_DELTA, "stop_reason", STOP_REASON),
+    string(N_DELTA, "stop_sequence", STOP_SEQUENCE),
     string(N_DETAILS, "explanation", EXPLANATION),
     string(N_BLOCK, "type", BLOCK_TYPE),
     string(N_BLOCK, "id", BLOCK_ID),
     string(N_BLOCK, "name", BLOCK_NAME),
     string(N_BLOCK, "text", TEXT),
+    string(N_BLOCK, "thinking", TEXT),
+    string(N_BLOCK, "signature", SIGNATURE),
+    string(N_BLOCK, "data", DATA),
 
     number(N_EMUSAGE, "input_tokens", INPUT),
     number(N_EMUSAGE, "cache_read_input_tokens", CACHE_READ),
@@ -165,6 +172,7 @@ static const cli_node_t  cli_nodes[] = {
     string(N_RESPONSE, "error", RESPONSE_ERROR),
     string(N_RESPONSE, "error_code", RESPONSE_CODE),
     string(N_RESPONSE2, "version", BINARY_VERSION),
+    string(N_RESPONSE2, "model", RESPONSE_MODEL),
     number(N_SESSION, "total_cost_usd", COST_ASKED),
     string(N_RESPONSE2, "targetMessageUuid", TARGET),
     { N_RESPONSE2, CLI_VALUE_REWOUND, 0, ngx_string("rewound") },
@@ -187,6 +195,9 @@ typedef struct {
     ngx_claude_cli_reader_t          *reader;
 
     ngx_claude_cli_line_t             line;
+    u_char                           *start;     /* of the line itself */
+    size_t                            opened;    /* bytes of it up to a value
+                                                    that is kept as it is */
     u_char                           *text;      /* strings of the line */
     size_t                            text_size;
     size_t                            text_len;
@@ -215,6 +226,7 @@ static ngx_int_t cli_partial(ngx_claude_cli_reader_t *reader, u_char *p,
 static void cli_reset(cli_parser_t *parser);
 static void cli_kind(ngx_claude_cli_line_t *line);
 static int cli_open(cli_parser_t *parser);
+static void cli_raw(cli_parser_t *parser, ngx_str_t *raw);
 static void cli_model(cli_parser_t *parser, const u_char *s, size_t len);
 static size_t cli_cut(const u_char *s, size_t len);
 static void cli_cleanup(void *data);
@@ -416,6 +428,7 @@ cli_parse(ngx_claude_cli_reader_t *reader, u_char *p, size_t len)
     }
 
     parser->reader = reader;
+    parser->start = p;
 
     if (yajl_parse(parser->yajl, p, len) != yajl_status_ok
         || parser->depth)
@@ -574,6 +587,27 @@ cli_open(cli_parser_t *parser)
 }
 
 
+/* a value that has just ended, as it stands in the line */
+
+static void
+cli_raw(cli_parser_t *parser, ngx_str_t *raw)
+{
+    u_char  *p, *last;
+
+    p = parser->start + parser->opened;
+    last = parser->start + yajl_get_bytes_consumed(parser->yajl);
+
+    raw->data = p;
+    raw->len = last - p;
+
+    /* what stands between tokens could end a line of what it is written to */
+
+    while ((p = ngx_strlchr(p, last, CR)) != NULL) {
+        *p++ = ' ';
+    }
+}
+
+
 static void
 cli_model(cli_parser_t *parser, const u_char *s, size_t len)
 {
@@ -602,7 +636,7 @@ ngx_claude_cli_model_valid(const u_char *p, size_t len)
 {
     size_t  i;
 
-    if (len == 0 || len > 128) {
+    if (len == 0 || len > NGX_CLAUDE_CLI_MODEL_LEN) {
         return 0;
     }
 
@@ -681,8 +715,10 @@ cli_on_number(void *ctx, const char *s, size_t len)
 {
     cli_parser_t *parser = ctx;
 
+    size_t             i;
     char               buf[64];
     double             number, *value;
+    uint64_t           n;
     const cli_node_t  *node;
 
     if (parser->depth == 0) {
@@ -698,8 +734,25 @@ cli_on_number(void *ctx, const char *s, size_t len)
     if ((node->value == CLI_VALUE_NUMBER || node->value == CLI_VALUE_SUM)
         && len < sizeof(buf))
     {
-        ngx_cpystrn((u_char *) buf, (u_char *) s, len + 1);
-        number = strtod(buf, NULL);
+        /* nearly all are short and have nothing but digits */
+
+        for (n = 0, i = 0; i < len && i < 15; i++) {
+
+            if (s[i] < '0' || s[i] > '9') {
+                break;
+            }
+
+            n = n * 10 + (s[i] - '0');
+        }
+
+        if (i == len) {
+            number = (double) n;
+
+        } else {
+            ngx_cpystrn((u_char *) buf, (u_char *) s, len + 1);
+            number = strtod(buf, NULL);
+        }
+
         value = &parser->line.number[node->slot];
 
         if (node->value == CLI_VALUE_SUM && *value > 0) {
@@ -747,7 +800,7 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 
     string = &parser->line.string[node->slot];
 
-    if (node->slot != NGX_CLAUDE_CLI_S_TEXT) {
+    if (node->slot < NGX_CLAUDE_CLI_S_TEXT) {
         len = cli_cut(s, len);
     }
 
@@ -795,7 +848,7 @@ cli_on_string(void *ctx, const unsigned char *s, size_t len)
 
         /* each of its bytes may have become three */
 
-        if (node->slot != NGX_CLAUDE_CLI_S_TEXT) {
+        if (node->slot < NGX_CLAUDE_CLI_S_TEXT) {
             string->len = cli_cut(string->data, string->len);
         }
     }
@@ -816,6 +869,9 @@ cli_on_start_map(void *ctx)
 
     } else if (parser->member == N_MODELS) {
         parser->member = CLI_NODE_NONE;
+
+    } else if (parser->member == N_BLOCK || parser->member == N_DELTA) {
+        parser->opened = yajl_get_bytes_consumed(parser->yajl) - 1;
     }
 
     if (!cli_open(parser)) {
@@ -901,6 +957,18 @@ cli_on_end(void *ctx)
     parser->member = CLI_NODE_NONE;
 
     if (parser->depth) {
+
+        switch (parser->node[parser->depth]) {
+
+        case N_BLOCK:
+            cli_raw(parser, &parser->line.block);
+            break;
+
+        case N_DELTA:
+            cli_raw(parser, &parser->line.delta);
+            break;
+        }
+
         return 1;
     }
 

@@ -53,11 +53,14 @@ typedef enum {
     NGX_CLAUDE_CLI_S_BLOCK_NAME,       /* event.content_block.name */
     NGX_CLAUDE_CLI_S_DELTA_TYPE,       /* event.delta.type */
     NGX_CLAUDE_CLI_S_STOP_REASON,      /* event.delta.stop_reason */
+    NGX_CLAUDE_CLI_S_STOP_SEQUENCE,    /* event.delta.stop_sequence */
     NGX_CLAUDE_CLI_S_EXPLANATION,      /* event.delta.stop_details.
                                           explanation */
     NGX_CLAUDE_CLI_S_PARENT,           /* parent_tool_use_id */
     NGX_CLAUDE_CLI_S_QUESTION,         /* user_message_uuid */
     NGX_CLAUDE_CLI_S_ERROR,            /* error of an assistant line */
+    NGX_CLAUDE_CLI_S_ERROR_TYPE,       /* api_error_type, of that and of a
+                                          result */
     NGX_CLAUDE_CLI_S_MODEL,            /* message.model */
     NGX_CLAUDE_CLI_S_TERMINAL,         /* terminal_reason */
     NGX_CLAUDE_CLI_S_RESULT,           /* result */
@@ -70,12 +73,19 @@ typedef enum {
     NGX_CLAUDE_CLI_S_RESPONSE_SUBTYPE, /* response.subtype */
     NGX_CLAUDE_CLI_S_RESPONSE_ERROR,   /* response.error */
     NGX_CLAUDE_CLI_S_RESPONSE_CODE,    /* response.error_code */
+    NGX_CLAUDE_CLI_S_RESPONSE_MODEL,   /* response.response.model, the full
+                                          id, of a set_model */
     NGX_CLAUDE_CLI_S_BINARY_VERSION,   /* response.response.version */
     NGX_CLAUDE_CLI_S_TARGET,           /* response.response.
                                           targetMessageUuid */
+
+    /* these are not cut */
     NGX_CLAUDE_CLI_S_TEXT,             /* event.delta.text, .thinking,
                                           .partial_json, event.
-                                          content_block.text */
+                                          content_block.text, .thinking */
+    NGX_CLAUDE_CLI_S_SIGNATURE,        /* event.delta.signature, event.
+                                          content_block.signature */
+    NGX_CLAUDE_CLI_S_DATA,             /* event.content_block.data */
     NGX_CLAUDE_CLI_STRINGS
 } ngx_claude_cli_string_e;
 
@@ -87,6 +97,7 @@ typedef enum {
     NGX_CLAUDE_CLI_N_CACHE_CREATION,
     NGX_CLAUDE_CLI_N_OUTPUT,
     NGX_CLAUDE_CLI_N_THINKING,
+    NGX_CLAUDE_CLI_N_INDEX,            /* event.index, of a block */
     NGX_CLAUDE_CLI_N_STATUS,           /* api_error_status */
     NGX_CLAUDE_CLI_N_TURNS,            /* num_turns */
     NGX_CLAUDE_CLI_N_COST,             /* total_cost_usd */
@@ -112,6 +123,10 @@ typedef struct {
     ngx_claude_cli_kind_e             kind;
     ngx_str_t                         string[NGX_CLAUDE_CLI_STRINGS];
     double                            number[NGX_CLAUDE_CLI_NUMBERS];
+    ngx_str_t                         block;         /* event.content_block
+                                                        and event.delta, whole,
+                                                        JSON as it came */
+    ngx_str_t                         delta;
     ngx_str_t                         models;        /* names that response.
                                                         response.models has,
                                                         each with a LF */
@@ -119,6 +134,9 @@ typedef struct {
     unsigned                          rewound:1;     /* response.response */
 } ngx_claude_cli_line_t;
 
+
+/* the longest name of a model */
+#define NGX_CLAUDE_CLI_MODEL_LEN  128
 
 /* the longest list of models that is read; there are some ten */
 #define NGX_CLAUDE_CLI_MODELS  2048
@@ -149,8 +167,8 @@ ngx_int_t ngx_claude_cli_read(ngx_claude_cli_reader_t *reader, u_char *p,
 size_t ngx_claude_cli_pending(ngx_claude_cli_reader_t *reader);
 
 /*
- * Whether it may be a name of a model: 1 to 128 letters, digits and what else
- * stands in them.
+ * Whether it may be a name of a model: 1 to MODEL_LEN letters, digits and what
+ * else stands in them.
  */
 ngx_uint_t ngx_claude_cli_model_valid(const u_char *p, size_t len);
 
@@ -225,7 +243,7 @@ ngx_int_t ngx_claude_cli_rpc_empty(ngx_claude_process_t *process,
 ngx_int_t ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list);
 ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
-    ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks);
+    ngx_str_t *request_id, ngx_int_t rpc, ngx_claude_block_t *result);
 
 /*
  * The list of tools for the CLI, which needs no more of them than what calls

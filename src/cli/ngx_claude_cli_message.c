@@ -8,6 +8,7 @@
 #include "ngx_claude_cli_private.h"
 
 
+static ngx_uint_t cli_thinks(ngx_claude_message_t *message);
 static ngx_int_t cli_blocks(ngx_claude_process_t *process,
     ngx_array_t *blocks);
 static ngx_int_t cli_block(ngx_claude_process_t *process,
@@ -16,12 +17,15 @@ static ngx_int_t cli_source(ngx_claude_process_t *process,
     ngx_claude_block_t *block);
 static ngx_int_t cli_tool_result(ngx_claude_process_t *process,
     ngx_claude_block_t *block);
+static ngx_int_t cli_tool_error(ngx_claude_process_t *process,
+    ngx_claude_block_t *block);
 
 
 /*
  * A message of the conversation.  query: the model is to answer it; without,
  * it is appended to what the CLI holds.  client_composed keeps the CLI from
- * reading files that the text names and from obeying commands in it.
+ * reading files that the text names and from obeying commands in it.  A model
+ * is named where there is thinking: else the CLI does not send it.
  */
 
 ngx_int_t
@@ -36,8 +40,15 @@ ngx_claude_cli_message(ngx_claude_process_t *process,
     if (message->role == NGX_CLAUDE_USER) {
         put("{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":");
     } else {
-        put("{\"type\":\"assistant\",\"message\":"
-            "{\"role\":\"assistant\",\"content\":");
+        put("{\"type\":\"assistant\",\"message\":{");
+
+        if (message->model.len && cli_thinks(message)) {
+            put("\"model\":");
+            escape(&message->model);
+            put(",");
+        }
+
+        put("\"role\":\"assistant\",\"content\":");
     }
 
     if (message->role == NGX_CLAUDE_USER && message->blocks.nelts == 1
@@ -68,6 +79,27 @@ ngx_claude_cli_message(ngx_claude_process_t *process,
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+cli_thinks(ngx_claude_message_t *message)
+{
+    ngx_uint_t           i;
+    ngx_claude_block_t  *block;
+
+    block = message->blocks.elts;
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+
+        if (block[i].type == NGX_CLAUDE_THINKING
+            || block[i].type == NGX_CLAUDE_REDACTED)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -141,7 +173,24 @@ cli_block(ngx_claude_process_t *process, ngx_claude_block_t *block)
         break;
 
     case NGX_CLAUDE_TOOL_RESULT:
-        return cli_tool_result(process, block);
+        return block->is_error ? cli_tool_error(process, block)
+                               : cli_tool_result(process, block);
+
+    case NGX_CLAUDE_THINKING:
+        put("{\"type\":\"thinking\",\"thinking\":");
+        escape(&block->text);
+        put(",\"signature\":");
+        escape(&block->signature);
+        break;
+
+    case NGX_CLAUDE_REDACTED:
+        put("{\"type\":\"redacted_thinking\",\"data\":");
+        escape(&block->text);
+        break;
+
+    case NGX_CLAUDE_OTHER:
+        raw(&block->text);
+        return NGX_OK;
     }
 
     put("}");
@@ -194,6 +243,37 @@ cli_tool_result(ngx_claude_process_t *process,
         }
     }
 
+    put("}");
+
+    return NGX_OK;
+}
+
+
+/* the same of a tool that failed, whose words are no array when live */
+
+static ngx_int_t
+cli_tool_error(ngx_claude_process_t *process,
+    ngx_claude_block_t *block)
+{
+    ngx_claude_block_t  *inner;
+
+    put("{\"type\":\"tool_result\"");
+
+    if (block->content && block->content->nelts) {
+        put(",\"content\":");
+
+        inner = block->content->elts;
+
+        if (block->content->nelts == 1 && inner->type == NGX_CLAUDE_TEXT) {
+            escape(&inner->text);
+
+        } else if (cli_blocks(process, block->content) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    put(",\"is_error\":true,\"tool_use_id\":");
+    escape(&block->id);
     put("}");
 
     return NGX_OK;

@@ -113,7 +113,7 @@ ngx_claude_cli_rpc_tools(ngx_claude_process_t *process,
 
 ngx_int_t
 ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
-    ngx_str_t *request_id, ngx_int_t rpc, ngx_array_t *blocks)
+    ngx_str_t *request_id, ngx_int_t rpc, ngx_claude_block_t *result)
 {
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
@@ -124,9 +124,9 @@ ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
 
     put("{\"content\":[");
 
-    block = blocks->elts;
+    block = result->content->elts;
 
-    for (i = 0; i < blocks->nelts; i++) {
+    for (i = 0; i < result->content->nelts; i++) {
 
         if (i) {
             put(",");
@@ -137,7 +137,12 @@ ngx_claude_cli_rpc_result(ngx_claude_process_t *process,
         }
     }
 
-    put("]}}}}}\n");
+    if (result->is_error) {
+        put("],\"isError\":true}}}}}\n");
+
+    } else {
+        put("]}}}}}\n");
+    }
 
     return NGX_OK;
 }

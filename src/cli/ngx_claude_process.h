@@ -20,6 +20,7 @@
 #include "ngx_claude_metrics.h"
 #include "ngx_claude_profile.h"
 #include "ngx_claude_spawner.h"
+#include "ngx_claude_text.h"
 
 
 typedef struct {
@@ -62,6 +63,22 @@ typedef struct {
 } ngx_claude_call_t;
 
 
+/* the block of an answer that is open, see driver_block.c */
+typedef struct {
+    ngx_claude_block_t                        block;
+    double                                    index;    /* its number in the
+                                                           message */
+    ngx_claude_text_t                         signature; /* pieces so far */
+    ngx_str_t                                 whole;    /* block as it began,
+                                                           for the link of a
+                                                           verbatim turn; in
+                                                           the turn's pool */
+    ngx_claude_text_t                         input;    /* pieces of its input,
+                                                           the same */
+    unsigned                                  is_open:1;
+} ngx_claude_open_t;
+
+
 /* a message that the CLI holds */
 typedef struct {
     ngx_claude_link_t                         link;
@@ -100,6 +117,7 @@ struct ngx_claude_process_s {
     ngx_uint_t                                newest;   /* line of the user */
     ngx_uint_t                                target;   /* of the rewind */
     ngx_claude_link_text_t                    answer;
+    ngx_claude_open_t                         open;
     ngx_str_t                                 said;     /* its text, if it may
                                                            be needed */
     size_t                                    said_size;
@@ -138,6 +156,11 @@ struct ngx_claude_process_s {
     u_char                                    hint[
                                                  NGX_CLAUDE_SESSION_LEN];
     u_char                                    model[20]; /* SHA-1 */
+    ngx_str_t                                 model_id; /* full id, as the CLI
+                                                           said; empty: not
+                                                           known */
+    u_char                                    model_name[
+                                                 NGX_CLAUDE_CLI_MODEL_LEN];
     u_char                                    system[20];
     ngx_uint_t                                base;     /* held messages that
                                                            were resumed: no

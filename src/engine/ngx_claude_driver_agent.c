@@ -21,6 +21,7 @@
 void
 driver_agent_next(ngx_claude_process_t *process)
 {
+    driver_block_end(process);
     process->parted = process->texted;
 }
 
@@ -32,9 +33,7 @@ driver_agent_part(ngx_claude_process_t *process)
 {
     static u_char  part[] = "\n\n";
 
-    ngx_claude_link_add(&process->answer, part, 2);
-
-    process->turn->handlers->text(process->turn, part, 2);
+    driver_block_text(process, part, 2);
 }
 
 
@@ -59,18 +58,19 @@ driver_agent_result(ngx_claude_process_t *process,
 
         /* --max-turns in claude_args */
 
-        turn->stop = NGX_CLAUDE_STOP_LENGTH;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_LENGTH);
 
     } else if (line->is_error || !driver_agent_is(subtype, "success")) {
         return 0;
     }
 
     if (turn->stop == NGX_CLAUDE_STOP_TOOL) {
-        turn->stop = NGX_CLAUDE_STOP_END;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_END);
     }
 
     turn->usage = turn->spent.usage;
 
+    driver_block_end(process);
     ngx_claude_link_end(&process->answer, &link);
 
     if (driver_hold_answer(process, &link) != NGX_OK) {

@@ -19,17 +19,17 @@
 #define DRIVER_PATIENCE    5000
 
 
-static ngx_uint_t driver_ours(ngx_claude_process_t *process,
+static void driver_message_start(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
-static void driver_tool_use(ngx_claude_process_t *process,
+static ngx_uint_t driver_ours(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 static void driver_foreign_tool(ngx_claude_process_t *process);
 static void driver_cut_short(ngx_claude_process_t *process,
     ngx_claude_stop_e stop);
-static void driver_token(ngx_claude_turn_t *turn);
-static void driver_no_memory(ngx_claude_process_t *process);
 static ngx_uint_t driver_keeps(ngx_claude_process_t *process);
 static void driver_stop(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line);
+static void driver_stop_is(ngx_claude_turn_t *turn,
     ngx_claude_cli_line_t *line);
 static void driver_remember(ngx_claude_profile_t *profile,
     ngx_claude_fail_e fail);
@@ -120,106 +120,43 @@ void
 driver_event(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t          *text, *type;
     ngx_claude_turn_t  *turn;
 
     turn = process->turn;
-    text = &line->string[NGX_CLAUDE_CLI_S_TEXT];
+
+    if (line->kind == NGX_CLAUDE_CLI_MESSAGE_START) {
+        driver_message_start(process, line);
+        return;
+    }
+
+    /* of the message whose calls are answered: it may come that late */
+
+    if (!turn->is_started) {
+        return;
+    }
 
     switch (line->kind) {
 
-    case NGX_CLAUDE_CLI_MESSAGE_START:
-
-        if (turn->is_started && process->profile->agent) {
-            driver_agent_next(process);
-            return;
-        }
-
-        if (turn->is_started) {
-
-            /* the answer broke off and the CLI asks again by itself */
-
-            driver_fail(process, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
-                        "the model's answer broke off");
-            return;
-        }
-
-        if (!driver_ours(process, line)) {
-            process->doubtful = 1;
-            driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
-                        "it answered another question");
-            return;
-        }
-
-        if (process->error != NGX_CLAUDE_FAIL_INTERNAL) {
-
-            /* it took out what upstream refused, and asked without it */
-
-            driver_fail(process, NGX_CLAUDE_FAIL_REQUEST, NULL,
-                        "an image or a file of the conversation could not be "
-                        "processed");
-            return;
-        }
-
-        /* the calls of the message before were answered */
-
-        driver_calls_drop(process);
-
-        turn->usage = process->call;
-        turn->is_started = 1;
-        process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
-        turn->handlers->started(turn);
+    case NGX_CLAUDE_CLI_BLOCK_START:
+        driver_block_start(process, line);
         return;
 
-    case NGX_CLAUDE_CLI_BLOCK_START:
-        type = &line->string[NGX_CLAUDE_CLI_S_BLOCK_TYPE];
-
-        if (type->len == 8 && ngx_memcmp(type->data, "tool_use", 8) == 0) {
-
-            if (!process->profile->agent) {
-                driver_tool_use(process, line);
-            }
-
-            return;
-        }
-
-        break;
-
     case NGX_CLAUDE_CLI_BLOCK_DELTA:
-        type = &line->string[NGX_CLAUDE_CLI_S_DELTA_TYPE];
-        break;
+        driver_block_delta(process, line);
+        return;
 
     case NGX_CLAUDE_CLI_BLOCK_STOP:
-
-        if (process->calling && driver_call_end(process) != NGX_OK) {
-            driver_no_memory(process);
-        }
-
+        driver_block_stop(process);
         return;
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
-        if (turn->is_started) {
-            turn->usage = process->call;
-
-            if (process->profile->agent) {
-                turn->stop = ngx_claude_cli_stop(
-                              &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
-            } else {
-                driver_stop(process, line);
-            }
-        }
-
+        turn->usage = process->call;
+        driver_stop(process, line);
         return;
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
 
         if (process->profile->agent) {
-            return;
-        }
-
-        /* of the message whose calls are answered: it may come that late */
-
-        if (!turn->is_started) {
             return;
         }
 
@@ -232,51 +169,68 @@ driver_event(ngx_claude_process_t *process,
     default:
         return;
     }
+}
 
-    if (text->len == 0 || !turn->is_started) {
+
+/* the model begins: to answer the turn, or to do what it must not */
+
+static void
+driver_message_start(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line)
+{
+    ngx_claude_turn_t  *turn;
+
+    turn = process->turn;
+
+    if (turn->is_started && process->profile->agent) {
+        driver_agent_next(process);
         return;
     }
 
-    driver_token(turn);
+    if (turn->is_started) {
 
-    if (type->len == 16 && ngx_memcmp(type->data, "input_json_delta", 16) == 0
-        && !process->calling)
-    {
-        /* of a tool of the CLI's own */
+        /* the answer broke off and the CLI asks again by itself */
 
+        driver_fail(process, NGX_CLAUDE_FAIL_OVERLOADED, NULL,
+                    "the model's answer broke off");
         return;
     }
 
-    if (process->calling) {
-
-        if (driver_arguments(process, text->data, text->len) != NGX_OK) {
-            driver_no_memory(process);
-        }
-
+    if (!driver_ours(process, line)) {
+        process->doubtful = 1;
+        driver_fail(process, NGX_CLAUDE_FAIL_CLI, NULL,
+                    "it answered another question");
         return;
     }
 
-    if (type->len == 14 && ngx_memcmp(type->data, "thinking_delta", 14) == 0) {
-        turn->handlers->thinking(turn, text->data, text->len);
+    if (process->error != NGX_CLAUDE_FAIL_INTERNAL) {
+
+        /* it took out what upstream refused, and asked without it */
+
+        driver_fail(process, NGX_CLAUDE_FAIL_REQUEST, NULL,
+                    "an image or a file of the conversation could not be "
+                    "processed");
         return;
     }
 
-    if (process->parted) {
-        process->parted = 0;
-        driver_agent_part(process);
-    }
+    /* the calls of the message before were answered */
 
-    process->texted = 1;
-    ngx_claude_link_add(&process->answer, text->data, text->len);
-    driver_said(process, text->data, text->len);
+    driver_calls_drop(process);
 
-    turn->handlers->text(turn, text->data, text->len);
+    /* a block of a turn that failed was never closed */
+
+    process->open.is_open = 0;
+
+    turn->usage = process->call;
+    turn->is_started = 1;
+    process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
+    turn->handlers->started(turn);
 }
 
 
 /* the first thing that the model has said, of whatever kind */
 
-static void
+void
 driver_token(ngx_claude_turn_t *turn)
 {
     if (turn->ttft == (ngx_msec_t) -1) {
@@ -285,7 +239,7 @@ driver_token(ngx_claude_turn_t *turn)
 }
 
 
-static void
+void
 driver_no_memory(ngx_claude_process_t *process)
 {
     driver_fail(process, NGX_CLAUDE_FAIL_INTERNAL, NULL,
@@ -314,14 +268,10 @@ driver_ours(ngx_claude_process_t *process,
 
 /* the model calls a tool */
 
-static void
+void
 driver_tool_use(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line)
 {
-    if (!process->turn->is_started) {
-        return;
-    }
-
     driver_token(process->turn);
 
     switch (driver_call(process, line)) {
@@ -381,7 +331,7 @@ driver_cut_short(ngx_claude_process_t *process,
     ngx_claude_turn_t  *turn;
 
     turn = process->turn;
-    turn->stop = stop;
+    driver_stop_as(turn, stop);
 
     driver_restate_announce(process);
     driver_interrupt(process);
@@ -397,14 +347,21 @@ static void
 driver_stop(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t          *reason;
     ngx_claude_link_t   link;
     ngx_claude_turn_t  *turn;
 
     turn = process->turn;
-    reason = &line->string[NGX_CLAUDE_CLI_S_STOP_REASON];
 
-    if (reason->len == 0) {
+    if (process->profile->agent) {
+
+        /* the CLI's result is the end */
+
+        driver_block_end(process);
+        driver_stop_is(turn, line);
+        return;
+    }
+
+    if (line->string[NGX_CLAUDE_CLI_S_STOP_REASON].len == 0) {
 
         /* null: the answer broke off, what follows is the CLI's own */
 
@@ -413,7 +370,8 @@ driver_stop(ngx_claude_process_t *process,
         return;
     }
 
-    turn->stop = ngx_claude_cli_stop(reason);
+    driver_block_end(process);
+    driver_stop_is(turn, line);
 
     if (turn->stop == NGX_CLAUDE_STOP_REFUSAL) {
         turn->refusal = driver_words(turn,
@@ -421,7 +379,7 @@ driver_stop(ngx_claude_process_t *process,
     }
 
     if (process->calls.nelts && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
-        turn->stop = NGX_CLAUDE_STOP_TOOL;
+        driver_stop_as(turn, NGX_CLAUDE_STOP_TOOL);
     }
 
     process->phase = DRIVER_SETTLING;
@@ -451,6 +409,41 @@ driver_stop(ngx_claude_process_t *process,
     {
         driver_wait(process);
     }
+}
+
+
+/* what the provider says of it; no memory: the word is not told */
+
+static void
+driver_stop_is(ngx_claude_turn_t *turn, ngx_claude_cli_line_t *line)
+{
+    ngx_str_t  *sequence;
+
+    sequence = &line->string[NGX_CLAUDE_CLI_S_STOP_SEQUENCE];
+
+    driver_stop_as(turn, ngx_claude_cli_stop(
+                             &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]));
+
+    turn->stop_reason = driver_words(turn,
+                             &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
+
+    if (sequence->len) {
+        turn->stop_sequence.data = ngx_pstrdup(turn->pool, sequence);
+
+        if (turn->stop_sequence.data) {
+            turn->stop_sequence.len = sequence->len;
+        }
+    }
+}
+
+
+void
+driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop)
+{
+    turn->stop = stop;
+
+    ngx_str_null(&turn->stop_reason);
+    ngx_str_null(&turn->stop_sequence);
 }
 
 
@@ -561,6 +554,8 @@ driver_result(ngx_claude_process_t *process,
 
         process->resulted = 1;
         process->loginless = ngx_claude_cli_no_login(line);
+        process->turn->error_type = driver_words(process->turn,
+                                &line->string[NGX_CLAUDE_CLI_S_ERROR_TYPE]);
 
         driver_fail(process, fail,
                     &line->string[NGX_CLAUDE_CLI_S_RESULT], NULL);

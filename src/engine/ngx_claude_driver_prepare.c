@@ -18,6 +18,7 @@ static void driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
     ngx_claude_cli_line_t *line);
 static void driver_refused(ngx_claude_process_t *process, ngx_uint_t kind,
     ngx_claude_cli_line_t *line);
+static void driver_model_id(ngx_claude_process_t *process, ngx_str_t *id);
 
 
 ngx_uint_t
@@ -269,6 +270,7 @@ driver_send(ngx_claude_process_t *process)
         message = (ngx_claude_message_t *) turn->messages.elts + n;
         query = (n + 1 == turn->messages.nelts && !process->restating);
         line = ++process->lines;
+        message->model = process->model_id;
 
         if (!query && process->recorded) {
             driver_session_unrecord(process);
@@ -302,7 +304,7 @@ driver_send(ngx_claude_process_t *process)
         process->begun = 0;
         process->unwanted = 0;
         ngx_claude_link_begin(&process->answer,
-                              &links[turn->messages.nelts]);
+                              &links[turn->messages.nelts], turn->verbatim);
     } else {
         process->phase = DRIVER_REPLAYING;
     }
@@ -439,6 +441,10 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
         return;
     }
 
+    if (kind == DRIVER_MODEL) {
+        driver_model_id(process, &string[NGX_CLAUDE_CLI_S_RESPONSE_MODEL]);
+    }
+
     if (kind == DRIVER_REWIND) {
         ngx_claude_cli_uuid(uuid, process, process->target);
 
@@ -450,6 +456,22 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
         {
             driver_refused(process, kind, line);
         }
+    }
+}
+
+
+/* what an alias stands for, which replayed thinking is to name */
+
+static void
+driver_model_id(ngx_claude_process_t *process, ngx_str_t *id)
+{
+    ngx_str_null(&process->model_id);
+
+    if (ngx_claude_cli_model_valid(id->data, id->len)) {
+        ngx_memcpy(process->model_name, id->data, id->len);
+
+        process->model_id.data = process->model_name;
+        process->model_id.len = id->len;
     }
 }
 

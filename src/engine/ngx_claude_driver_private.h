@@ -30,6 +30,16 @@
 #define driver_tools         ngx_claude_driver_tools
 #define driver_expected      ngx_claude_driver_expected
 #define driver_rpc           ngx_claude_driver_rpc
+#define driver_token         ngx_claude_driver_token
+#define driver_no_memory     ngx_claude_driver_no_memory
+#define driver_stop_as       ngx_claude_driver_stop_as
+#define driver_tool_use      ngx_claude_driver_tool_use
+#define driver_block_start   ngx_claude_driver_block_start
+#define driver_block_begin   ngx_claude_driver_block_begin
+#define driver_block_delta   ngx_claude_driver_block_delta
+#define driver_block_text    ngx_claude_driver_block_text
+#define driver_block_stop    ngx_claude_driver_block_stop
+#define driver_block_end     ngx_claude_driver_block_end
 #define driver_call          ngx_claude_driver_call
 #define driver_arguments     ngx_claude_driver_arguments
 #define driver_call_end      ngx_claude_driver_call_end
@@ -207,6 +217,24 @@ void driver_bill_asked(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 void driver_bill_wait(ngx_claude_turn_t *turn);
 
+/* in driver_block.c: the blocks of an answer; lines of a turn that started */
+
+void driver_block_start(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line);
+void driver_block_delta(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line);
+void driver_block_stop(ngx_claude_process_t *process);
+
+/* opens a block that the line is the beginning of; copies it */
+void driver_block_begin(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
+
+/* a piece of the text that is open */
+void driver_block_text(ngx_claude_process_t *process, u_char *p, size_t len);
+
+/* closes what is open, if anything is, though the stream has not */
+void driver_block_end(ngx_claude_process_t *process);
+
 /* in driver_agent.c: an answer of several messages, with tools between */
 
 void driver_agent_next(ngx_claude_process_t *process);
@@ -263,6 +291,15 @@ void driver_result(ngx_claude_process_t *process, ngx_claude_cli_line_t *line);
 void driver_fail(ngx_claude_process_t *process, ngx_claude_fail_e fail,
     ngx_str_t *reason, const char *detail);
 void driver_finish(ngx_claude_turn_t *turn);
+void driver_token(ngx_claude_turn_t *turn);
+void driver_no_memory(ngx_claude_process_t *process);
+
+/* the model calls a tool of its client's, by the line */
+void driver_tool_use(ngx_claude_process_t *process,
+    ngx_claude_cli_line_t *line);
+
+/* a stop that is not the provider's word */
+void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
 
 
 #endif /* _NGX_CLAUDE_DRIVER_PRIVATE_H_INCLUDED_ */

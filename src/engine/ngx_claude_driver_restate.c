@@ -225,7 +225,7 @@ driver_restate_answer(ngx_claude_process_t *process)
     driver_restate_message(&message, &block, NGX_CLAUDE_ASSISTANT, said);
 
     ngx_claude_link_begin(&process->answer,
-                          &links[process->turn->messages.nelts]);
+                          &links[process->turn->messages.nelts], 0);
     ngx_claude_link_add(&process->answer, said->data, said->len);
     ngx_claude_link_end(&process->answer, &link);
 

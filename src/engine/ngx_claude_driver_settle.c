@@ -224,6 +224,8 @@ driver_finished(ngx_claude_turn_t *turn)
         ngx_claude_zone_turn_answered(driver_zone, turn->ticket);
     }
 
+    driver_block_end(turn->process);
+
     turn->is_finished = 1;
     turn->handlers->finished(turn);
 }

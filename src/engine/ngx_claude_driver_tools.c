@@ -24,7 +24,7 @@
 /*
  * What a live result may be so that it reaches the model as it is: the CLI
  * puts the name of a file in the place of very long ones, and words of its
- * own in that of blank ones.
+ * own in that of blank ones.  Of an error it takes one text alone.
  */
 #define DRIVER_RESULT_MAX  262144
 
@@ -408,6 +408,7 @@ driver_call(ngx_claude_process_t *process,
     ngx_str_t          *id, *name;
     ngx_claude_call_t  *call;
     ngx_claude_turn_t  *turn;
+    ngx_claude_block_t  block;
 
     turn = process->turn;
     id = &line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
@@ -432,8 +433,14 @@ driver_call(ngx_claude_process_t *process,
 
     process->calling = 1;
 
-    turn->handlers->call(turn, turn->call_id.len ? &turn->call_id : &call->id,
-                         &call->name);
+    ngx_memzero(&block, sizeof(ngx_claude_block_t));
+
+    block.type = NGX_CLAUDE_TOOL_USE;
+    block.id = turn->call_id.len ? turn->call_id : call->id;
+    block.name = call->name;
+
+    driver_block_begin(process, line, &block);
+
     return NGX_OK;
 }
 
@@ -466,7 +473,8 @@ driver_arguments(ngx_claude_process_t *process, u_char *p, size_t len)
     ngx_memcpy(call->input.data + call->input.len, p, len);
     call->input.len += len;
 
-    process->turn->handlers->arguments(process->turn, p, len);
+    process->turn->handlers->delta(process->turn, &process->open.block, p,
+                                   len);
 
     return NGX_OK;
 }
@@ -767,7 +775,8 @@ driver_result_fits(ngx_claude_block_t *result)
     ngx_claude_block_t  *block;
 
     if (result->type != NGX_CLAUDE_TOOL_RESULT
-        || result->content == NULL)
+        || result->content == NULL
+        || (result->is_error && result->content->nelts != 1))
     {
         return 0;
     }
@@ -785,7 +794,7 @@ driver_result_fits(ngx_claude_block_t *result)
         if (block[i].type == NGX_CLAUDE_TEXT
             ? ngx_claude_utf8_blank(&block[i].text)
             : (block[i].type != NGX_CLAUDE_IMAGE
-               || block[i].media.len == 0))
+               || block[i].media.len == 0 || result->is_error))
         {
             return 0;
         }
@@ -826,8 +835,8 @@ driver_results(ngx_claude_process_t *process)
     process->unwanted = 0;
     process->phase = DRIVER_ANSWERING;
 
-    ngx_claude_link_begin(&process->answer,
-                          &links[turn->messages.nelts]);
+    ngx_claude_link_begin(&process->answer, &links[turn->messages.nelts],
+                          turn->verbatim);
 
     driver_result_next(process);
 
@@ -860,8 +869,7 @@ driver_result_next(ngx_claude_process_t *process)
              + process->answered;
     call = (ngx_claude_call_t *) process->calls.elts + process->answered;
 
-    if (ngx_claude_cli_rpc_result(process, &call->request, call->rpc,
-                                  result->content)
+    if (ngx_claude_cli_rpc_result(process, &call->request, call->rpc, result)
         != NGX_OK)
     {
         process->doubtful = 1;

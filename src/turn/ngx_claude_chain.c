@@ -14,6 +14,7 @@
 #define CHAIN_ASSISTANT  "\0a"
 #define CHAIN_TEXT       "\0t"
 #define CHAIN_CALL       "\0c"
+#define CHAIN_BLOCKS     "\0b"
 
 
 static void chain_root(ngx_claude_turn_t *turn, ngx_claude_link_t *root);
@@ -21,6 +22,12 @@ static ngx_int_t chain_messages(ngx_claude_turn_t *turn,
     ngx_claude_link_t *links);
 static ngx_int_t chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_claude_message_t *message);
+static ngx_int_t chain_blocks(ngx_sha1_t *sha1, ngx_log_t *log,
+    ngx_array_t *blocks);
+static ngx_int_t chain_other(ngx_sha1_t *sha1, ngx_log_t *log,
+    ngx_str_t *json, ngx_str_t *input);
+static void chain_block(ngx_claude_link_text_t *text, ngx_uint_t type);
+static void chain_blocks_end(ngx_sha1_t *sha1, ngx_claude_link_text_t *text);
 static ngx_int_t chain_calls(ngx_sha1_t *sha1, ngx_log_t *log,
     ngx_claude_block_t *block, ngx_uint_t n);
 static void chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks);
@@ -93,7 +100,11 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
         if (message[i].role == NGX_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
 
-        } else if (chain_assistant(&sha1, turn->log, &message[i]) != NGX_OK) {
+        } else if (chain_assistant(&sha1, turn->log, &message[i]) != NGX_OK
+                   || (turn->verbatim
+                       && chain_blocks(&sha1, turn->log, &message[i].blocks)
+                          != NGX_OK))
+        {
             return NGX_ERROR;
         }
 
@@ -106,14 +117,16 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
 
 void
 ngx_claude_link_begin(ngx_claude_link_text_t *text,
-    ngx_claude_link_t *before)
+    ngx_claude_link_t *before, ngx_uint_t verbatim)
 {
+    ngx_memzero(text, sizeof(ngx_claude_link_text_t));
+    text->verbatim = verbatim;
+
     ngx_sha1_init(&text->all);
     ngx_sha1_update(&text->all, before->hash, NGX_CLAUDE_LINK_LEN);
     ngx_sha1_update(&text->all, CHAIN_ASSISTANT, 2);
 
     text->trimmed = text->all;
-    text->begun = 0;
 }
 
 
@@ -122,6 +135,16 @@ ngx_claude_link_add(ngx_claude_link_text_t *text, u_char *p,
     size_t len)
 {
     size_t  n;
+
+    if (text->parted && len) {
+        text->parted = 0;
+
+        if (text->ntexts++) {
+            ngx_sha1_update(&text->trimmed, CHAIN_TEXT, 2);
+            text->all = text->trimmed;
+            text->begun = 0;
+        }
+    }
 
     if (!text->begun) {
 
@@ -157,9 +180,78 @@ ngx_claude_link_call(ngx_claude_link_text_t *text,
 
 
 void
+ngx_claude_link_open(ngx_claude_link_text_t *text, ngx_claude_block_e type)
+{
+    if (!text->verbatim) {
+        return;
+    }
+
+    switch (type) {
+
+    case NGX_CLAUDE_TEXT:
+        text->parted = 1;
+        break;
+
+    case NGX_CLAUDE_TOOL_USE:
+        text->ncalls++;
+        break;
+
+    default:
+        ngx_sha1_init(&text->block);
+    }
+}
+
+
+void
+ngx_claude_link_thought(ngx_claude_link_text_t *text, u_char *p, size_t len)
+{
+    if (text->verbatim) {
+        ngx_sha1_update(&text->block, p, len);
+    }
+}
+
+
+ngx_int_t
+ngx_claude_link_close(ngx_claude_link_text_t *text,
+    ngx_claude_block_t *block, ngx_str_t *input, ngx_log_t *log)
+{
+    if (!text->verbatim) {
+        return NGX_OK;
+    }
+
+    switch (block->type) {
+
+    case NGX_CLAUDE_THINKING:
+        chain_block(text, block->type);
+        chain_string(&text->blocks, &block->signature);
+        return NGX_OK;
+
+    case NGX_CLAUDE_REDACTED:
+        ngx_sha1_update(&text->block, block->text.data, block->text.len);
+        break;
+
+    case NGX_CLAUDE_OTHER:
+        if (chain_other(&text->block, log, &block->text, input) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        break;
+
+    default:
+        return NGX_OK;
+    }
+
+    chain_block(text, block->type);
+
+    return NGX_OK;
+}
+
+
+void
 ngx_claude_link_end(ngx_claude_link_text_t *text,
     ngx_claude_link_t *link)
 {
+    chain_blocks_end(&text->trimmed, text);
     ngx_sha1_final(link->hash, &text->trimmed);
 }
 
@@ -232,6 +324,138 @@ chain_assistant(ngx_sha1_t *sha1, ngx_log_t *log,
 }
 
 
+/* the rest of an answer, as it would have been told */
+
+static ngx_int_t
+chain_blocks(ngx_sha1_t *sha1, ngx_log_t *log, ngx_array_t *blocks)
+{
+    ngx_str_t                none;
+    ngx_uint_t               i;
+    ngx_claude_block_t      *block;
+    ngx_claude_link_text_t   text;
+
+    ngx_memzero(&text, sizeof(ngx_claude_link_text_t));
+    ngx_str_null(&none);
+
+    text.verbatim = 1;
+    block = blocks->elts;
+
+    for (i = 0; i < blocks->nelts; i++) {
+
+        if (block[i].type == NGX_CLAUDE_TEXT) {
+            text.ntexts += (block[i].text.len != 0);
+            continue;
+        }
+
+        ngx_claude_link_open(&text, block[i].type);
+
+        if (block[i].type == NGX_CLAUDE_THINKING) {
+            ngx_claude_link_thought(&text, block[i].text.data,
+                                    block[i].text.len);
+        }
+
+        if (ngx_claude_link_close(&text, &block[i], &none, log) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    chain_blocks_end(sha1, &text);
+
+    return NGX_OK;
+}
+
+
+/* where a block stood, and the hash of what it holds, of which none is long */
+
+static void
+chain_block(ngx_claude_link_text_t *text, ngx_uint_t type)
+{
+    u_char    hash[NGX_CLAUDE_LINK_LEN];
+    uint32_t  at[3];
+
+    at[0] = (uint32_t) type;
+    at[1] = text->ntexts;
+    at[2] = text->ncalls;
+
+    if (text->nblocks++ == 0) {
+        ngx_sha1_init(&text->blocks);
+    }
+
+    ngx_sha1_final(hash, &text->block);
+
+    ngx_sha1_update(&text->blocks, at, sizeof(at));
+    ngx_sha1_update(&text->blocks, hash, sizeof(hash));
+}
+
+
+static void
+chain_blocks_end(ngx_sha1_t *sha1, ngx_claude_link_text_t *text)
+{
+    u_char  hash[NGX_CLAUDE_LINK_LEN];
+
+    if (text->nblocks == 0) {
+        return;
+    }
+
+    ngx_sha1_final(hash, &text->blocks);
+
+    ngx_sha1_update(sha1, CHAIN_BLOCKS, 2);
+    ngx_sha1_update(sha1, hash, sizeof(hash));
+}
+
+
+/*
+ * A block that we do not know, by its value.  Of an answer its input comes in
+ * pieces, behind the block in which it is empty: of two members with one name
+ * the last one counts.
+ */
+
+static ngx_int_t
+chain_other(ngx_sha1_t *sha1, ngx_log_t *log, ngx_str_t *json,
+    ngx_str_t *input)
+{
+    u_char      *p;
+    ngx_int_t    rc;
+    ngx_str_t    whole, canonical;
+    ngx_pool_t  *scratch;
+
+    scratch = ngx_create_pool(4096, log);
+    if (scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    whole = *json;
+
+    if (json->len && input->len) {
+        p = ngx_pnalloc(scratch, json->len + input->len
+                                 + sizeof(",\"input\":"));
+        if (p == NULL) {
+            ngx_destroy_pool(scratch);
+            return NGX_ERROR;
+        }
+
+        whole.data = p;
+
+        p = ngx_cpymem(p, json->data, json->len - 1);
+        p = ngx_cpymem(p, ",\"input\":", sizeof(",\"input\":") - 1);
+        p = ngx_cpymem(p, input->data, input->len);
+        *p++ = '}';
+
+        whole.len = p - whole.data;
+    }
+
+    rc = ngx_claude_json_canonical(scratch, &whole, &canonical);
+
+    if (rc != NGX_ERROR) {
+        ngx_sha1_update(sha1, canonical.data, canonical.len);
+    }
+
+    ngx_destroy_pool(scratch);
+
+    return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
 /* what their arguments are in other words is not kept */
 
 static ngx_int_t
@@ -282,7 +506,7 @@ chain_user(ngx_sha1_t *sha1, ngx_array_t *blocks)
     for (i = 0; i < blocks->nelts; i++) {
 
         kind[0] = (u_char) block[i].type;
-        kind[1] = (block[i].content != NULL);
+        kind[1] = (block[i].content != NULL) | (block[i].is_error << 1);
 
         ngx_sha1_update(sha1, kind, sizeof(kind));
 

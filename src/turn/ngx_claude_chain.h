@@ -8,6 +8,19 @@
  * key, launch profile, model and system prompt.  White space around what the
  * model said does not count, since clients trim what they send back, nor does
  * how the arguments of a call are written.
+ *
+ * What an answer comes back as depends on the client, so the same answer has
+ * one of two links.  A turn that is not verbatim is of a client that sends
+ * back text and calls: the texts of the answer count as one, and thinking,
+ * redacted thinking and other blocks of the assistant's count neither in the
+ * answer nor in a history.  A turn that is verbatim is of a client that sends
+ * back all blocks: each text counts by itself, and those other blocks count
+ * with what they hold (JSON by its value) and where they stood.  An answer of
+ * one text and calls has the same link both ways.  So a client that leaves
+ * thinking out, though its turns are verbatim, has another history than the
+ * process, which is then taken back to where they part.
+ *
+ * All blocks of the user's count always, each in full.
  */
 
 
@@ -30,11 +43,18 @@ typedef struct {
 } ngx_claude_link_t;
 
 
-/* the hash of an answer while its text comes in pieces */
+/* the hash of an answer while its blocks come in pieces */
 typedef struct {
-    ngx_sha1_t   all;        /* since the first that is no white space */
-    ngx_sha1_t   trimmed;    /* up to the last that is none */
-    unsigned     begun:1;
+    ngx_sha1_t   all;        /* text since the first that is no white space */
+    ngx_sha1_t   trimmed;    /* text up to the last that is none */
+    ngx_sha1_t   block;      /* block that is open and no text or call */
+    ngx_sha1_t   blocks;     /* such blocks that were closed */
+    uint32_t     ntexts;     /* number of texts that had a byte */
+    uint32_t     ncalls;
+    uint32_t     nblocks;    /* number of blocks in blocks */
+    unsigned     begun:1;    /* the text has more than white space */
+    unsigned     parted:1;   /* the next byte is a text's first */
+    unsigned     verbatim:1;
 } ngx_claude_link_text_t;
 
 
@@ -52,10 +72,25 @@ ngx_claude_link_t *ngx_claude_chain(ngx_claude_turn_t *turn);
 ngx_int_t ngx_claude_chain_follow(ngx_claude_turn_t *turn,
     ngx_claude_link_t *before);
 
-/* the link of an answer that follows the link before */
+/* the link of an answer that follows the link before; verbatim: as the turn */
 void ngx_claude_link_begin(ngx_claude_link_text_t *text,
-    ngx_claude_link_t *before);
+    ngx_claude_link_t *before, ngx_uint_t verbatim);
+
+/* a piece of its text */
 void ngx_claude_link_add(ngx_claude_link_text_t *text, u_char *p, size_t len);
+
+/*
+ * What a link of a verbatim turn needs besides: where each block begins, a
+ * piece of thinking, and the end of a block that is thinking, redacted or
+ * another one; input: of another one, what came in pieces, JSON or empty.
+ * They do nothing for other turns.  NGX_ERROR: no memory.
+ */
+void ngx_claude_link_open(ngx_claude_link_text_t *text,
+    ngx_claude_block_e type);
+void ngx_claude_link_thought(ngx_claude_link_text_t *text, u_char *p,
+    size_t len);
+ngx_int_t ngx_claude_link_close(ngx_claude_link_text_t *text,
+    ngx_claude_block_t *block, ngx_str_t *input, ngx_log_t *log);
 
 /*
  * A call of the answer, behind all of its text; the pool keeps some of it.

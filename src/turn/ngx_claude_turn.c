@@ -75,6 +75,7 @@ ngx_claude_turn_add(ngx_claude_turn_t *turn,
             return NULL;
         }
 
+        ngx_memzero(message, sizeof(ngx_claude_message_t));
         message->role = role;
 
         if (ngx_array_init(&message->blocks, turn->pool, 1,

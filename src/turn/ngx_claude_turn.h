@@ -33,41 +33,61 @@ typedef enum {
 } ngx_claude_role_e;
 
 
+/* kinds of blocks; links have their numbers in them: new ones go last */
 typedef enum {
     NGX_CLAUDE_TEXT = 0,
     NGX_CLAUDE_IMAGE,
     NGX_CLAUDE_DOCUMENT,
     NGX_CLAUDE_TOOL_USE,               /* the assistant's */
-    NGX_CLAUDE_TOOL_RESULT             /* the user's */
+    NGX_CLAUDE_TOOL_RESULT,            /* the user's */
+    NGX_CLAUDE_THINKING,               /* the assistant's */
+    NGX_CLAUDE_REDACTED,               /* thinking that only the provider can
+                                          read; the assistant's */
+    NGX_CLAUDE_OTHER                   /* any other: whole, JSON as it came */
 } ngx_claude_block_e;
 
 
 /*
- * A piece of a message, in the terms of the Messages API ("Content blocks").
- * All strings are UTF-8; what the dialect could not vouch for is not here.
+ * A piece of a message, in the terms of the Messages API ("Content blocks"),
+ * of a conversation or of an answer.  All strings are UTF-8, and what is JSON
+ * is one line; what the dialect could not vouch for is not here.
  */
 typedef struct {
     ngx_claude_block_e                   type;
-    ngx_str_t                            text;      /* a text; the data of an
-                                                       image or document; a
-                                                       call's input, JSON */
-    ngx_str_t                            media;     /* type of the data,
+    ngx_str_t                            text;      /* words of a text or of
+                                                       thinking; data of an
+                                                       image, a document, or
+                                                       redacted thinking;
+                                                       input of a call, JSON;
+                                                       all of another block,
+                                                       a JSON object */
+    ngx_str_t                            media;     /* media type of the data,
                                                        base64 unless it is
                                                        text/plain; empty: the
                                                        data is a URL */
-    ngx_str_t                            name;      /* of a tool; title of a
-                                                       document, or empty */
-    ngx_str_t                            id;        /* of a call: its use and
-                                                       its result */
-    ngx_array_t                         *content;   /* of a result: of
-                                                       block_t, texts and
-                                                       images; may be empty */
+    ngx_str_t                            name;      /* name of a tool; title
+                                                       of a document, or
+                                                       empty */
+    ngx_str_t                            id;        /* id of a call, in its
+                                                       use and its result */
+    ngx_str_t                            signature; /* signature of thinking,
+                                                       which the provider
+                                                       wants back; or empty */
+    ngx_array_t                         *content;   /* blocks of a result, of
+                                                       block_t; may be empty */
+    unsigned                             is_error:1; /* the result is that the
+                                                        tool has failed */
 } ngx_claude_block_t;
 
 
 typedef struct {
     ngx_claude_role_e                    role;
-    ngx_array_t                          blocks;    /* of block_t */
+    ngx_array_t                          blocks;    /* block_t */
+    ngx_str_t                            model;     /* the engine's own: full
+                                                       id of the model that
+                                                       reads its thinking;
+                                                       empty: the CLI leaves
+                                                       that out */
 } ngx_claude_message_t;
 
 
@@ -91,7 +111,7 @@ typedef enum {
 } ngx_claude_effort_e;
 
 
-/* why a turn failed, in the terms of the engine; errors.c gives them HTTP's */
+/* why a turn failed; error.c gives each its HTTP status */
 typedef enum {
     NGX_CLAUDE_FAIL_INTERNAL = 0,
     NGX_CLAUDE_FAIL_QUEUE_FULL,
@@ -108,10 +128,10 @@ typedef enum {
     NGX_CLAUDE_FAIL_TOO_LARGE,         /* upstream 413 */
     NGX_CLAUDE_FAIL_CONTEXT,
     NGX_CLAUDE_FAIL_BUDGET,
-    NGX_CLAUDE_FAIL_SESSION_GONE,      /* no process holds it */
-    NGX_CLAUDE_FAIL_SESSION_BUSY,      /* another tree of nginx does */
-    NGX_CLAUDE_FAIL_SESSION_MODEL,     /* it goes on with another one */
-    NGX_CLAUDE_FAIL_SESSION_SYSTEM,    /* the same of the system text */
+    NGX_CLAUDE_FAIL_SESSION_GONE,      /* no process holds the session */
+    NGX_CLAUDE_FAIL_SESSION_BUSY,      /* another nginx holds it */
+    NGX_CLAUDE_FAIL_SESSION_MODEL,     /* the session has another model */
+    NGX_CLAUDE_FAIL_SESSION_SYSTEM,    /* it has another system text */
     NGX_CLAUDE_FAILS
 } ngx_claude_fail_e;
 
@@ -134,15 +154,15 @@ typedef struct {
     uint64_t                             cache_read;
     uint64_t                             cache_creation;
     uint64_t                             output;
-    uint64_t                             thinking;  /* part of output */
+    uint64_t                             thinking;  /* counted in output */
 } ngx_claude_usage_t;
 
 
 /* what upstream bills for a turn: all calls of the model that came of it */
 typedef struct {
     ngx_claude_usage_t                   usage;
-    double                               cost;      /* US dollars; -1: not
-                                                       known */
+    double                               cost;      /* US dollars; -1:
+                                                       unknown */
 } ngx_claude_spent_t;
 
 
@@ -159,49 +179,86 @@ typedef enum {
 typedef struct {
     ngx_claude_session_e                 kind;
     u_char                               hash[NGX_CLAUDE_SESSION_LEN];
-                                                  /* of name and key */
+                                                  /* SHA-1 of the session's
+                                                     name and the API key */
     u_char                               hint[NGX_CLAUDE_SESSION_LEN];
-                                                  /* of a name that is only
-                                                       that, or zeroes */
-    char                                 id[37];    /* OWN: the CLI's id */
-    unsigned                             named:1;   /* by the client: turns
-                                                       of it have an order */
-    unsigned                             news:1;    /* only what is new */
-    unsigned                             results:1; /* and that begins with
+                                                  /* the same of a name that
+                                                     is no UUID: a process
+                                                     that has it is preferred;
+                                                     zeroes: none */
+    char                                 id[37];    /* OWN: the CLI's id, a
+                                                       UUID and a NUL */
+    unsigned                             named:1;   /* the client named it:
+                                                       its turns are one after
+                                                       the other */
+    unsigned                             news:1;    /* the turn has only new
+                                                       messages */
+    unsigned                             results:1; /* new messages begin with
                                                        results of calls */
-    unsigned                             system:1;  /* says its system text */
+    unsigned                             system:1;  /* the request has a
+                                                       system text */
     unsigned                             held:1;    /* the session goes on
                                                        from this turn */
 } ngx_claude_turn_session_t;
 
 
 /*
- * What the engine tells the asker, from events of the CLI's pipes.  Exactly
- * one of failed() and settled() is the last call of a turn, unless the asker
- * calls ngx_claude_turn_abort() first.  The asker may destroy the turn
- * in a last call, and must not in another: unless it is owing then, when its
- * process has yet to say what was spent.  paid() follows, within seconds, or
- * the asker calls ngx_claude_turn_forgo() before it destroys the turn.
+ * What the engine tells the asker, from events of the CLI's pipes:
+ *
+ *     started (open (delta | other)* close)* finished settled
+ *
+ * and a flush whenever all lines that had arrived together were told.  failed
+ * may come in the place of any of them.  Exactly one of failed() and settled()
+ * is the last call of a turn, unless the asker calls ngx_claude_turn_abort()
+ * first, which it may in any call.  The asker may destroy the turn in a last
+ * call, and must not in another: unless it is owing then, when its process
+ * has yet to say what was spent.  paid() follows, within seconds, or the asker
+ * calls ngx_claude_turn_forgo() before it destroys the turn.
+ *
+ * Blocks are those of the provider's stream, one after the other, with the
+ * same bounds; of an agent's answer they are those of all its messages.  The
+ * tools that a CLI has of its own are not told.  The block that is open is the
+ * engine's and the same from open() to close(); what it refers to lives as
+ * the table says:
+ *
+ *     type         at open()               delta()           at close()
+ *     TEXT                                 pieces of it
+ *     THINKING                             pieces of it      signature: the
+ *                                                            call
+ *     REDACTED     text: the call
+ *     TOOL_USE     id, name: finished()    pieces of input
+ *     OTHER        text, id, name: the     pieces of input
+ *                  call
+ *
+ * A call has input always, if only "{}".  OTHER is what we do not know, such
+ * as server_tool_use: text is the content_block of the stream, whose input
+ * comes in pieces as a call's does.
+ *
+ * A block that is open when the answer ends is closed before finished();
+ * before failed() it is not.
  */
 typedef struct {
-    /* the model's first sign of life; once, before any text */
+    /* the model's first sign of life; once, before any block; usage is set */
     void  (*started)(ngx_claude_turn_t *turn);
 
-    /* a piece of the answer, UTF-8, valid during the call */
-    void  (*text)(ngx_claude_turn_t *turn, u_char *p, size_t len);
+    /* a block begins */
+    void  (*open)(ngx_claude_turn_t *turn, ngx_claude_block_t *block);
 
-    /* the same of the model's thinking */
-    void  (*thinking)(ngx_claude_turn_t *turn, u_char *p, size_t len);
+    /* a piece of it, UTF-8, valid during the call; never empty */
+    void  (*delta)(ngx_claude_turn_t *turn, ngx_claude_block_t *block,
+        u_char *p, size_t len);
 
     /*
-     * The model calls a tool of the turn.  The arguments follow, in pieces of
-     * a JSON text, before the next call and the end; text may be between.
+     * A delta of another kind than what the block is made of, whole, JSON as
+     * it came, valid during the call: {"type":"citations_delta",...}.
      */
-    void  (*call)(ngx_claude_turn_t *turn, ngx_str_t *id,
-        ngx_str_t *name);
-    void  (*arguments)(ngx_claude_turn_t *turn, u_char *p, size_t len);
+    void  (*other)(ngx_claude_turn_t *turn, ngx_claude_block_t *block,
+        u_char *p, size_t len);
 
-    /* the answer is complete; stop and usage of the turn are set */
+    /* a block is complete */
+    void  (*close)(ngx_claude_turn_t *turn, ngx_claude_block_t *block);
+
+    /* the answer is complete: stop, stop_reason, stop_sequence and usage */
     void  (*finished)(ngx_claude_turn_t *turn);
 
     /* all lines that had arrived together were told: time to write */
@@ -210,7 +267,7 @@ typedef struct {
     /* after finished: the process is done as well, the cost is known */
     void  (*settled)(ngx_claude_turn_t *turn);
 
-    /* instead: turn->fail, turn->reason and turn->retry_after say why */
+    /* instead: fail, reason, error_type and retry_after say why */
     void  (*failed)(ngx_claude_turn_t *turn);
 
     /* of a turn that is over and was owing: turn->spent is complete */
@@ -226,73 +283,115 @@ struct ngx_claude_turn_s {
     ngx_pool_t                          *pool;
     ngx_log_t                           *log;
 
-    ngx_str_t                            id;         /* of the request */
-    ngx_claude_profile_t                *profile;
+    ngx_str_t                            id;         /* id of the request */
+    ngx_claude_profile_t                *profile;    /* how its CLI is started,
+                                                        the location's */
     u_char                               tenant[NGX_CLAUDE_TENANT_LEN];
-    ngx_str_t                            tenant_name; /* for the metrics */
+    ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */
-    ngx_str_t                            system;     /* never empty */
-    ngx_array_t                          messages;   /* roles alternate, the
-                                                        user's at both ends */
-    ngx_int_t                            max_tokens; /* 0: the model's */
-    ngx_array_t                          stops;      /* of ngx_str_t */
-    ngx_array_t                          tools;      /* names, of ngx_str_t */
-    ngx_str_t                            tools_json; /* as the Messages API
-                                                        has them, or empty */
-    ngx_str_t                            tool_choice;   /* the same */
-    ngx_str_t                            call_id;    /* by what the asker will
-                                                        know a call, if not by
-                                                        its own id; or empty */
-    ngx_str_t                            temperature;   /* JSON number or "" */
-    ngx_str_t                            top_p;
-    ngx_msec_t                           timeout;    /* without any line */
+    ngx_str_t                            system;     /* system text, never
+                                                        empty */
+    ngx_array_t                          messages;   /* message_t; roles
+                                                        alternate, the user's
+                                                        at both ends */
+    ngx_int_t                            max_tokens; /* tokens; 0: as many as
+                                                        the model has */
+    ngx_array_t                          stops;      /* stop sequences,
+                                                        ngx_str_t */
+    ngx_array_t                          tools;      /* names of tools,
+                                                        ngx_str_t */
+    ngx_str_t                            tools_json; /* array of tools as the
+                                                        Messages API has them,
+                                                        or empty */
+    ngx_str_t                            tool_choice;   /* its object for the
+                                                           choice, or empty */
+    ngx_str_t                            call_id;    /* id that the asker will
+                                                        know a call by, in the
+                                                        place of the model's;
+                                                        or empty */
+    ngx_str_t                            temperature;   /* JSON number, or
+                                                           empty */
+    ngx_str_t                            top_p;         /* the same */
+    ngx_msec_t                           timeout;    /* msec without any line,
+                                                        after which it fails */
     ngx_claude_effort_e                  effort;
-    unsigned                             thoughtless:1; /* a forced choice of
-                                                           a tool wants it */
-    unsigned                             summarized:1;  /* thinking is to be
-                                                           told in words */
+    unsigned                             thoughtless:1; /* no thinking: with a
+                                                           forced tool it is
+                                                           refused */
+    unsigned                             summarized:1;  /* thinking is told in
+                                                           words */
     unsigned                             stoppable:1;   /* the asker may call
                                                            turn_stop() */
-    ngx_str_t                            schema;     /* JSON, that the answer
-                                                        has to satisfy, or "" */
+    unsigned                             verbatim:1;    /* the client sends an
+                                                           answer back block by
+                                                           block, thinking
+                                                           too: see chain.h */
+    ngx_str_t                            schema;     /* JSON schema that the
+                                                        answer must satisfy,
+                                                        or empty */
     ngx_claude_turn_session_t            session;
 
     /* the answer, set by the engine */
 
-    ngx_claude_usage_t                   usage;      /* the answer's */
+    ngx_claude_usage_t                   usage;      /* tokens of the answer */
     ngx_claude_spent_t                   spent;
     ngx_claude_stop_e                    stop;
-    ngx_str_t                            refusal;    /* why, or empty */
+    ngx_str_t                            stop_reason; /* the provider's word
+                                                         for the stop; empty:
+                                                         the stop is not its */
+    ngx_str_t                            stop_sequence; /* the sequence that
+                                                           the provider met,
+                                                           or empty */
+    ngx_str_t                            refusal;    /* why the model refused,
+                                                        or empty */
     ngx_claude_fail_e                    fail;
-    ngx_str_t                            reason;     /* for the client */
-    ngx_str_t                            words;      /* the log, instead */
-    time_t                               retry_after; /* seconds, 0: unknown */
+    ngx_str_t                            error_type; /* the provider's type of
+                                                        the error, such as
+                                                        overloaded_error; or
+                                                        empty */
+    ngx_str_t                            reason;     /* words for the client */
+    ngx_str_t                            words;      /* words for the log
+                                                        alone, or empty */
+    time_t                               retry_after; /* seconds; 0: unknown */
     ngx_claude_rung_e                    rung;
-    ngx_msec_t                           begun;      /* ngx_current_msec */
-    ngx_msec_t                           ttft;       /* msec, -1: no token */
+    ngx_msec_t                           begun;      /* start of the turn,
+                                                        ngx_current_msec */
+    ngx_msec_t                           ttft;       /* msec from there to the
+                                                        first token; -1: none
+                                                        yet */
 
     /* the engine's own */
 
-    ngx_claude_process_t                *process;
-    ngx_claude_process_t                *payee;      /* has yet to say what
-                                                   was spent */
-    void                                *links;      /* of its chain */
-    ngx_str_t                          **index;      /* of the tools, sorted;
-                                                        NULL: not made yet */
-    ngx_uint_t                           before;     /* messages that the
-                                                        session had already */
-    void                                *handover;   /* while it asks */
-    ngx_uint_t                           asked;      /* other workers, for */
-    ngx_queue_t                          waiting;    /* the engine's queue */
-    ngx_event_t                          timer;      /* of the wait; then of
-                                                        the payee */
-    ngx_int_t                            ticket;     /* row in the zone, -1 */
-    unsigned                             queued:1;   /* for its place */
-    unsigned                             rowless:1;  /* for a process */
-    unsigned                             retried:2;  /* in other processes */
+    ngx_claude_process_t                *process;    /* process at it, or
+                                                        NULL */
+    ngx_claude_process_t                *payee;      /* process that has yet
+                                                        to say what was spent,
+                                                        or NULL */
+    void                                *links;      /* links of its chain */
+    ngx_str_t                          **index;      /* names of the tools,
+                                                        sorted; NULL: not made
+                                                        yet */
+    ngx_uint_t                           before;     /* number of messages
+                                                        that the session had
+                                                        already */
+    void                                *handover;   /* question to another
+                                                        worker, or NULL */
+    ngx_uint_t                           asked;      /* number of workers that
+                                                        were asked */
+    ngx_queue_t                          waiting;    /* place in the queue */
+    ngx_event_t                          timer;      /* end of the wait, for a
+                                                        place, then for the
+                                                        payee */
+    ngx_int_t                            ticket;     /* row of the turn in the
+                                                        zone; -1: none */
+    unsigned                             queued:1;   /* waits for its place */
+    unsigned                             rowless:1;  /* waits for a process */
+    unsigned                             retried:2;  /* times that it went to
+                                                        another process */
     unsigned                             is_started:1;
     unsigned                             is_finished:1;
-    unsigned                             over:1;
+    unsigned                             over:1;     /* the last call is made,
+                                                        or due no more */
 };
 
 

@@ -143,9 +143,13 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
 {
     size_t                   n;
     u_char                  *piece;
+    ngx_claude_block_t       block;
     ngx_http_claude_chat_t  *chat;
 
     chat = &fake->chat;
+
+    ngx_memzero(&block, sizeof(ngx_claude_block_t));
+    block.type = NGX_CLAUDE_TEXT;
 
     while (text.len) {
         n = answer_piece(&text, fuzz_size(answer_in, 9000, text.len));
@@ -156,7 +160,7 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
         fuzz_check(piece != NULL);
         ngx_memcpy(piece, text.data, n);
 
-        chat_text(&chat->choices[0].turn, piece, n);
+        chat_delta(&chat->choices[0].turn, &block, piece, n);
 
         free(piece);
 

@@ -724,7 +724,7 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
     u_char                       *p;
     size_t                        n, left;
     ngx_str_t                     text, input;
-    ngx_uint_t                    i, j, texts;
+    ngx_uint_t                    i, j, texts, verbatim;
     ngx_claude_link_t             link;
     ngx_claude_block_t           *block;
     ngx_claude_message_t         *message;
@@ -750,7 +750,15 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
         }
 
         text = chain_pad(pool, in, text);
-        ngx_claude_link_begin(&answer, &c->links[i]);
+        /* of one text and calls there is one link */
+
+        verbatim = fuzz_number(in, 2);
+
+        ngx_claude_link_begin(&answer, &c->links[i], verbatim);
+
+        if (texts) {
+            ngx_claude_link_open(&answer, NGX_CLAUDE_TEXT);
+        }
 
         for (p = text.data, left = text.len; left; p += n, left -= n) {
             n = fuzz_size(in, 256, left);
@@ -760,6 +768,8 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
         for (j = 0; j < message[i].blocks.nelts; j++) {
             if (block[j].type == NGX_CLAUDE_TOOL_USE) {
                 input = chain_arguments(pool, in, block[j].text);
+
+                ngx_claude_link_open(&answer, NGX_CLAUDE_TOOL_USE);
 
                 fuzz_check(ngx_claude_link_call(&answer, pool,
                                                 &block[j].id,

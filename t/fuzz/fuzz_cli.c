@@ -26,6 +26,32 @@ typedef struct {
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
 
 
+/* a value as it stood in the line: an object, in one line */
+
+static size_t
+cli_raw_len(ngx_str_t *raw)
+{
+    if (raw->len) {
+        fuzz_check(raw->len >= 2);
+        fuzz_check(raw->data[0] == '{' && raw->data[raw->len - 1] == '}');
+        fuzz_check(memchr(raw->data, '\r', raw->len) == NULL);
+        fuzz_check(memchr(raw->data, '\n', raw->len) == NULL);
+        fuzz_check(fuzz_utf8(raw->data, raw->len));
+    }
+
+    return raw->len + 24;
+}
+
+
+static u_char *
+cli_string(u_char *p, ngx_str_t *s)
+{
+    p = ngx_sprintf(p, "%uz:", s->len);
+
+    return ngx_cpymem(p, s->len ? s->data : (u_char *) "", s->len);
+}
+
+
 static void
 cli_seen(void *data, ngx_claude_cli_line_t *line)
 {
@@ -53,7 +79,7 @@ cli_seen(void *data, ngx_claude_cli_line_t *line)
             fuzz_check(fuzz_utf8(s->data, s->len));
         }
 
-        if (i != NGX_CLAUDE_CLI_S_TEXT) {
+        if (i < NGX_CLAUDE_CLI_S_TEXT) {
             fuzz_check(s->len <= CLI_STRING_LIMIT);
         }
 
@@ -79,6 +105,7 @@ cli_seen(void *data, ngx_claude_cli_line_t *line)
                &line->string[NGX_CLAUDE_CLI_S_VERSION]);
 
     len += NGX_CLAUDE_CLI_NUMBERS * sizeof(double) + 64;
+    len += cli_raw_len(&line->block) + cli_raw_len(&line->delta);
 
     text = ngx_array_push(&seen->lines);
     fuzz_check(text != NULL);
@@ -90,10 +117,11 @@ cli_seen(void *data, ngx_claude_cli_line_t *line)
     *p++ = line->is_error;
 
     for (i = 0; i < NGX_CLAUDE_CLI_STRINGS; i++) {
-        s = &line->string[i];
-        p = ngx_sprintf(p, "%uz:", s->len);
-        p = ngx_cpymem(p, s->len ? s->data : (u_char *) "", s->len);
+        p = cli_string(p, &line->string[i]);
     }
+
+    p = cli_string(p, &line->block);
+    p = cli_string(p, &line->delta);
 
     p = ngx_cpymem(p, line->number, sizeof(line->number));
 

@@ -33,10 +33,12 @@ static ngx_uint_t chat_left(ngx_http_claude_chat_t *chat);
 static void chat_finalize(ngx_http_claude_chat_t *chat, ngx_int_t rc);
 
 static void chat_started(ngx_claude_turn_t *turn);
-static void chat_text(ngx_claude_turn_t *turn, u_char *p, size_t len);
-static void chat_thinking(ngx_claude_turn_t *turn, u_char *p, size_t len);
-static void chat_call(ngx_claude_turn_t *turn, ngx_str_t *id, ngx_str_t *name);
-static void chat_arguments(ngx_claude_turn_t *turn, u_char *p, size_t len);
+static void chat_block(ngx_claude_turn_t *turn, ngx_claude_block_t *block);
+static void chat_delta(ngx_claude_turn_t *turn, ngx_claude_block_t *block,
+    u_char *p, size_t len);
+static void chat_other(ngx_claude_turn_t *turn, ngx_claude_block_t *block,
+    u_char *p, size_t len);
+static void chat_close(ngx_claude_turn_t *turn, ngx_claude_block_t *block);
 static void chat_finished(ngx_claude_turn_t *turn);
 static void chat_flush(ngx_claude_turn_t *turn);
 static void chat_settled(ngx_claude_turn_t *turn);
@@ -51,10 +53,10 @@ static void chat_beat(ngx_http_claude_stream_t *stream);
 
 static const ngx_claude_turn_handlers_t  chat_handlers = {
     chat_started,
-    chat_text,
-    chat_thinking,
-    chat_call,
-    chat_arguments,
+    chat_block,
+    chat_delta,
+    chat_other,
+    chat_close,
     chat_finished,
     chat_flush,
     chat_settled,
@@ -406,37 +408,59 @@ chat_started(ngx_claude_turn_t *turn)
 }
 
 
-static void
-chat_text(ngx_claude_turn_t *turn, u_char *p, size_t len)
-{
-    ngx_http_claude_chat_choice_text(turn->data, p, len);
-}
-
-
-/* shown only to clients that ask for reasoning */
+/* to a client of this dialect an answer is one text, thoughts and calls */
 
 static void
-chat_thinking(ngx_claude_turn_t *turn, u_char *p, size_t len)
+chat_block(ngx_claude_turn_t *turn, ngx_claude_block_t *block)
 {
-    ngx_http_claude_chat_choice_t *choice = turn->data;
-
-    if (choice->chat->reasoning) {
-        ngx_http_claude_chat_thought(choice, p, len);
+    if (block->type == NGX_CLAUDE_TOOL_USE) {
+        ngx_http_claude_chat_call(turn->data, &block->id, &block->name);
     }
 }
 
 
 static void
-chat_call(ngx_claude_turn_t *turn, ngx_str_t *id, ngx_str_t *name)
+chat_delta(ngx_claude_turn_t *turn, ngx_claude_block_t *block, u_char *p,
+    size_t len)
 {
-    ngx_http_claude_chat_call(turn->data, id, name);
+    ngx_http_claude_chat_choice_t *choice = turn->data;
+
+    switch (block->type) {
+
+    case NGX_CLAUDE_TEXT:
+        ngx_http_claude_chat_choice_text(choice, p, len);
+        return;
+
+    case NGX_CLAUDE_TOOL_USE:
+        ngx_http_claude_chat_arguments(choice, p, len);
+        return;
+
+    case NGX_CLAUDE_THINKING:
+
+        /* shown only to clients that ask for reasoning */
+
+        if (choice->chat->reasoning) {
+            ngx_http_claude_chat_thought(choice, p, len);
+        }
+
+        return;
+
+    default:
+        return;
+    }
 }
 
 
 static void
-chat_arguments(ngx_claude_turn_t *turn, u_char *p, size_t len)
+chat_other(ngx_claude_turn_t *turn, ngx_claude_block_t *block, u_char *p,
+    size_t len)
 {
-    ngx_http_claude_chat_arguments(turn->data, p, len);
+}
+
+
+static void
+chat_close(ngx_claude_turn_t *turn, ngx_claude_block_t *block)
+{
 }
 
 
