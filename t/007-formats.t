@@ -211,7 +211,7 @@ my %never = map { $_ => 1 } 'out of memory', 'parse error',
     'The answer is too long.';
 
 for my $file (@files) {
-    next if $file !~ /ngx_http_claude_(?:chat|completions|schema|json|body)/;
+    next if $file !~ m{/src/dialect/|ngx_claude_(?:schema|json)|_claude_body};
 
     for my $text (@{ $of{$file}{texts} }) {
         next if $text->{name} !~ /error$|refuse$/;

@@ -41,7 +41,7 @@ static ngx_str_t  models_aliases[] = {
 };
 
 
-static ngx_http_claude_model_t  models_map[] = {
+const ngx_http_claude_model_t  ngx_http_claude_model_map[] = {
     { ngx_string("gpt-4"), ngx_string("opus") },
     { ngx_string("gpt-4o"), ngx_string("sonnet") },
     { ngx_string("gpt-4o-mini"), ngx_string("haiku") },
@@ -113,7 +113,8 @@ ngx_http_claude_models_map(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_claude_models_default(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf)
 {
-    ngx_http_claude_model_t  *model, *entry;
+    ngx_http_claude_model_t        *model;
+    const ngx_http_claude_model_t  *entry;
 
     lcf->models = ngx_array_create(cf->pool, 8,
                                    sizeof(ngx_http_claude_model_t));
@@ -121,7 +122,7 @@ ngx_http_claude_models_default(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf)
         return NGX_ERROR;
     }
 
-    for (entry = models_map; entry->from.len; entry++) {
+    for (entry = ngx_http_claude_model_map; entry->from.len; entry++) {
 
         model = ngx_array_push(lcf->models);
         if (model == NULL) {

@@ -28,7 +28,9 @@ ngx_http_claude_response_headers(ngx_http_request_t *r)
     r->headers_out.content_type_lowcase = NULL;
     ngx_str_null(&r->headers_out.charset);
 
-    if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
+    if (ngx_http_claude_header(r, ctx->dialect->request_id, &ctx->id)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -17,7 +17,7 @@
 
 /*
  * For what a handler sends itself, whatever an error_page makes its status:
- * adds x-request-id and, if the request has one, X-Session-Id.
+ * adds the request's id and, if the request has one, X-Session-Id.
  */
 ngx_int_t ngx_http_claude_response_headers(ngx_http_request_t *r);
 

@@ -66,9 +66,9 @@ ngx_http_claude_health_handler(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_claude_status_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                    rc;
-    ngx_str_t                    body, format;
-    ngx_http_claude_document_t   document;
+    ngx_int_t                   rc;
+    ngx_str_t                   body, format;
+    ngx_http_claude_document_t  document;
 
     rc = status_prepare(r, 1);
     if (rc != NGX_OK) {

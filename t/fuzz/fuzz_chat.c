@@ -588,9 +588,9 @@ chat_ask(const uint8_t *p, size_t len, u_char fill, chat_result_t *result)
     chat_body(&in, files);
     (void) chat_fill_stack();
 
-    rc = (chat_flags & CHAT_COMPLETIONS)
-         ? ngx_http_claude_completions_handler(r)
-         : ngx_http_claude_chat_handler(r);
+    rc = ngx_http_claude_exchange(r, (chat_flags & CHAT_COMPLETIONS)
+                                     ? &ngx_http_claude_completions
+                                     : &ngx_http_claude_chat);
 
     fuzz_check(rc == NGX_DONE);
 

@@ -47,7 +47,7 @@ my %json = map { $_ => 1 } qw(V J Q s d P % M i z A L T);
 # function => the argument that is part of what a client is told
 
 my %said = (
-    tools_error => 2, ngx_http_claude_chat_place_error => 2,
+    ngx_http_claude_place_error => 2,
     ngx_claude_schema_refuse => 1, json_refuse => 1,
 );
 
