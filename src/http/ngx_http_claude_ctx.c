@@ -117,6 +117,7 @@ ctx_again(ngx_http_claude_ctx_t *ctx)
 
     ngx_str_null(&ctx->session);
 
+    ctx->exchange = NULL;
     ctx->json = NULL;
     ctx->answered = 0;
     ctx->replaced = 0;

@@ -81,6 +81,25 @@ ngx_http_claude_document_add(ngx_http_claude_document_t *document,
 
 
 void
+ngx_http_claude_document_write(ngx_http_claude_document_t *document,
+    ngx_claude_out_t *out)
+{
+    ngx_chain_t  *cl;
+
+    if (document->out.failed) {
+        out->failed = 1;
+        return;
+    }
+
+    document_sync(document);
+
+    for (cl = document->first; cl; cl = cl->next) {
+        ngx_claude_out_write(out, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+}
+
+
+void
 ngx_http_claude_document_text(ngx_http_claude_document_t *document,
     ngx_str_t *text)
 {

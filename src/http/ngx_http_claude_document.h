@@ -39,7 +39,11 @@ size_t ngx_http_claude_document_length(ngx_http_claude_document_t *document);
 void ngx_http_claude_document_add(ngx_http_claude_document_t *document,
     ngx_http_claude_document_t *other);
 
-/* the same with a text that stays where it is */
+/* writes what is in it to another sink; it stays as it is */
+void ngx_http_claude_document_write(ngx_http_claude_document_t *document,
+    ngx_claude_out_t *out);
+
+/* adds a text, which stays where it is */
 void ngx_http_claude_document_text(ngx_http_claude_document_t *document,
     ngx_str_t *text);
 
