@@ -443,7 +443,7 @@ ngx_http_claude_calls_session(ngx_http_claude_calls_t *calls)
 
     session = &calls->turn->session;
 
-    if (calls->orphans && !session->news) {
+    if (calls->orphans && !session->continues) {
         return calls_error(calls, &calls->orphan, NGX_HTTP_CLAUDE_CALLS_ID,
                            "is of no call in the assistant's message before");
     }

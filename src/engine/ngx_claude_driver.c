@@ -493,7 +493,7 @@ driver_unfold(ngx_claude_process_t *process, ngx_uint_t resumed)
         return;
     }
 
-    if (process->base && turn->session.news) {
+    if (process->base && turn->session.continues) {
         fail = ngx_claude_driver_session_check(process, turn);
 
         if (fail != NGX_CLAUDE_FAIL_INTERNAL) {

@@ -61,7 +61,7 @@ driver_prepare(ngx_claude_process_t *process, ngx_uint_t keep)
 
         /* a question without the results of its calls is not on record yet */
 
-        if (!turn->session.news) {
+        if (!turn->session.continues) {
             driver_session_unrecord(process);
         }
 

@@ -35,13 +35,13 @@ driver_session_begin(ngx_claude_process_t *process)
 
     session = &process->turn->session;
 
-    process->own = (session->kind == NGX_CLAUDE_SESSION_OWN
-                    && session->held);
+    process->own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN
+                    && session->owner);
 
     ngx_memcpy(process->hint, session->hint, sizeof(process->hint));
     ngx_memzero(process->naming, sizeof(process->naming));
 
-    if (session->held || !session->named) {
+    if (session->owner || !session->named) {
         ngx_memcpy(process->naming, session->hash, sizeof(process->naming));
     }
 
@@ -110,7 +110,7 @@ driver_session_follow(ngx_claude_process_t *process, ngx_uint_t keep)
 
     turn = process->turn;
     held = process->held.elts;
-    before = turn->session.news ? keep : 0;
+    before = turn->session.continues ? keep : 0;
 
     if (before == 0 && turn->before == 0) {
         return NGX_OK;

@@ -220,7 +220,7 @@ driver_detach(ngx_claude_process_t *process)
 void
 driver_finished(ngx_claude_turn_t *turn)
 {
-    if (turn->session.named && turn->session.held) {
+    if (turn->session.named && turn->session.owner) {
         ngx_claude_zone_turn_answered(driver_zone, turn->ticket);
     }
 
@@ -241,7 +241,7 @@ driver_leave(ngx_claude_process_t *process, ngx_claude_turn_t *turn)
     ticket = turn->ticket;
     turn->ticket = -1;
 
-    if (turn->session.named && turn->session.held) {
+    if (turn->session.named && turn->session.owner) {
 
         /* the next one of the session finds it idle, or gone */
 

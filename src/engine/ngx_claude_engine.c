@@ -430,7 +430,7 @@ engine_place(ngx_claude_turn_t *turn)
 
         wake.n = 0;
 
-    } else if (turn->session.news) {
+    } else if (turn->session.continues) {
         engine_leave(turn->ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
@@ -534,7 +534,7 @@ engine_begin(ngx_claude_turn_t *turn, ngx_claude_process_t *process,
 {
     ngx_claude_fail_e  fail;
 
-    if (turn->session.news && process->held.nelts) {
+    if (turn->session.continues && process->held.nelts) {
         fail = ngx_claude_driver_session_check(process, turn);
 
         if (fail != NGX_CLAUDE_FAIL_INTERNAL) {
@@ -557,8 +557,8 @@ engine_begin(ngx_claude_turn_t *turn, ngx_claude_process_t *process,
 static ngx_uint_t
 engine_is_own(ngx_claude_turn_t *turn)
 {
-    return turn->session.kind == NGX_CLAUDE_SESSION_OWN
-           && turn->session.held;
+    return turn->session.kind == NGX_CLAUDE_SESSION_CHOSEN
+           && turn->session.owner;
 }
 
 
@@ -588,7 +588,7 @@ engine_ask(ngx_claude_turn_t *turn)
                                                 : NULL,
                             kin);
 
-        if (engine_is_own(turn) || turn->session.news) {
+        if (engine_is_own(turn) || turn->session.continues) {
             turn->asked = ENGINE_ASK_NOTHING;
             what.session = turn->session.hash;
 

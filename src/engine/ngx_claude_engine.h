@@ -50,9 +50,9 @@ void ngx_claude_turn_forgo(ngx_claude_turn_t *turn);
 
 /*
  * The asker has enough, by a stop sequence of its own; only from inside
- * text(), and only of a turn that is stoppable.  surplus: so many bytes, at
- * the end of what it was told, are no part of the answer.  finished() is
- * called before it returns, and settled() follows as ever.
+ * delta() of a text, and only of a turn that is stoppable.  surplus: so many
+ * bytes, at the end of what it was told, are no part of the answer.  close()
+ * and finished() are called before it returns, and settled() follows as ever.
  */
 void ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus);
 

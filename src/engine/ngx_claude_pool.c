@@ -433,7 +433,7 @@ ngx_claude_pool_rate(ngx_claude_process_t *process,
         return NGX_CLAUDE_RUNG_NONE;
     }
 
-    if (turn->session.news) {
+    if (turn->session.continues) {
 
         /* without the results of its calls a question is taken back */
 
@@ -477,13 +477,13 @@ pool_session(ngx_claude_process_t *process,
 {
     ngx_uint_t  own;
 
-    own = (session->kind == NGX_CLAUDE_SESSION_OWN && session->held);
+    own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner);
 
     if (process->own != own) {
         return 0;
     }
 
-    return (!own && !session->news)
+    return (!own && !session->continues)
            || ngx_memcmp(process->session, session->hash,
                          sizeof(process->session))
               == 0;

@@ -70,7 +70,7 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
     }
 
     session->named = 1;
-    session->news = !whole;
+    session->continues = !whole;
     ctx->session = h->value;
 
     if (session_issued(uuid, turn->tenant)) {
@@ -79,7 +79,7 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
         return NGX_OK;
     }
 
-    session->kind = NGX_CLAUDE_SESSION_OWN;
+    session->kind = NGX_CLAUDE_SESSION_CHOSEN;
     session_own(turn, uuid);
 
     return NGX_OK;

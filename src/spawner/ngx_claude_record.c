@@ -28,13 +28,13 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
     links = turn->links;
     n = turn->messages.nelts;
 
-    if (session->kind == NGX_CLAUDE_SESSION_OWN && session->held) {
+    if (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner) {
 
         record_begin(ask, ttl);
         ngx_memcpy(ask->session, session->id, sizeof(ask->session));
 
-        ask->mode = session->news ? NGX_CLAUDE_RECORD_CONTINUE
-                                  : NGX_CLAUDE_RECORD_MATCH;
+        ask->mode = session->continues ? NGX_CLAUDE_RECORD_CONTINUE
+                                       : NGX_CLAUDE_RECORD_MATCH;
 
     } else if (turn->profile->agent) {
 
@@ -60,7 +60,7 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
 
     /* a transcript that has failed once will do so again */
 
-    if (turn->retried && !session->news) {
+    if (turn->retried && !session->continues) {
         ask->mode = NGX_CLAUDE_RECORD_FRESH;
     }
 

@@ -75,8 +75,9 @@ typedef struct {
                                                        wants back; or empty */
     ngx_array_t                         *content;   /* blocks of a result, of
                                                        block_t; may be empty */
-    unsigned                             is_error:1; /* the result is that the
-                                                        tool has failed */
+    unsigned                             is_error:1; /* the tool has failed:
+                                                        the CLI keeps only
+                                                        texts of the result */
 } ngx_claude_block_t;
 
 
@@ -169,7 +170,7 @@ typedef struct {
 typedef enum {
     NGX_CLAUDE_SESSION_ISSUED = 0,     /* an answer's name: lasts while
                                           a process holds it */
-    NGX_CLAUDE_SESSION_OWN             /* the client's: on disk, too */
+    NGX_CLAUDE_SESSION_CHOSEN          /* the client's: on disk, too */
 } ngx_claude_session_e;
 
 
@@ -186,18 +187,18 @@ typedef struct {
                                                      is no UUID: a process
                                                      that has it is preferred;
                                                      zeroes: none */
-    char                                 id[37];    /* OWN: the CLI's id, a
+    char                                 id[37];    /* CHOSEN: the CLI's id, a
                                                        UUID and a NUL */
     unsigned                             named:1;   /* the client named it:
                                                        its turns are one after
                                                        the other */
-    unsigned                             news:1;    /* the turn has only new
+    unsigned                             continues:1; /* the turn has only new
                                                        messages */
     unsigned                             results:1; /* new messages begin with
                                                        results of calls */
     unsigned                             system:1;  /* the request has a
                                                        system text */
-    unsigned                             held:1;    /* the session goes on
+    unsigned                             owner:1;   /* the session goes on
                                                        from this turn */
 } ngx_claude_turn_session_t;
 

@@ -70,7 +70,7 @@ typedef struct {
 
     u_char                           session[NGX_CLAUDE_SESSION_LEN];
     uint8_t                          named;      /* session is set */
-    uint8_t                          news;       /* must follow it */
+    uint8_t                          continues;  /* must follow it */
     uint8_t                          held;       /* goes on with it */
     uint8_t                          answered;   /* its process is not done */
 } ngx_claude_zone_turn_t;
@@ -192,7 +192,7 @@ ngx_int_t ngx_claude_zone_worker_next(ngx_claude_zone_t *zone,
  * now on.
  *
  * Of the turns of one session that was named only one at a time goes on with
- * it, which is told by session->held: one that brings only what is new waits
+ * it, which is told by session->owner: one that brings only what is new waits
  * for that, one with a whole history does without, unless the turn before is
  * over for its client and only its process is not done yet.
  */

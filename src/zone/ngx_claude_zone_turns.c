@@ -44,7 +44,7 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
         turn->needs = 0;
         turn->order = sh->order++;
         turn->named = session->named;
-        turn->news = session->news;
+        turn->continues = session->continues;
         turn->held = 0;
         turn->answered = 0;
 
@@ -54,12 +54,12 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
 
         if (sh->running < zone->max_running
             && (zone_turn_may(sh, turn)
-                || (!turn->news && sh->waiting >= zone->max_waiting))
+                || (!turn->continues && sh->waiting >= zone->max_waiting))
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
             turn->state = NGX_CLAUDE_TURN_RUNNING;
             turn->held = (zone_turn_holder(sh, turn) == NULL);
-            session->held = turn->held;
+            session->owner = turn->held;
             sh->running++;
             *row = i;
             rc = NGX_OK;
@@ -106,7 +106,7 @@ ngx_claude_zone_turn_granted(ngx_claude_zone_t *zone, ngx_int_t row,
 
     if (turn->state == NGX_CLAUDE_TURN_GRANTED) {
         turn->state = NGX_CLAUDE_TURN_RUNNING;
-        session->held = turn->held;
+        session->owner = turn->held;
         rc = NGX_OK;
     }
 
@@ -287,7 +287,7 @@ zone_turn_may(ngx_claude_zone_shared_t *sh,
 
     holder = zone_turn_holder(sh, turn);
 
-    return holder == NULL || (!turn->news && !holder->answered);
+    return holder == NULL || (!turn->continues && !holder->answered);
 }
 
 

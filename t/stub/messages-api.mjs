@@ -33,7 +33,8 @@
  *   text | deltas, repeat                 the text block; `text` is cut at spaces, `deltas` is not
  *   thinking, tool_use:[{id,name,input}]  blocks before and after the text
  *   blocks:[…]                            the blocks themselves, in order; each may have `deltas`
- *                                         (text, thinking), `input_json_deltas` (tool_use), `repeat`
+ *                                         (text, thinking), `input_json_deltas` (tool_use), `repeat`,
+ *                                         or `raw_deltas`: the deltas themselves
  *   empty                                 no block at all
  *   stop_reason, stop_sequence, stop_details, usage, model, ping
  *   delay_ms, first_ms, gap_ms            before the headers; before message_start; between deltas
@@ -863,6 +864,7 @@ function scriptBlocks(script, fallback) {
 
 /* One block as {start, deltas, repeat, tail, whole}: the stream's view, and the JSON answer's. */
 function planBlock(block) {
+    if (block.raw_deltas) return planRaw(block);
     return (PLANS[block.type] ?? planOpaque)(block);
 }
 
@@ -913,6 +915,10 @@ function planToolUse(block) {
 
 function planOpaque(block) {
     return { start: block, deltas: [], repeat: 1, tail: [], whole: () => block, size: 0 };
+}
+
+function planRaw({ raw_deltas: deltas, ...start }) {
+    return { start, deltas, repeat: 1, tail: [], whole: () => start, size: 0 };
 }
 
 function pieces(json) {

@@ -202,7 +202,7 @@ ngx_http_claude_chat_request(ngx_http_claude_exchange_t *ex,
         return rc;
     }
 
-    if (ex->n > 1 && ex->turn.session.news) {
+    if (ex->n > 1 && ex->turn.session.continues) {
 
         /* one process holds what came before */
 
