@@ -4,11 +4,12 @@
  *
  * This file is the table of contents: the directives, the configuration and
  * its checks, and the hooks into nginx.  What happens to a request is in
- * src/, one file a room; DESIGN and README say which.
+ * src/, whose folders and rooms docs/development.md lists.
  */
 
 
 #include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_dialect.h"
@@ -41,6 +42,8 @@ static char *ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_claude_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone,
+    void *data);
 static ngx_int_t ngx_http_claude_profiles(ngx_cycle_t *cycle,
     ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
 static void ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid,
@@ -588,6 +591,8 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    mcf->shm_zone->init = ngx_http_claude_init_zone;
+
     mcf->zone->shm_zone = mcf->shm_zone;
     mcf->zone->max_running = mcf->max_concurrent;
     mcf->zone->max_waiting = mcf->queue;
@@ -757,7 +762,7 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
  * which may stand anywhere.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
     ngx_cycle_t                  *cycle;
@@ -829,10 +834,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         known = mcf->profiles.elts;
 
         for (j = 0; j < mcf->profiles.nelts; j++) {
-            if (ngx_memcmp(known[j]->hash, profile->hash,
-                           sizeof(profile->hash))
-                == 0)
-            {
+            if (ngx_claude_hash_same(&known[j]->hash, &profile->hash)) {
                 profile = known[j];
                 break;
             }

@@ -268,11 +268,7 @@ END
 my @known = (
     qr{^\S+ is in a circle:(?: driver(?:_\w+)?)+$},
     qr{^\S+ is in a circle: process process_input$},
-    qr{^\S+ is in a circle: auth body chat },
-    qr{ is in a circle: schema},
-    qr{ngx_claude_chain.c includes ngx_claude_profile.h},
-    qr{conf.c names ngx_http_claude_init_zone},
-    qr{^\S+ driver_event\(\) has },
+    qr{^\S+ is in a circle: chat chat_},
     qr{^\S+ driver_result\(\) has },
     qr{^\S+ driver_fail\(\) has },
     qr{^\S+ handover_adopt\(\) has },

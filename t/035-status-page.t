@@ -92,10 +92,11 @@ my $s = ClaudeTest->start(workers => 1, server =>
        join(' ', sort keys %{ $status->{rungs} }), 'it knows all rungs');
     my ($states) = $script =~ /order = \[(.*?)\]/;
     my %known = map { $_ => 1 } $states =~ /\w+/g;
-    my ($names) = slurp(root() . '/src/http/ngx_http_claude_status.c')
-                  =~ /states\[\] = \{(.*?)\}/s;
+    my ($names) = slurp(root() . '/src/http/ngx_http_claude_status_words.c')
+                  =~ /states\[\] = \{(.*?)\};/s;
+    like($names // '', qr/"free"/, 'the states of the code are found');
     is(join(' ', grep { !$known{$_} && $_ ne 'free' } $names =~ /"(\w+)"/g),
-       '', 'and all states');
+       '', 'it knows all of them');
     $c->close;
     $s->wait_idle;
 }

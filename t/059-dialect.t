@@ -218,29 +218,35 @@ for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
 
 # "Again": one turn of the event loop for each text.
 
-my $n = $ENV{TEST_SANITIZED} ? 50_000 : 300_000;
-my $many = json()->encode({ say => [('a') x $n, 7] });
-
 {
-    my $c = echo($s, undef, body => $many);
-    my $r = $s->chat('hi');
-    is($r->{text}, 'echo: hi', 'another client is answered in between');
-    ok(!IO::Select->new($c->{socket})->can_read(0), '  while slices are read');
-
-    $r = $c->rest;
-    is($r->{json}{wrong}{where}, "say.$n", '  and a late one is refused');
+    my $r = echo($s, [('a') x 1000, 7])->rest;
+    is($r->{json}{wrong}{where}, 'say.1000', 'a late slice is refused');
 }
 
 {
-    # the client leaves in the midst of it
-
     my $asked = () = $s->events('asked');
-    my $c = echo($s, undef, body => $many);
-    $s->get('/health');                # its body has arrived
+    my $c = echo($s, ['a'], with => { forever => JSON::PP::true });
+
+    is($s->chat('hi')->{text}, 'echo: hi',
+       'another client is answered in between');
+    ok(!IO::Select->new($c->{socket})->can_read(0), '  while slices are read');
+
     $c->close;
-    wait_for { slurp($log) =~ m{^499 /v1/echo }m } 'a client that has left';
-    is(scalar(() = $s->events('asked')), $asked, '  has asked nothing');
+    wait_for { slurp($log) =~ m{^499 /v1/echo }m } 'a client leaves then';
+    is(scalar(() = $s->events('asked')), $asked + 1, '  and asks nothing');
     is($s->chat('hi')->{text}, 'echo: hi', '  and the worker goes on');
+}
+
+{
+    # and when the worker is to end
+
+    my $c = echo($s, ['a'], with => { forever => JSON::PP::true });
+    my ($worker) = $s->workers;
+    $s->get('/health');
+    $s->signal('HUP');
+    wait_for { $s->shuts_down($worker) } 'a worker is to end';
+    $c->close;
+    wait_for { !alive($worker) } '  and does when its client leaves';
 }
 
 $s->wait_idle('no turn is left');

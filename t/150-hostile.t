@@ -226,8 +226,8 @@ for my $evil ("x\r\nX-Evil: 1", "x\nSet-Cookie: a=b", "x\0y", "\x1b[2Jx",
     my ($find) = <$fh> =~ /^ngx_http_claude_auth_find\(.*?\n\{(.*?)^\}/ms;
     ok(length $find, 'the comparison of keys is found');
     my ($loop) = $find =~ /(for \(i = 0.*)\n    return/s;
-    like($find, qr/auth_hash\(hash, &bearer\)/, 'the key that came is hashed');
-    like($loop // '', qr/diff \|= hash\[j\] \^ key\[i\]\.hash\[j\]/,
+    like($find, qr/auth_hash\(&hash, &bearer\)/, 'the key that came is hashed');
+    like($loop // '', qr/diff \|= hash\.hash\[j\] \^ key\[i\]\.hash\.hash\[j\]/,
          'all bytes of the hashes are compared');
     unlike($loop // 'return', qr/\b(?:break|return|goto|continue|\w*cmp)\b/,
            'and no comparison ends before the last key');

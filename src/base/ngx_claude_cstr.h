@@ -34,7 +34,7 @@ const char *ngx_claude_cstr(const void *bytes);
 #endif
 
 
-/* as ngx_snprintf(), always with a NUL in the end; what does not fit is cut */
+/* prints like ngx_snprintf(), cuts what does not fit, and ends with a NUL */
 const char *ngx_claude_cstr_print(u_char *buf, size_t size, const char *fmt,
     ...);
 
@@ -65,7 +65,7 @@ ngx_claude_begins(const ngx_str_t *s, const char *text)
 }
 
 
-/* the same bytes twice; empty ones need no data */
+/* two strings of the same bytes; empty ones need no data */
 
 static ngx_inline ngx_uint_t
 ngx_claude_same(const ngx_str_t *a, const ngx_str_t *b)

@@ -21,14 +21,14 @@
 #define JSON_CHUNK      32
 #define JSON_CHUNK_MAX  4096
 
-/* a string that is worth a look before yajl has it */
+/* bytes of a string that is looked at before yajl's generator has it */
 #define JSON_SHORT      256
 
 
 /* a container that is being read */
 typedef struct {
-    ngx_claude_json_t              *node;        /* NULL: it is not kept */
-    ngx_claude_json_t              *last;        /* that was kept in it */
+    ngx_claude_json_t              *node;        /* NULL: not kept */
+    ngx_claude_json_t              *last;        /* newest child kept */
     const ngx_claude_json_field_t  *fields;
     ngx_claude_json_type_e          type;
 } json_frame_t;
@@ -36,21 +36,23 @@ typedef struct {
 
 struct ngx_claude_json_reader_s {
     yajl_handle                     yajl;
-    ngx_pool_t                     *pool;           /* of strings */
+    ngx_pool_t                     *pool;           /* for strings */
     ngx_pool_t                     *cells;
     ngx_claude_json_t              *root;
     ngx_claude_json_t              *free;           /* the next cell */
     ngx_claude_json_t              *limit;          /* behind its chunk */
-    size_t                          chunk;          /* cells in it */
-    json_frame_t                   *stack;          /* only while it is read */
+    size_t                          chunk;          /* cells of that chunk */
+    json_frame_t                   *stack;          /* open containers */
     ngx_uint_t                      depth;
-    ngx_str_t                       name;           /* of the member to come */
-    const ngx_claude_json_field_t  *fields;         /* of the value to come */
-    ngx_uint_t                      keep;           /* whether it is read */
+    ngx_str_t                       name;           /* the next member's */
+    const ngx_claude_json_field_t  *fields;         /* the next value's
+                                                       table */
+    ngx_uint_t                      keep;           /* boolean: the next value
+                                                       is kept */
     ngx_str_t                       reason;
-    off_t                           read;           /* bytes, before */
-    off_t                           token;          /* where the last token
-                                                       ended */
+    off_t                           read;           /* bytes of earlier
+                                                       calls */
+    off_t                           token;          /* end of the last token */
 };
 
 
@@ -85,8 +87,8 @@ static int json_on_start_array(void *ctx);
 static yajl_callbacks  json_callbacks = {
     json_on_null,
     json_on_boolean,
-    NULL,                                  /* integers and doubles: */
-    NULL,                                  /* as they were written */
+    NULL,                                  /* numbers stay as they */
+    NULL,                                  /* were written */
     json_on_number,
     json_on_string,
     json_on_start_map,
@@ -183,7 +185,7 @@ ngx_claude_json_end(ngx_claude_json_reader_t *reader)
         }
     }
 
-    /* its buffers are not for the whole life of a stream */
+    /* yajl's buffers go now: the pool may live as long as a stream */
 
     json_cleanup(reader);
 
@@ -363,7 +365,7 @@ ngx_claude_json_double(ngx_claude_json_t *node, double min,
 
     number = strtod(buf, NULL);
 
-    /* written so that not-a-number is out of range, too */
+    /* not-a-number fails both comparisons, so it is out of range too */
 
     if (!(number >= min && number <= max)) {
         return NGX_DECLINED;
@@ -389,7 +391,7 @@ json_print(void *ctx, const char *s, size_t len)
 }
 
 
-/* as yajl's generator escapes: control characters, quote and backslash */
+/* escapes control characters, quotes and backslashes, as yajl's generator */
 
 size_t
 ngx_claude_json_escaped_len(const u_char *s, size_t len)
@@ -432,7 +434,7 @@ ngx_claude_json_escape(u_char *p, const u_char *s, size_t len)
             || !yajl_gen_config(gen, yajl_gen_print_callback, json_print,
                                 &place))
         {
-            /* only out of memory at the first string of a worker */
+            /* no memory for the worker's first string, and its generator */
             ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0,
                           "claude: no memory for a JSON generator");
             ngx_abort();
@@ -460,7 +462,7 @@ ngx_claude_json_escape(u_char *p, const u_char *s, size_t len)
 }
 
 
-/* whether the value that begins here is read by anybody */
+/* whether somebody reads the value that begins here */
 
 static ngx_uint_t
 json_keeps(ngx_claude_json_reader_t *reader)
@@ -529,7 +531,7 @@ json_add(ngx_claude_json_reader_t *reader,
 }
 
 
-/* zeroed, side by side, and with room for a jump behind them */
+/* n cells, zeroed, side by side, with room for a jump behind them */
 
 static ngx_claude_json_t *
 json_cells(ngx_claude_json_reader_t *reader, ngx_uint_t n)
@@ -643,12 +645,12 @@ json_refuse(ngx_claude_json_reader_t *reader, const char *reason)
 }
 
 
-/* also of what is not kept: a body is one text, of one encoding */
+/* every string, kept or not: a body is one text, of one encoding */
 
 static ngx_int_t
 json_check(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
 {
-    /* C code on either side of us would read a shorter string */
+    /* a NUL: C code on either side of us would read a shorter string */
 
     if (len && memchr(s, '\0', len)) {
         json_refuse(reader, "a string holds a NUL character");
@@ -696,7 +698,7 @@ json_yajl_reason(ngx_claude_json_reader_t *reader)
 
     at = reader->read + yajl_get_bytes_consumed(reader->yajl);
 
-    /* not verbose: the client's own text is not quoted back or logged */
+    /* a verbose message would quote the client's text, into the log too */
 
     text = yajl_get_error(reader->yajl, 0, NULL, 0);
     if (text == NULL) {

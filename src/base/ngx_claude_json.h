@@ -47,16 +47,17 @@ typedef struct ngx_claude_json_field_s   ngx_claude_json_field_t;
  */
 struct ngx_claude_json_s {
     union {
-        u_char                   *data;    /* of a string or number */
-        ngx_claude_json_t        *end;     /* of a container: the next cell */
+        u_char                   *data;    /* bytes of a string or number */
+        ngx_claude_json_t        *end;     /* first cell behind a container */
     } u;
 
-    uint32_t                      len;     /* of a string or number, bytes */
+    uint32_t                      len;     /* bytes of a string or number */
     unsigned                      type:4;  /* json_type_e */
-    unsigned                      last:1;  /* it has no next sibling */
-    unsigned                      named:1; /* it is a member of an object */
-    unsigned                      bare:1;  /* a container, nothing was kept */
-    unsigned                      holds:1; /* one that had something in it */
+    unsigned                      last:1;  /* no sibling follows */
+    unsigned                      named:1; /* a member of an object */
+    unsigned                      bare:1;  /* a container without cells */
+    unsigned                      holds:1; /* a container with a value, kept or
+                                              not */
 };
 
 
@@ -169,7 +170,7 @@ u_char *ngx_claude_json_escape(u_char *p, const u_char *s, size_t len);
 ngx_int_t ngx_claude_json_text(ngx_pool_t *pool, ngx_claude_json_t *node,
     ngx_str_t *text);
 
-/* the same in two steps: its length, then the text at p; returns the end */
+/* in two steps: the length in bytes, then the text at p; returns its end */
 size_t ngx_claude_json_text_len(ngx_claude_json_t *node);
 u_char *ngx_claude_json_write(u_char *p, ngx_claude_json_t *node);
 

@@ -20,7 +20,7 @@
 typedef struct {
     ngx_str_t           name;
     ngx_claude_json_t  *node;
-    ngx_uint_t          n;              /* where it stood */
+    ngx_uint_t          n;              /* place among the members */
 } json_member_t;
 
 
@@ -418,7 +418,7 @@ json_canonical_object(ngx_claude_text_t *text,
 
     n = json_members(node, NULL);
 
-    /* not of the pool: it is as large as the cells, and free in a moment */
+    /* a list as large as the cells: off the pool, it is freed at once */
 
     member = ngx_alloc(ngx_max(n, 1) * sizeof(json_member_t), text->pool->log);
     if (member == NULL) {
@@ -451,7 +451,7 @@ json_canonical_members(ngx_claude_text_t *text, json_member_t *member,
 
     for (i = 0; i < n; i++) {
 
-        /* of equal names the last one counts */
+        /* a name that comes again: the last member of it counts */
 
         if (i + 1 < n
             && json_compare_names(&member[i].name, &member[i + 1].name) == 0)
@@ -472,7 +472,7 @@ json_canonical_members(ngx_claude_text_t *text, json_member_t *member,
 }
 
 
-/* how many an object has, and the list of them, if it is asked for */
+/* the number of an object's members; member: their list, or NULL */
 
 static ngx_uint_t
 json_members(ngx_claude_json_t *node, json_member_t *member)

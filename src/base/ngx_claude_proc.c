@@ -8,11 +8,11 @@
 #include "ngx_claude_cstr.h"
 
 
-/* of /proc/pid/stat */
+/* numbers of fields in /proc/pid/stat */
 #define PROC_STATE   3
 #define PROC_START   22
 
-/* all 52 fields of stat are numbers but for the name, which has 15 bytes */
+/* bytes: stat has 52 fields, all numbers but a name of 15 bytes */
 #define PROC_SIZE    2048
 
 
@@ -72,7 +72,7 @@ ngx_claude_proc_memory(ngx_pid_t pid, uint64_t start)
 }
 
 
-/* the end of what was read, which is buf if there is nothing */
+/* reads a file of /proc/pid; returns the end, which is buf if there is none */
 
 static u_char *
 proc_read(ngx_pid_t pid, const char *file, u_char *buf)

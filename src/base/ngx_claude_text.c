@@ -31,7 +31,7 @@ ngx_claude_text_room(ngx_claude_text_t *text, size_t len)
     if (text->data) {
         ngx_memcpy(p, text->data, text->len);
 
-        /* a small one stays in the pool: half a page, in all */
+        /* a small text stays in the pool: half a page, in all */
 
         (void) ngx_pfree(text->pool, text->data);
     }

@@ -14,7 +14,7 @@
 #include <ngx_core.h>
 
 
-/* zeroed, but for the pool, it is an empty one */
+/* a text; zeroed but for the pool, an empty one */
 typedef struct {
     ngx_pool_t  *pool;
     u_char      *data;
@@ -36,7 +36,7 @@ ngx_int_t ngx_claude_text_add(ngx_claude_text_t *text, const void *data,
 #define ngx_claude_text_literal(text, literal)                                \
     ngx_claude_text_add(text, literal, sizeof(literal) - 1)
 
-/* a copy in a pool, without room to spare.  NGX_OK or NGX_ERROR */
+/* copies the text, without room to spare, into a pool.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_claude_text_copy(ngx_claude_text_t *text, ngx_pool_t *pool,
     ngx_str_t *copy);
 

@@ -7,7 +7,7 @@
 #include "ngx_claude_utf8.h"
 
 
-/* the length of the character at p, 0: there is no valid one */
+/* bytes of the character at p; 0: no valid one */
 
 static size_t
 utf8_length(const u_char *p, const u_char *last)
@@ -19,7 +19,7 @@ utf8_length(const u_char *p, const u_char *last)
         return 1;
     }
 
-    /* of the second byte; see the table in section 4 of the RFC */
+    /* bounds of the second byte: RFC 3629, the table of section 4 */
 
     low = 0x80;
     high = 0xbf;

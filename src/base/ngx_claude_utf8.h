@@ -13,7 +13,7 @@
 #include <ngx_core.h>
 
 
-/* whether all of it is valid */
+/* whether all bytes together are valid UTF-8 */
 ngx_uint_t ngx_claude_utf8_valid(const u_char *p, size_t len);
 
 /*
@@ -22,7 +22,7 @@ ngx_uint_t ngx_claude_utf8_valid(const u_char *p, size_t len);
  */
 u_char *ngx_claude_utf8_copy(u_char *to, const u_char *p, size_t len);
 
-/* in place: a question mark for every such byte */
+/* puts a question mark in the place of every byte that is not valid */
 void ngx_claude_utf8_clean(u_char *p, size_t len);
 
 

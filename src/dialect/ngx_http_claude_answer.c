@@ -6,6 +6,8 @@
 
 #include "ngx_http_claude_answer.h"
 #include "ngx_claude_engine.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_error.h"
 
 
 /* "toolu_", the unique part of the request's id, "_" and the index */
@@ -26,24 +28,28 @@ static void answer_out_open(ngx_http_claude_answer_t *answer,
 static void answer_out(ngx_http_claude_answer_t *answer, u_char *p,
     size_t len);
 static void answer_out_close(ngx_http_claude_answer_t *answer);
+static void answer_kept(ngx_http_claude_answer_t *answer, ngx_int_t rc);
 
 
 #define answer_of(member, pointer)                                            \
     ((ngx_http_claude_answer_t *) ((u_char *) (pointer)                       \
          - offsetof(ngx_http_claude_answer_t, member)))
 
-#define answer_keeps(answer)                                                  \
-    (!(answer)->streamed || (answer)->dialect->keeps)
-
 
 ngx_int_t
 ngx_http_claude_answer_init(ngx_http_claude_answer_t *answer)
 {
+    ngx_http_claude_main_conf_t  *mcf;
+
+    mcf = ngx_http_get_module_main_conf(answer->ctx->request,
+                                        ngx_http_claude_module);
+
     answer->sink.delta = answer_sink;
     answer->sink.end = answer_sink_end;
+    answer->keeps = (!answer->streamed || answer->dialect->keeps);
 
-    return ngx_array_init(&answer->blocks, answer->turn.pool, 2,
-                          sizeof(ngx_http_claude_answer_block_t));
+    return ngx_http_claude_answer_text_init(&answer->text, answer->turn.pool,
+                                            mcf->max_line);
 }
 
 
@@ -286,10 +292,9 @@ answer_out_open(ngx_http_claude_answer_t *answer, ngx_claude_block_t *block)
 {
     answer->block = block;
 
-    if (answer_keeps(answer)
-        && ngx_http_claude_answer_keep_open(answer, block) != NGX_OK)
-    {
-        answer->out->failed = 1;
+    if (answer->keeps) {
+        answer_kept(answer, ngx_http_claude_answer_text_open(&answer->text,
+                                                             block));
     }
 
     if (answer->streamed && answer->dialect->open) {
@@ -307,11 +312,9 @@ answer_out(ngx_http_claude_answer_t *answer, u_char *p, size_t len)
         return;
     }
 
-    if (answer_keeps(answer)
-        && ngx_http_claude_answer_keep(answer, p, len) != NGX_OK)
-    {
-        answer->out->failed = 1;
-        return;
+    if (answer->keeps) {
+        answer_kept(answer, ngx_http_claude_answer_text_add(&answer->text, p,
+                                                            len));
     }
 
     if (answer->streamed && answer->dialect->delta) {
@@ -333,10 +336,9 @@ answer_out_close(ngx_http_claude_answer_t *answer)
         return;
     }
 
-    if (answer_keeps(answer) && !answer->out->failed
-        && ngx_http_claude_answer_keep_close(answer, block) != NGX_OK)
-    {
-        answer->out->failed = 1;
+    if (answer->keeps && !answer->out->failed) {
+        answer_kept(answer, ngx_http_claude_answer_text_close(&answer->text,
+                                                              block));
     }
 
     if (answer->streamed && answer->dialect->close) {
@@ -344,4 +346,34 @@ answer_out_close(ngx_http_claude_answer_t *answer)
     }
 
     answer->block = NULL;
+}
+
+
+/* whether there was memory for what is to be kept, and few enough of it */
+
+static void
+answer_kept(ngx_http_claude_answer_t *answer, ngx_int_t rc)
+{
+    ngx_http_claude_ctx_t  *ctx;
+
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    answer->out->failed = 1;
+
+    if (rc != NGX_DECLINED) {
+        return;
+    }
+
+    ctx = answer->ctx;
+
+    ngx_log_error(NGX_LOG_ERR, answer->turn.log, 0,
+                  "claude: an answer that is not streamed has more than "
+                  "%uz bytes, see claude_max_line, request %V",
+                  answer->text.max, &ctx->id);
+
+    (void) ngx_http_claude_error(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                 "internal_error", NULL,
+                                 "The answer is too long.");
 }

@@ -16,17 +16,10 @@
 #include <ngx_http.h>
 
 #include "ngx_claude_turn.h"
+#include "ngx_http_claude_answer_text.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_dialect.h"
-#include "ngx_http_claude_document.h"
 #include "ngx_http_claude_filter.h"
-
-
-/* a block that is kept */
-typedef struct {
-    ngx_claude_block_t                block;
-    ngx_http_claude_document_t        said;      /* its pieces, escaped */
-} ngx_http_claude_answer_block_t;
 
 
 struct ngx_http_claude_answer_s {
@@ -45,8 +38,7 @@ struct ngx_http_claude_answer_s {
 
     ngx_claude_block_t               *block;     /* that is open, or NULL */
     ngx_uint_t                        ncalls;    /* blocks that are calls */
-    ngx_array_t                       blocks;    /* of answer_block_t */
-    size_t                            kept;      /* bytes that are kept */
+    ngx_http_claude_answer_text_t     text;      /* what is kept of it */
 
     ngx_http_claude_filter_t         *filter;    /* the first; NULL: none */
     ngx_http_claude_filter_t          sink;      /* the last */
@@ -56,6 +48,7 @@ struct ngx_http_claude_answer_s {
     ngx_http_claude_filter_forced_t   forced;
 
     unsigned                          streamed:1;
+    unsigned                          keeps:1;   /* its text is kept */
     unsigned                          thoughts:1; /* thinking is shown */
 };
 
@@ -86,22 +79,6 @@ void ngx_http_claude_answer_other(ngx_http_claude_answer_t *answer,
 void ngx_http_claude_answer_close(ngx_http_claude_answer_t *answer,
     ngx_claude_block_t *block);
 void ngx_http_claude_answer_end(ngx_http_claude_answer_t *answer);
-
-/* in answer_text.c: what is kept.  NGX_ERROR: no memory, or too much of it */
-ngx_int_t ngx_http_claude_answer_keep_open(ngx_http_claude_answer_t *answer,
-    ngx_claude_block_t *block);
-ngx_int_t ngx_http_claude_answer_keep(ngx_http_claude_answer_t *answer,
-    u_char *p, size_t len);
-ngx_int_t ngx_http_claude_answer_keep_close(ngx_http_claude_answer_t *answer,
-    ngx_claude_block_t *block);
-
-/* whether a block of that kind has something in it */
-ngx_uint_t ngx_http_claude_answer_says(ngx_http_claude_answer_t *answer,
-    ngx_claude_block_e type);
-
-/* adds what all blocks of that kind say, which are kept no more */
-void ngx_http_claude_answer_text(ngx_http_claude_answer_t *answer,
-    ngx_claude_block_e type, ngx_http_claude_document_t *document);
 
 
 #endif /* _NGX_HTTP_CLAUDE_ANSWER_H_INCLUDED_ */

@@ -23,7 +23,7 @@ static ngx_http_claude_exchange_t *exchange_create(ngx_http_claude_ctx_t *ctx);
 static ngx_int_t exchange_init(ngx_http_claude_exchange_t *ex);
 static ngx_int_t exchange_id(ngx_http_claude_exchange_t *ex);
 static void exchange_request(ngx_http_claude_exchange_t *ex);
-static void exchange_again(ngx_event_t *ev);
+static void exchange_again(void *data);
 static ngx_int_t exchange_answers(ngx_http_claude_exchange_t *ex);
 static ngx_int_t exchange_answer(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_answer_t *answer);
@@ -187,10 +187,11 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->handlers = &exchange_handlers;
     turn->id = ctx->id;
     turn->profile = lcf->profile;
+    turn->launch = &lcf->profile->hash;
     turn->timeout = lcf->timeout;
 
     if (ctx->key) {
-        ngx_memcpy(turn->tenant, ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
+        ngx_memcpy(turn->tenant, &ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
         turn->tenant_name = ctx->key->name;
     }
 
@@ -198,9 +199,8 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     ex->questions = 1;
     ex->created = ngx_time();
 
-    ex->event.handler = exchange_again;
-    ex->event.data = ex;
-    ex->event.log = r->connection->log;
+    ngx_http_claude_later_init(&ex->later, exchange_again, ex,
+                               r->connection->log);
 
     ex->stream.request = r;
     ex->stream.heartbeat = lcf->heartbeat;
@@ -249,9 +249,11 @@ exchange_request(ngx_http_claude_exchange_t *ex)
     rc = ex->dialect->request(ex, ex->body);
 
     if (rc == NGX_AGAIN) {
-        ngx_post_event(&ex->event, &ngx_posted_next_events);
+        ngx_http_claude_later(&ex->later);
         return;
     }
+
+    ngx_http_claude_later_never(&ex->later);
 
     /* a turn may wait for long, and needs the tree no more */
 
@@ -269,13 +271,13 @@ exchange_request(ngx_http_claude_exchange_t *ex)
 
 
 static void
-exchange_again(ngx_event_t *ev)
+exchange_again(void *data)
 {
-    ngx_connection_t            *c;
-    ngx_http_request_t          *r;
-    ngx_http_claude_exchange_t  *ex;
+    ngx_http_claude_exchange_t *ex = data;
 
-    ex = ev->data;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
     r = ex->ctx->request;
     c = r->connection;
 
@@ -306,12 +308,8 @@ exchange_start(ngx_http_claude_exchange_t *ex)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ex->earlier = ex->ctx->spender;
-    ex->ctx->spender = ex;
-    ex->ctx->total = ngx_http_claude_exchange_total;
-    ex->ctx->ends = ngx_http_claude_exchange_ends;
-
-    ngx_http_claude_exchange_hold(ex);
+    ngx_http_claude_bill_open(&ex->bill, ex->ctx, &ex->turn, ex->answers,
+                              ex->nanswers);
 
     for (i = 0; i < ex->nanswers; i++) {
         turn = &ex->answers[i].turn;
@@ -319,7 +317,7 @@ exchange_start(ngx_http_claude_exchange_t *ex)
         if (ngx_claude_turn_start(turn) != NGX_OK) {
             exchange_abort(ex);
             ngx_http_claude_stream_cancel(&ex->stream);
-            ngx_http_claude_exchange_release(ex);
+            ngx_http_claude_bill_release(&ex->bill);
 
             return ngx_http_claude_error_turn(ex->ctx, turn);
         }
@@ -413,9 +411,7 @@ exchange_abort(ngx_http_claude_exchange_t *ex)
         ngx_claude_turn_abort(&ex->answers[i].turn);
     }
 
-    if (ex->event.posted) {
-        ngx_delete_posted_event(&ex->event);
-    }
+    ngx_http_claude_later_never(&ex->later);
 }
 
 
@@ -428,7 +424,7 @@ exchange_terminate(void *data)
 
     exchange_abort(ex);
     ngx_http_claude_stream_cancel(&ex->stream);
-    ngx_http_claude_exchange_block(ex);
+    ngx_http_claude_bill_block(&ex->bill);
 }
 
 
@@ -441,7 +437,7 @@ exchange_cleanup(void *data)
 
     ngx_uint_t  i;
 
-    ex->waiting = 0;
+    ex->bill.waiting = 0;
 
     exchange_abort(ex);
 
@@ -488,9 +484,9 @@ exchange_finalize(ngx_http_claude_exchange_t *ex, ngx_int_t rc)
         ngx_http_claude_stream_cancel(&ex->stream);
     }
 
-    ngx_http_claude_exchange_release(ex);
+    ngx_http_claude_bill_release(&ex->bill);
 
-    if (ngx_http_claude_exchange_defer(ex, rc)) {
+    if (ngx_http_claude_bill_defer(&ex->bill, rc)) {
         return;
     }
 
@@ -711,7 +707,7 @@ exchange_paid(ngx_claude_turn_t *turn)
 {
     ngx_http_claude_answer_t *answer = turn->data;
 
-    ngx_http_claude_exchange_paid(answer->exchange);
+    ngx_http_claude_bill_paid(&answer->exchange->bill);
 }
 
 

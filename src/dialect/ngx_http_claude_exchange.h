@@ -19,8 +19,10 @@
 #include "ngx_claude_schema.h"
 #include "ngx_claude_turn.h"
 #include "ngx_http_claude_answer.h"
+#include "ngx_http_claude_bill.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_dialect.h"
+#include "ngx_http_claude_later.h"
 #include "ngx_http_claude_stream.h"
 
 
@@ -66,17 +68,8 @@ struct ngx_http_claude_exchange_s {
     ngx_http_claude_stream_t          stream;    /* of a whole response only
                                                     the marks of failure and
                                                     opening */
-    ngx_event_t                       event;     /* reading goes on */
-
-    /* the bill: the request is kept until it is known what was spent */
-
-    ngx_http_claude_exchange_t       *earlier;   /* whose turns began before,
-                                                    in another location */
-    unsigned                          held:1;
-    unsigned                          waiting:1; /* for nothing else */
-    unsigned                          blocked:1; /* it was terminated */
-    unsigned                          deferred:1; /* to be finalized with rc */
-    ngx_int_t                         rc;
+    ngx_http_claude_later_t           later;     /* reading goes on */
+    ngx_http_claude_bill_t            bill;
 };
 
 
@@ -86,34 +79,6 @@ ngx_int_t ngx_http_claude_exchange(ngx_http_request_t *r,
 
 /* adds up the usage of all answers, in ex->turn */
 void ngx_http_claude_exchange_sum(ngx_http_claude_exchange_t *ex);
-
-/* in exchange_bill.c */
-
-/*
- * What the log is to say of all turns of the request, in ex->turn; and why
- * they ended, one after the other.  For ctx->total and ctx->ends.
- */
-ngx_claude_turn_t *ngx_http_claude_exchange_total(void *data);
-ngx_int_t ngx_http_claude_exchange_ends(void *data, ngx_str_t *ends);
-
-/* the request is not freed before the release; the turns are about to begin */
-void ngx_http_claude_exchange_hold(ngx_http_claude_exchange_t *ex);
-
-/* the request is about to be finalized: it may go, or waits for the bill */
-void ngx_http_claude_exchange_release(ngx_http_claude_exchange_t *ex);
-
-/*
- * Whether it is not to be finalized yet: it is when the bill is known.  The
- * line of a mirror's request is written as it is finalized.
- */
-ngx_uint_t ngx_http_claude_exchange_defer(ngx_http_claude_exchange_t *ex,
-    ngx_int_t rc);
-
-/* the same of one that nginx is about to terminate */
-void ngx_http_claude_exchange_block(ngx_http_claude_exchange_t *ex);
-
-/* a turn has its bill: ex may be gone when it returns */
-void ngx_http_claude_exchange_paid(ngx_http_claude_exchange_t *ex);
 
 
 #endif /* _NGX_HTTP_CLAUDE_EXCHANGE_H_INCLUDED_ */

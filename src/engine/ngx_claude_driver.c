@@ -187,7 +187,7 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
 
     /* what it can be asked for is the same for all of the profile */
 
-    if (!ngx_claude_zone_models_known(driver_zone, profile->hash)) {
+    if (!ngx_claude_zone_models_known(driver_zone, &profile->hash)) {
 
         process->expected++;
 

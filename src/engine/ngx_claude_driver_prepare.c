@@ -428,7 +428,7 @@ driver_check(ngx_claude_process_t *process, ngx_uint_t kind,
 
         /* one that has no list is as good as any */
 
-        ngx_claude_zone_models_set(driver_zone, process->profile->hash,
+        ngx_claude_zone_models_set(driver_zone, &process->profile->hash,
                                    &line->models);
         return;
     }

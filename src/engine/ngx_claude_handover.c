@@ -485,7 +485,7 @@ handover_adopt(handover_t *handover, handover_head_t *head, size_t len,
     }
 
     for (i = 0; i < handover_conf->profiles->nelts; i++) {
-        if (ngx_memcmp(profile[i]->hash, head->profile, 20) == 0) {
+        if (ngx_memcmp(&profile[i]->hash, head->profile, 20) == 0) {
             break;
         }
     }
@@ -637,7 +637,7 @@ handover_send(ngx_socket_t s, ngx_claude_process_t *process,
     head.size = sizeof(handover_head_t);
     head.pid = process->pid;
     head.start = process->start;
-    ngx_memcpy(head.profile, process->profile->hash, sizeof(head.profile));
+    ngx_memcpy(head.profile, &process->profile->hash, sizeof(head.profile));
     ngx_memcpy(head.tenant, process->tenant, NGX_CLAUDE_TENANT_LEN);
     ngx_memcpy(head.nonce, process->nonce, sizeof(head.nonce));
     head.root = process->root;

@@ -261,7 +261,7 @@ ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
     ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, profile->hash, sizeof(profile->hash));
+    ngx_claude_hash_add(&sha1, &profile->hash);
 
     if (tenant) {
         ngx_sha1_update(&sha1, tenant, NGX_CLAUDE_TENANT_LEN);

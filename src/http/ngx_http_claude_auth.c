@@ -5,18 +5,16 @@
 
 
 #include "ngx_http_claude_auth.h"
-#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_conf_lines.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_claude_utf8.h"
-
-#include <ngx_sha1.h>
 
 
 static ngx_int_t auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     ngx_str_t *key, ngx_str_t *name);
 static ngx_uint_t auth_is_name(ngx_str_t *name);
-static void auth_hash(u_char *hash, ngx_str_t *key);
+static void auth_hash(ngx_claude_hash_t *hash, ngx_str_t *key);
 static ngx_int_t auth_file_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
     ngx_uint_t n, ngx_str_t *line);
 static ngx_int_t auth_bearer(ngx_http_request_t *r, ngx_str_t *key);
@@ -60,16 +58,17 @@ ngx_http_claude_auth_key_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_http_claude_key_t *
 ngx_http_claude_auth_find(ngx_http_request_t *r, ngx_array_t *keys)
 {
-    u_char                  hash[NGX_CLAUDE_TENANT_LEN], diff;
+    u_char                  diff;
     ngx_str_t               bearer;
     ngx_uint_t              i, j;
+    ngx_claude_hash_t       hash;
     ngx_http_claude_key_t  *key, *found;
 
     if (keys == NULL || auth_bearer(r, &bearer) != NGX_OK) {
         return NULL;
     }
 
-    auth_hash(hash, &bearer);
+    auth_hash(&hash, &bearer);
 
     key = keys->elts;
     found = NULL;
@@ -78,8 +77,8 @@ ngx_http_claude_auth_find(ngx_http_request_t *r, ngx_array_t *keys)
 
     for (i = 0; i < keys->nelts; i++) {
 
-        for (j = 0, diff = 0; j < NGX_CLAUDE_TENANT_LEN; j++) {
-            diff |= hash[j] ^ key[i].hash[j];
+        for (j = 0, diff = 0; j < sizeof(hash.hash); j++) {
+            diff |= hash.hash[j] ^ key[i].hash.hash[j];
         }
 
         if (diff == 0) {
@@ -160,8 +159,9 @@ static ngx_int_t
 auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
     ngx_str_t *name)
 {
-    u_char                  hash[NGX_CLAUDE_TENANT_LEN], *p;
+    u_char                 *p;
     ngx_uint_t              i;
+    ngx_claude_hash_t       hash;
     ngx_http_claude_key_t  *k;
 
     if (key->len == 0) {
@@ -185,11 +185,11 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
         }
     }
 
-    auth_hash(hash, key);
+    auth_hash(&hash, key);
     k = lcf->keys->elts;
 
     for (i = 0; i < lcf->keys->nelts; i++) {
-        if (ngx_memcmp(k[i].hash, hash, sizeof(hash)) == 0) {
+        if (ngx_claude_hash_same(&k[i].hash, &hash)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "the API key \"%V\" is there twice",
                                &k[i].name);
@@ -202,7 +202,7 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
         return NGX_ERROR;
     }
 
-    ngx_memcpy(k->hash, hash, sizeof(hash));
+    k->hash = hash;
     k->name = *name;
 
     ngx_explicit_memzero(key->data, key->len);
@@ -247,13 +247,13 @@ auth_is_name(ngx_str_t *name)
 
 
 static void
-auth_hash(u_char *hash, ngx_str_t *key)
+auth_hash(ngx_claude_hash_t *hash, ngx_str_t *key)
 {
     ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, key->data, key->len);
-    ngx_sha1_final(hash, &sha1);
+    ngx_claude_hash_final(hash, &sha1);
 }
 
 

@@ -14,13 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_claude_turn.h"
-
-
-typedef struct {
-    ngx_str_t   name;
-    u_char      hash[NGX_CLAUDE_TENANT_LEN];
-} ngx_http_claude_key_t;
+#include "ngx_http_claude_conf.h"
 
 
 /* handlers of the directives claude_api_key and claude_api_key_file */

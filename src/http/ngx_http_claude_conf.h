@@ -13,8 +13,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_claude_auth.h"
 #include "ngx_claude_engine.h"
+#include "ngx_claude_hash.h"
 #include "ngx_claude_profile.h"
 #include "ngx_claude_zone.h"
 
@@ -27,24 +27,33 @@ typedef struct {
     ngx_uint_t                queue;
     ngx_msec_t                queue_timeout;
     ngx_uint_t                max_processes;
-    ngx_uint_t                warm;               /* over all workers */
+    ngx_uint_t                warm;               /* processes, over all
+                                                     workers */
     ngx_msec_t                idle_timeout;
     time_t                    session_ttl;
     size_t                    max_line;
 
-    ngx_cycle_t              *cycle;              /* of this configuration */
+    ngx_cycle_t              *cycle;              /* cycle of this
+                                                     configuration */
     ngx_path_t               *directory;          /* the private default */
-    ngx_array_t               locations;          /* of loc_conf_t *, those
+    ngx_array_t               locations;          /* loc_conf_t *, of locations
                                                      with an endpoint */
-    ngx_array_t               profiles;           /* of profile_t *, each
-                                                     one once */
-    ngx_array_t               dialects;           /* of dialect_t *, those of
-                                                     the longest paths first */
+    ngx_array_t               profiles;           /* profile_t *, each one
+                                                     once */
+    ngx_array_t               dialects;           /* dialect_t *, those of the
+                                                     longest paths first */
     ngx_claude_engine_conf_t  engine;
 } ngx_http_claude_main_conf_t;
 
 
-/* from a client's model name to one that the CLI knows */
+/* an API key, of which nothing remains but its SHA-1 */
+typedef struct {
+    ngx_str_t                      name;
+    ngx_claude_hash_t              hash;
+} ngx_http_claude_key_t;
+
+
+/* a client's model name, and the one that the CLI knows */
 typedef struct {
     ngx_str_t                      from;
     ngx_str_t                      to;
@@ -56,18 +65,19 @@ typedef struct ngx_http_claude_loc_conf_s  ngx_http_claude_loc_conf_t;
 struct ngx_http_claude_loc_conf_s {
     ngx_flag_t                     openai;
     ngx_flag_t                     guarded;       /* asks for a key */
-    ngx_uint_t                     endpoint;      /* of ours, of any kind */
-    ngx_str_t                      prefix;        /* of its addresses; empty:
-                                                     they are known by their
-                                                     ends */
-    ngx_http_claude_loc_conf_t    *around;        /* of an "if" or a
-                                                     limit_except, or NULL */
+    ngx_uint_t                     endpoint;      /* has one of ours, of any
+                                                     kind */
+    ngx_str_t                      prefix;        /* addresses begin with it;
+                                                     empty: they are known by
+                                                     their ends */
+    ngx_http_claude_loc_conf_t    *around;        /* location around an "if" or
+                                                     a limit_except, or NULL */
 
     ngx_flag_t                     auth;
-    ngx_array_t                   *keys;          /* of key_t */
+    ngx_array_t                   *keys;          /* key_t */
 
     ngx_str_t                      binary;
-    ngx_array_t                   *env;           /* of ngx_str_t */
+    ngx_array_t                   *env;           /* ngx_str_t */
     ngx_array_t                   *args;
     ngx_str_t                      directory;
     ngx_str_t                      fallback_model;
@@ -79,7 +89,7 @@ struct ngx_http_claude_loc_conf_s {
 
     ngx_http_complex_value_t      *default_model;
     ngx_http_complex_value_t      *system_prompt;
-    ngx_array_t                   *models;        /* of model_t */
+    ngx_array_t                   *models;        /* model_t */
 
     ngx_msec_t                     timeout;
     ngx_msec_t                     heartbeat;
@@ -88,20 +98,6 @@ struct ngx_http_claude_loc_conf_s {
 
 
 extern ngx_module_t  ngx_http_claude_module;
-
-
-/* line: without the blanks around it; n: its number, from 1 */
-typedef ngx_int_t (*ngx_http_claude_conf_line_pt)(ngx_conf_t *cf, void *conf,
-    ngx_str_t *file, ngx_uint_t n, ngx_str_t *line);
-
-/*
- * Handler of a directive that names a small file, relative to the
- * configuration: gives its lines to a handler of their own, which logs what
- * is wrong with them, but those that are blank or begin with #.  What was read
- * is gone afterwards.
- */
-char *ngx_http_claude_conf_lines(ngx_conf_t *cf, void *conf,
-    ngx_http_claude_conf_line_pt handler);
 
 
 /* handlers of the directives claude_zone, claude_queue and so on */
@@ -123,9 +119,6 @@ char *ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
-/* in the module's file: the checks that need the whole configuration */
-ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */

@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_claude_auth.h"
+#include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_dialect.h"
 #include "ngx_claude_turn.h"
 

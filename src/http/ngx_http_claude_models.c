@@ -320,7 +320,7 @@ models_list(ngx_http_request_t *r, u_char *buf)
     mcf = ngx_http_get_module_main_conf(r, ngx_http_claude_module);
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    return ngx_claude_zone_models(mcf->zone, lcf->profile->hash, buf);
+    return ngx_claude_zone_models(mcf->zone, &lcf->profile->hash, buf);
 }
 
 

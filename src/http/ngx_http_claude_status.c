@@ -4,9 +4,13 @@
  */
 
 
-#include "ngx_http_claude_status_private.h"
+#include "ngx_http_claude_status.h"
+#include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_response.h"
+#include "ngx_http_claude_status_json.h"
+#include "ngx_http_claude_status_prometheus.h"
+#include "ngx_http_claude_status_words.h"
 #include "ngx_claude_cstr.h"
 #include "ngx_claude_version.h"
 
@@ -19,17 +23,6 @@
 
 
 static ngx_int_t status_prepare(ngx_http_request_t *r, ngx_uint_t key);
-
-
-const char  *ngx_http_claude_status_states[] = {
-    "free", "reserved", "starting", "idle", "busy", "wanted", "evicted",
-    "ending"
-};
-
-
-const char  *ngx_http_claude_status_outcomes[] = {
-    "finished", "failed", "aborted", "refused"
-};
 
 
 ngx_int_t
@@ -55,9 +48,10 @@ ngx_http_claude_health_handler(ngx_http_request_t *r)
 
     ngx_claude_out(out, "{\"status\":\"ok\",\"module\":\""
                    NGX_CLAUDE_VERSION "\",\"cli\":");
-    status_version(out, mcf->zone->counters->version);
+    ngx_http_claude_status_version(out, mcf->zone->counters->version);
     ngx_claude_out(out, ",\"processes\":%ui,\"turns\":%ui,\"waiting\":%ui}\n",
-                   status_alive(&sums), sums.running, sums.waiting);
+                   ngx_http_claude_status_alive(&sums), sums.running,
+                   sums.waiting);
 
     return ngx_http_claude_response(r, "application/json", &document);
 }
@@ -80,7 +74,7 @@ ngx_http_claude_status_handler(ngx_http_request_t *r)
     if (ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
         && ngx_claude_is(&format, "prometheus"))
     {
-        if (status_prometheus(r, &body) != NGX_OK) {
+        if (ngx_http_claude_status_prometheus(r, &body) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -89,7 +83,7 @@ ngx_http_claude_status_handler(ngx_http_request_t *r)
         return ngx_http_claude_response(r, STATUS_TYPE_PROMETHEUS, &document);
     }
 
-    status_json(r, &document.out);
+    ngx_http_claude_status_json(r, &document.out);
 
     return ngx_http_claude_response(r, "application/json", &document);
 }
@@ -120,31 +114,4 @@ status_prepare(ngx_http_request_t *r, ngx_uint_t key)
     }
 
     return ngx_http_discard_request_body(r);
-}
-
-
-/* null until a CLI has told its version */
-
-void
-status_version(ngx_claude_out_t *out, ngx_uint_t version)
-{
-    if (version == 0) {
-        ngx_claude_out_literal(out, "null");
-        return;
-    }
-
-    ngx_claude_out(out, "\"%ui.%ui.%ui\"", version / 100000,
-                   version / 1000 % 100, version % 1000);
-}
-
-
-ngx_uint_t
-status_alive(ngx_claude_zone_sums_t *sums)
-{
-    return sums->processes[NGX_CLAUDE_PROCESS_STARTING]
-           + sums->processes[NGX_CLAUDE_PROCESS_IDLE]
-           + sums->processes[NGX_CLAUDE_PROCESS_BUSY]
-           + sums->processes[NGX_CLAUDE_PROCESS_ASKED_FOR]
-           + sums->processes[NGX_CLAUDE_PROCESS_EVICTED]
-           + sums->processes[NGX_CLAUDE_PROCESS_ENDING];
 }

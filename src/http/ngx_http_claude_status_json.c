@@ -4,7 +4,9 @@
  */
 
 
-#include "ngx_http_claude_status_private.h"
+#include "ngx_http_claude_status_json.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_status_words.h"
 #include "ngx_claude_proc.h"
 #include "ngx_claude_version.h"
 
@@ -33,7 +35,7 @@ static ngx_msec_t json_seconds(ngx_msec_t then);
 
 
 void
-status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
+ngx_http_claude_status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
 {
     ngx_uint_t                    rows;
     ngx_claude_counters_t        *counters;
@@ -48,10 +50,10 @@ status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
     /* a few may come while the rows are read, and are left out */
 
     rows = sums.processes[NGX_CLAUDE_PROCESS_RESERVED]
-           + status_alive(&sums) + JSON_ROWS;
+           + ngx_http_claude_status_alive(&sums) + JSON_ROWS;
 
     ngx_claude_out(out, "{\"module\":\"" NGX_CLAUDE_VERSION "\",\"cli\":");
-    status_version(out, counters->version);
+    ngx_http_claude_status_version(out, counters->version);
 
     ngx_claude_out(out, ",\"time\":%T,\"since\":%T,"
                    "\"limits\":{\"concurrent\":%ui,\"queue\":%ui,"
@@ -78,7 +80,8 @@ json_counters(ngx_claude_out_t *out, ngx_claude_counters_t *counters,
                    sums->running, sums->waiting);
 
     for (i = 0; i < NGX_CLAUDE_OUTCOMES; i++) {
-        ngx_claude_out(out, ",\"%s\":%uA", status_outcomes[i],
+        ngx_claude_out(out, ",\"%s\":%uA",
+                       ngx_http_claude_status_outcomes[i],
                        counters->outcomes[i]);
     }
 
@@ -243,7 +246,7 @@ json_account(ngx_claude_out_t *out, ngx_claude_account_t *account)
 }
 
 
-/* at most so many rows */
+/* rows: at most */
 
 static void
 json_processes(ngx_claude_out_t *out, ngx_claude_zone_t *zone,
@@ -285,7 +288,7 @@ json_process(ngx_claude_out_t *out, ngx_claude_zone_process_t *process)
                    "\"rung\":\"%V\",\"turns\":%ui,\"age\":%M,"
                    "\"since\":%M,\"memory\":%uL}",
                    process->pid, process->owner,
-                   status_states[process->state],
+                   ngx_http_claude_status_states[process->state],
                    ngx_claude_rung_name(process->rung),
                    process->turns, json_seconds(process->created),
                    json_seconds(process->changed),
@@ -293,7 +296,7 @@ json_process(ngx_claude_out_t *out, ngx_claude_zone_process_t *process)
 }
 
 
-/* since then; another worker's time may be a little ahead of this one's */
+/* seconds since then; another worker's time may be a little ahead */
 
 static ngx_msec_t
 json_seconds(ngx_msec_t then)

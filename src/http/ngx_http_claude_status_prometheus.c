@@ -4,14 +4,16 @@
  */
 
 
-#include "ngx_http_claude_status_private.h"
+#include "ngx_http_claude_status_prometheus.h"
+#include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_status_words.h"
 #include "ngx_claude_version.h"
 
 
-/* what is not a line of an account, at most */
+/* bytes of all but the lines of accounts, at most */
 #define PROMETHEUS_LEN          32768
 
-/* the lines of one account, at most, with its names escaped */
+/* bytes of the lines of an account, at most, with its names escaped */
 #define PROMETHEUS_ACCOUNT_LEN                                                \
     (6 * (128 + 2 * (NGX_CLAUDE_KEY_NAME + NGX_CLAUDE_MODEL_NAME)))
 
@@ -48,7 +50,7 @@ static u_char *prometheus_account_cost(u_char *p, u_char *labels, size_t len,
 
 
 ngx_int_t
-status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
+ngx_http_claude_status_prometheus(ngx_http_request_t *r, ngx_str_t *body)
 {
     u_char                       *p;
     ngx_uint_t                    n;
@@ -162,7 +164,8 @@ prometheus_now(u_char *p, ngx_http_claude_main_conf_t *mcf)
          i++)
     {
         p = ngx_sprintf(p, "claude_processes{state=\"%s\"} %ui\n",
-                        status_states[i], sums.processes[i]);
+                        ngx_http_claude_status_states[i],
+                        sums.processes[i]);
     }
 
     return p;
@@ -179,7 +182,8 @@ prometheus_turns(u_char *p, ngx_claude_counters_t *counters)
 
     for (i = 0; i < NGX_CLAUDE_OUTCOMES; i++) {
         p = ngx_sprintf(p, "claude_turns_total{outcome=\"%s\"} %uA\n",
-                        status_outcomes[i], counters->outcomes[i]);
+                        ngx_http_claude_status_outcomes[i],
+                        counters->outcomes[i]);
     }
 
     p = prometheus_head(p, "claude_failures_total", "counter",
@@ -346,7 +350,7 @@ prometheus_usage(u_char *p, ngx_claude_counters_t *counters,
         n--;
     }
 
-    /* no API key and no model may be called so */
+    /* "(other)" is the name of no API key and no model */
 
     last = ngx_sprintf(labels, "key=\"(other)\",model=\"(other)\"");
 

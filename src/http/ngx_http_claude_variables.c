@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_claude_variables.h"
+#include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_ctx.h"

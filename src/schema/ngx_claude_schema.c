@@ -12,7 +12,7 @@
 #include "ngx_claude_schema_private.h"
 
 
-/* that JSON has */
+/* types that JSON has */
 #define SCHEMA_TYPES     7
 
 
@@ -20,6 +20,10 @@ static ngx_int_t schema_rewrite(schema_place_t *place, ngx_claude_json_t *json,
     schema_node_t **out);
 static ngx_int_t schema_about(schema_place_t *place, schema_node_t *out,
     ngx_str_t *about);
+static ngx_int_t schema_walk(schema_place_t *place, schema_node_t *in,
+    schema_node_t **out);
+static ngx_int_t schema_step(schema_place_t *place, const char *name,
+    ngx_str_t *more, schema_node_t *in, schema_node_t **out);
 static ngx_int_t schema_any_of(schema_place_t *place, schema_node_t *list,
     schema_node_t *out);
 static ngx_int_t schema_types(schema_place_t *place, schema_node_t **words,
@@ -86,7 +90,7 @@ ngx_claude_schema_rewrite(ngx_claude_schema_t *schema,
     ngx_rbtree_init(&schema->marks, &schema->sentinel,
                     ngx_rbtree_insert_value);
 
-    /* many times as large as the text, and not needed for long */
+    /* nodes are many times as large as the text, and not needed for long */
 
     schema->scratch = ngx_create_pool(4096, schema->pool->log);
     if (schema->scratch == NULL) {
@@ -185,7 +189,7 @@ ngx_claude_schema_defs(ngx_claude_schema_t *schema,
         return NGX_OK;
     }
 
-    /* without its brace */
+    /* the object's closing brace goes, and comes again below */
 
     text->len--;
 
@@ -209,11 +213,13 @@ ngx_claude_schema_done(ngx_claude_schema_t *schema)
 }
 
 
-ngx_int_t
+/* rewrites what stands at the place */
+
+static ngx_int_t
 schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 {
     ngx_int_t       rc;
-    schema_node_t  *list, *words[SCHEMA_NWORDS];
+    schema_node_t  *list, *merged, *words[SCHEMA_NWORDS];
 
     schema_charge(place, SCHEMA_COST_STEP);
 
@@ -238,11 +244,14 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
     if (words[SCHEMA_REF]) {
         return schema_reference(place, words[SCHEMA_REF],
-                                words[SCHEMA_DESCRIPTION], out);
+                                words[SCHEMA_DESCRIPTION], schema_walk, out);
     }
 
     if (words[SCHEMA_ALL_OF]) {
-        return schema_all_of(place, in, words[SCHEMA_ALL_OF], out);
+        rc = schema_all_of(place, in, words[SCHEMA_ALL_OF], &merged);
+
+        return (rc == NGX_OK)
+               ? schema_step(place, "allOf", NULL, merged, out) : rc;
     }
 
     *out = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
@@ -255,7 +264,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
     if (words[SCHEMA_PROPERTIES] || words[SCHEMA_ITEMS] || words[SCHEMA_ENUM]
         || words[SCHEMA_CONST])
     {
-        /* conditions on what is described anyway: the model is told */
+        /* anyOf is a condition on what these describe: the model is told */
         list = NULL;
     }
 
@@ -272,7 +281,7 @@ schema_walk(schema_place_t *place, schema_node_t *in, schema_node_t **out)
 
 /* the schema at a member: "properties" and its name, or "items" and none */
 
-ngx_int_t
+static ngx_int_t
 schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
     schema_node_t *in, schema_node_t **out)
 {
@@ -339,7 +348,10 @@ schema_any_of(schema_place_t *place, schema_node_t *list, schema_node_t *out)
 }
 
 
-/* by its type, or by what only one type has; several are alternatives */
+/*
+ * A schema by its type, or by words of one type alone; several types are
+ * alternatives.
+ */
 
 static ngx_int_t
 schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
@@ -410,7 +422,7 @@ schema_types(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 }
 
 
-/* whether it is a list of no more strings than there are types */
+/* whether the list has strings alone, and no more than there are types */
 
 static ngx_uint_t
 schema_types_valid(schema_node_t *list)
@@ -534,7 +546,7 @@ schema_object(schema_place_t *place, schema_node_t **words,
 }
 
 
-/* each of them, and the names of those that are required */
+/* rewrites each property, and lists the required ones */
 
 static ngx_int_t
 schema_properties(schema_place_t *place, schema_node_t **words,
@@ -625,7 +637,7 @@ schema_array(schema_place_t *place, schema_node_t **words, schema_node_t *out)
 
     if (rc == SCHEMA_NEVER) {
 
-        /* no item can be, so the array is to be empty */
+        /* SCHEMA_NEVER: no item can be, so the array is to be empty */
 
         one = schema_new(place, NGX_CLAUDE_JSON_OBJECT);
 
@@ -816,7 +828,7 @@ schema_anything(schema_place_t *place, schema_node_t *out)
 }
 
 
-/* once a schema: others have the same children */
+/* made once a schema: others have the same children */
 
 static schema_node_t *
 schema_scalars(schema_place_t *place)

@@ -39,27 +39,28 @@ typedef struct {
 typedef struct ngx_claude_schema_node_s  ngx_claude_schema_node_t;
 
 
-/* one or more schemas with one $defs */
+/* schemas that share one $defs */
 typedef struct {
     ngx_str_t                  reason;       /* why one cannot be, for
                                                 clients: "... at #/items";
                                                 until it is done with */
 
-    /* the room's own */
+    /* the rest is the room's own */
     ngx_claude_schema_work_t  *work;
     ngx_pool_t                *pool;         /* reason and defs */
     ngx_pool_t                *scratch; /* the one at hand */
     ngx_claude_text_t          defs;         /* members of $defs, written */
-    ngx_uint_t                 ntargets;          /* named so far */
-    ngx_uint_t                 nreferences;       /* of them */
+    ngx_uint_t                 ntargets;          /* definitions named so
+                                                     far */
+    ngx_uint_t                 nreferences;       /* definitions begun */
 
-    /* of the one at hand */
+    /* while a schema is rewritten */
     ngx_claude_schema_node_t  *root;
     ngx_uint_t                 nvalues;
-    size_t                     len;          /* as JSON, about */
-    ngx_rbtree_t               marks;        /* what is known of nodes */
+    size_t                     len;          /* bytes as JSON, about */
+    ngx_rbtree_t               marks;        /* nodes' marks, by address */
     ngx_rbtree_node_t          sentinel;
-    ngx_str_t                  step;         /* room to decode one */
+    ngx_str_t                  step;         /* room to decode a step */
     ngx_claude_schema_node_t  *anything;
 } ngx_claude_schema_t;
 

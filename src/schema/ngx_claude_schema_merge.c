@@ -8,11 +8,11 @@
 #include "ngx_claude_schema_private.h"
 
 
-/* while parts are merged */
+/* parts that are being merged */
 typedef struct {
     schema_node_t        *all;
-    schema_node_t        *words[SCHEMA_NWORDS];  /* its members */
-    unsigned              properties:1;  /* a list of its own */
+    schema_node_t        *words[SCHEMA_NWORDS];  /* members of all, by word */
+    unsigned              properties:1;  /* has children of its own */
     unsigned              required:1;
 } schema_merge_t;
 
@@ -44,7 +44,7 @@ static ngx_int_t schema_merge_twice(schema_place_t *place,
 
 ngx_int_t
 schema_all_of(schema_place_t *place, schema_node_t *in, schema_node_t *list,
-    schema_node_t **out)
+    schema_node_t **merged)
 {
     ngx_int_t        rc;
     schema_node_t   *node, *part, *ref;
@@ -91,14 +91,9 @@ schema_all_of(schema_place_t *place, schema_node_t *in, schema_node_t *list,
         }
     }
 
-    if (merge.properties) {
-        rc = schema_merge_twice(place, &merge);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
+    *merged = merge.all;
 
-    return schema_step(place, "allOf", NULL, merge.all, out);
+    return merge.properties ? schema_merge_twice(place, &merge) : NGX_OK;
 }
 
 
@@ -143,7 +138,7 @@ schema_merge_part(schema_place_t *place, schema_node_t **part)
 
     for (n = 0; n < SCHEMA_LEVELS; n++) {
 
-        /* many parts may look through one long schema */
+        /* each part may look through one long schema: count that */
 
         schema_members(place, *part, words);
 
@@ -257,7 +252,7 @@ schema_merge_properties(schema_place_t *place, schema_merge_t *merge,
         child = member->u.list.first;
     }
 
-    /* its list of children may grow, so it is not the client's */
+    /* the list of children may grow, so it may not be the client's */
 
     if (!merge->properties && schema_merge_own(place, node) != NGX_OK) {
         return NGX_ERROR;
@@ -277,7 +272,7 @@ schema_merge_required(schema_place_t *place, schema_merge_t *merge,
 
     node = merge->words[SCHEMA_REQUIRED];
 
-    /* older ones have true, beside the schema of a property */
+    /* draft 3 has "required": true, beside the schema of a property */
 
     if (node == NULL || !schema_has(node, ARRAY)) {
         merge->required = 0;
@@ -296,7 +291,7 @@ schema_merge_required(schema_place_t *place, schema_merge_t *merge,
 }
 
 
-/* with the children of the client's */
+/* adds a member that keeps the client's children */
 
 static ngx_int_t
 schema_merge_keep(schema_place_t *place, schema_merge_t *merge,
@@ -312,7 +307,7 @@ schema_merge_keep(schema_place_t *place, schema_merge_t *merge,
 }
 
 
-/* the same children, and no other's */
+/* copies the children, which are the client's till now */
 
 static ngx_int_t
 schema_merge_own(schema_place_t *place, schema_node_t *node)

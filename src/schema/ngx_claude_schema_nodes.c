@@ -1,11 +1,13 @@
 
 /*
  * JSON schemas: nodes.  The client's tree as nodes of the room's own, words
- * and tables in place of looking for names, and the way back to text.
+ * and tables in place of looking for names, and the way back to text; what a
+ * node costs, and what is said to the client of one that cannot be.
  */
 
 
 #include "ngx_claude_schema_private.h"
+#include "ngx_claude_table.h"
 
 
 static ngx_int_t schema_import_node(schema_place_t *place,
@@ -15,35 +17,37 @@ static int ngx_libc_cdecl schema_compare(const void *one, const void *two);
 static ngx_int_t schema_compare_keys(ngx_str_t *one, ngx_str_t *two);
 
 
-/* by schema_word_e */
+/* words from the shortest on: schema_word_of() stops at one that is longer */
 
 static ngx_str_t  schema_known[] = {
-    ngx_null_string,
-    ngx_string("id"),
-    ngx_string("$id"),
-    ngx_string("$ref"),
-    ngx_string("type"),
-    ngx_string("enum"),
-    ngx_string("$defs"),
-    ngx_string("items"),
-    ngx_string("const"),
-    ngx_string("anyOf"),
-    ngx_string("oneOf"),
-    ngx_string("allOf"),
-    ngx_string("title"),
-    ngx_string("format"),
-    ngx_string("$schema"),
-    ngx_string("$anchor"),
-    ngx_string("$comment"),
-    ngx_string("required"),
-    ngx_string("minItems"),
-    ngx_string("properties"),
-    ngx_string("definitions"),
-    ngx_string("prefixItems"),
-    ngx_string("description"),
-    ngx_string("discriminator"),
-    ngx_string("additionalProperties")
+    [SCHEMA_OTHER] = ngx_null_string,
+    [SCHEMA_ID4] = ngx_string("id"),
+    [SCHEMA_ID] = ngx_string("$id"),
+    [SCHEMA_REF] = ngx_string("$ref"),
+    [SCHEMA_TYPE] = ngx_string("type"),
+    [SCHEMA_ENUM] = ngx_string("enum"),
+    [SCHEMA_DEFS] = ngx_string("$defs"),
+    [SCHEMA_ITEMS] = ngx_string("items"),
+    [SCHEMA_CONST] = ngx_string("const"),
+    [SCHEMA_ANY_OF] = ngx_string("anyOf"),
+    [SCHEMA_ONE_OF] = ngx_string("oneOf"),
+    [SCHEMA_ALL_OF] = ngx_string("allOf"),
+    [SCHEMA_TITLE] = ngx_string("title"),
+    [SCHEMA_FORMAT] = ngx_string("format"),
+    [SCHEMA_SCHEMA] = ngx_string("$schema"),
+    [SCHEMA_ANCHOR] = ngx_string("$anchor"),
+    [SCHEMA_COMMENT] = ngx_string("$comment"),
+    [SCHEMA_REQUIRED] = ngx_string("required"),
+    [SCHEMA_MIN_ITEMS] = ngx_string("minItems"),
+    [SCHEMA_PROPERTIES] = ngx_string("properties"),
+    [SCHEMA_DEFINITIONS] = ngx_string("definitions"),
+    [SCHEMA_PREFIX_ITEMS] = ngx_string("prefixItems"),
+    [SCHEMA_DESCRIPTION] = ngx_string("description"),
+    [SCHEMA_DISCRIMINATOR] = ngx_string("discriminator"),
+    [SCHEMA_ADDITIONAL] = ngx_string("additionalProperties")
 };
+
+ngx_claude_table_check(schema_known, SCHEMA_NWORDS);
 
 
 ngx_int_t
@@ -101,7 +105,7 @@ schema_import_node(schema_place_t *place, ngx_claude_json_t *json,
 
     if (!schema_list(*node)) {
 
-        /* null, false and true have none */
+        /* null, false and true have no value */
 
         value = ngx_claude_json_value(json);
 
@@ -341,7 +345,7 @@ schema_compare(const void *one, const void *two)
 }
 
 
-/* any order will do, and lengths are compared at once */
+/* orders keys; any order will do, so lengths come first */
 
 static ngx_int_t
 schema_compare_keys(ngx_str_t *one, ngx_str_t *two)
@@ -359,7 +363,7 @@ schema_table_find(schema_table_t *table, ngx_str_t *key)
 {
     ngx_uint_t  low, high, middle;
 
-    /* behind all that are not greater */
+    /* low becomes the first entry that is greater than the key */
 
     low = 0;
     high = table->n;
@@ -490,6 +494,66 @@ schema_put(schema_place_t *place, schema_node_t *node,
     text->len = schema_write(p, node) - text->data;
 
     return NGX_OK;
+}
+
+
+/*
+ * Sets the reason, "'#/properties/a/items' is ...": where, from the root on,
+ * but of a place that is very deep or has very long names only as much as a
+ * message can hold.
+ */
+
+ngx_int_t
+schema_refuse(schema_place_t *place, const char *reason)
+{
+    u_char          *p, *start, *last;
+    size_t           len, name;
+    schema_place_t  *up;
+
+    len = ngx_strlen(reason);
+
+    start = ngx_pnalloc(place->schema->pool, SCHEMA_PLACE + sizeof("...")
+                        + sizeof("'' ") + 1 + len);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = start + SCHEMA_PLACE + sizeof("...") + 1;
+    p = last;
+
+    for (up = place; up; up = up->up) {
+
+        name = ngx_min(up->name.len, SCHEMA_PLACE_NAME);
+
+        if ((size_t) (p - start) < name + sizeof("'.../...")) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+            break;
+        }
+
+        if (name < up->name.len) {
+            p -= 3;
+            ngx_memcpy(p, "...", 3);
+        }
+
+        /* an empty name may have no address */
+
+        if (name) {
+            p -= name;
+            ngx_memcpy(p, up->name.data, name);
+        }
+
+        if (up->up) {
+            *--p = '/';
+        }
+    }
+
+    *--p = '\'';
+
+    place->schema->reason.data = p;
+    place->schema->reason.len = ngx_sprintf(last, "' %s", reason) - p;
+
+    return NGX_DECLINED;
 }
 
 

@@ -30,9 +30,8 @@
 #define schema_length        ngx_claude_schema_length
 #define schema_write         ngx_claude_schema_write
 #define schema_put           ngx_claude_schema_put
+#define schema_refuse        ngx_claude_schema_refuse
 #define schema_check         ngx_claude_schema_check
-#define schema_walk          ngx_claude_schema_walk
-#define schema_step          ngx_claude_schema_step
 #define schema_reference     ngx_claude_schema_reference
 #define schema_root          ngx_claude_schema_root
 #define schema_find          ngx_claude_schema_find
@@ -42,10 +41,9 @@
 #define schema_min_items     ngx_claude_schema_min_items
 #define schema_format        ngx_claude_schema_format
 #define schema_tell          ngx_claude_schema_tell
-#define schema_refuse        ngx_claude_schema_refuse
 
 
-/* how often a definition may stand inside itself */
+/* times that a definition may stand inside itself */
 #define SCHEMA_LEVELS      4
 
 /* values of a client's schema, and references; people write hundreds */
@@ -61,8 +59,8 @@
  */
 #define SCHEMA_WORK        1000000
 #define SCHEMA_WORK_BYTE   8           /* brought by a byte of a schema */
-#define SCHEMA_WORK_VALUE  48          /* by a value */
-#define SCHEMA_WORK_EACH   1024        /* by a schema */
+#define SCHEMA_WORK_VALUE  48          /* brought by a value */
+#define SCHEMA_WORK_EACH   1024        /* brought by a schema */
 
 /* the cost of a node, a step of the walk, a look, and a byte written */
 #define SCHEMA_COST_NODE   24
@@ -118,7 +116,7 @@ typedef ngx_claude_schema_node_t  schema_node_t;
 
 struct ngx_claude_schema_node_s {
     schema_node_t                *next;
-    ngx_str_t                     name;      /* as a member of an object */
+    ngx_str_t                     name;      /* empty unless a member */
 
     union {
         ngx_str_t                 value;     /* string, number */
@@ -130,7 +128,7 @@ struct ngx_claude_schema_node_s {
     } u;
 
     unsigned                      type:8;    /* ngx_claude_json_type_e */
-    unsigned                      word:8;    /* what its name is */
+    unsigned                      word:8;    /* schema_word_e: the name */
 };
 
 
@@ -202,7 +200,7 @@ ngx_int_t schema_keep(schema_place_t *place, schema_node_t *out,
 /* the last member that is this word; NULL: there is none */
 schema_node_t *schema_word(schema_node_t *object, schema_word_e word);
 
-/* the same of all words, in an array of SCHEMA_NWORDS */
+/* the last member of each word, in an array of SCHEMA_NWORDS */
 void schema_members(schema_place_t *place, schema_node_t *object,
     schema_node_t **words);
 
@@ -213,7 +211,7 @@ ngx_int_t schema_table(schema_place_t *place, schema_node_t *list,
 /* the last of that key; NULL: there is none */
 schema_node_t *schema_table_find(schema_table_t *table, ngx_str_t *key);
 
-/* how long a node is as JSON, and writing it; returns the end */
+/* bytes of a node as JSON; writes it at p, and returns the end */
 size_t schema_length(schema_node_t *node);
 u_char *schema_write(u_char *p, schema_node_t *node);
 
@@ -221,24 +219,24 @@ u_char *schema_write(u_char *p, schema_node_t *node);
 ngx_int_t schema_put(schema_place_t *place, schema_node_t *node,
     ngx_claude_text_t *text);
 
+/* says why not, and where.  NGX_DECLINED or NGX_ERROR */
+ngx_int_t schema_refuse(schema_place_t *place, const char *reason);
+
 /* refuses when more was spent than the request's schemas may cost */
 ngx_int_t schema_check(schema_place_t *place);
 
-/* in schema.c */
-
-/* rewrites what stands at the place */
-ngx_int_t schema_walk(schema_place_t *place, schema_node_t *in,
-    schema_node_t **out);
-
-/* the schema at a member: "properties" and its name, or "items" and none */
-ngx_int_t schema_step(schema_place_t *place, const char *name, ngx_str_t *more,
-    schema_node_t *in, schema_node_t **out);
-
 /* in schema_refs.c */
 
-/* a schema with a $ref */
+/* rewrites the schema that stands at a place */
+typedef ngx_int_t (*schema_rewrite_pt)(schema_place_t *place,
+    schema_node_t *in, schema_node_t **out);
+
+/*
+ * A schema with a $ref, and what is said about it there; what the reference
+ * is of gets rewritten, if it has not been.
+ */
 ngx_int_t schema_reference(schema_place_t *place, schema_node_t *ref,
-    schema_node_t *about, schema_node_t **out);
+    schema_node_t *about, schema_rewrite_pt rewrite, schema_node_t **out);
 
 /* says that a node is the root, which a reference may stand in */
 ngx_int_t schema_root(schema_place_t *place, schema_node_t *node);
@@ -252,9 +250,9 @@ ngx_int_t schema_find(schema_place_t *place, ngx_str_t *pointer,
 
 /* in schema_merge.c */
 
-/* a schema with an allOf, the list */
+/* merges a schema and its allOf, the list, into one that is to be rewritten */
 ngx_int_t schema_all_of(schema_place_t *place, schema_node_t *in,
-    schema_node_t *list, schema_node_t **out);
+    schema_node_t *list, schema_node_t **merged);
 
 /* in schema_words.c */
 
@@ -262,21 +260,18 @@ ngx_int_t schema_all_of(schema_place_t *place, schema_node_t *in,
 ngx_int_t schema_words(schema_place_t *place, schema_node_t *in,
     schema_node_t *out);
 
-/* whether a word belongs into the description */
+/* whether a member goes into the description */
 ngx_uint_t schema_word_is_told(schema_node_t *member);
 
 /* the only minItems that the API takes, 0 and 1; -1: it is another */
 ngx_int_t schema_min_items(schema_node_t *node);
 
-/* whether the API takes this format of strings */
+/* whether a format, of strings, is one that the API takes */
 ngx_uint_t schema_format(schema_node_t *node);
 
 /* adds a paragraph to the description.  NGX_OK or NGX_ERROR */
 ngx_int_t schema_tell(schema_place_t *place, schema_node_t *out,
     ngx_str_t *text);
-
-/* says why not, and where.  NGX_DECLINED or NGX_ERROR */
-ngx_int_t schema_refuse(schema_place_t *place, const char *reason);
 
 
 #endif /* _NGX_CLAUDE_SCHEMA_PRIVATE_H_INCLUDED_ */

@@ -19,12 +19,12 @@ typedef enum {
 /* a definition of ours */
 typedef struct {
     schema_state_e            state;
-    ngx_str_t                 name;     /* in $defs */
+    ngx_str_t                 name;     /* name in $defs */
     ngx_str_t                 pointer;
 } schema_target_t;
 
 
-/* what is known of a node of the client's, by its address */
+/* marks: what is known of a client's node, by its address */
 typedef struct {
     ngx_rbtree_node_t         node;
     schema_target_t          *level[SCHEMA_LEVELS];  /* copies of it around */
@@ -35,9 +35,9 @@ typedef struct {
 
 static schema_mark_t *schema_mark(schema_place_t *place, schema_node_t *node);
 static ngx_int_t schema_target(schema_place_t *place, schema_node_t *node,
-    ngx_str_t *pointer, schema_target_t **target);
+    ngx_str_t *pointer, schema_rewrite_pt rewrite, schema_target_t **target);
 static ngx_int_t schema_define(schema_place_t *place, schema_node_t *node,
-    schema_target_t *target, ngx_uint_t level);
+    schema_rewrite_pt rewrite, schema_target_t *target, ngx_uint_t level);
 static ngx_int_t schema_target_name(schema_place_t *place, ngx_str_t *pointer,
     schema_target_t *target);
 static ngx_int_t schema_find_child(schema_place_t *place, schema_node_t **node,
@@ -52,7 +52,7 @@ static ngx_int_t schema_find_child(schema_place_t *place, schema_node_t **node,
 
 ngx_int_t
 schema_reference(schema_place_t *place, schema_node_t *ref,
-    schema_node_t *about, schema_node_t **out)
+    schema_node_t *about, schema_rewrite_pt rewrite, schema_node_t **out)
 {
     ngx_int_t         rc;
     schema_node_t    *node, *list;
@@ -73,7 +73,7 @@ schema_reference(schema_place_t *place, schema_node_t *ref,
         return rc;
     }
 
-    rc = schema_target(place, node, &ref->u.value, &target);
+    rc = schema_target(place, node, &ref->u.value, rewrite, &target);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -119,7 +119,7 @@ schema_root(schema_place_t *place, schema_node_t *node)
         return NGX_ERROR;
     }
 
-    /* it has a number, and no name that anybody could refer to */
+    /* a root takes a number, and no name that anybody could refer to */
 
     mark->level[0] = ngx_pcalloc(place->schema->scratch,
                                  sizeof(schema_target_t));
@@ -164,7 +164,7 @@ schema_mark(schema_place_t *place, schema_node_t *node)
 
 static ngx_int_t
 schema_target(schema_place_t *place, schema_node_t *node, ngx_str_t *pointer,
-    schema_target_t **target)
+    schema_rewrite_pt rewrite, schema_target_t **target)
 {
     ngx_int_t             rc;
     ngx_uint_t            level;
@@ -211,13 +211,13 @@ schema_target(schema_place_t *place, schema_node_t *node, ngx_str_t *pointer,
 
     rc = schema_target_name(place, pointer, t);
 
-    return (rc == NGX_OK) ? schema_define(place, node, t, level) : rc;
+    return (rc == NGX_OK) ? schema_define(place, node, rewrite, t, level) : rc;
 }
 
 
 static ngx_int_t
 schema_define(schema_place_t *place, schema_node_t *node,
-    schema_target_t *target, ngx_uint_t level)
+    schema_rewrite_pt rewrite, schema_target_t *target, ngx_uint_t level)
 {
     ngx_int_t           rc;
     schema_node_t      *out;
@@ -230,7 +230,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
     inner.level = level;
     inner.depth = place->depth + 1;
 
-    rc = schema_walk(&inner, node, &out);
+    rc = rewrite(&inner, node, &out);
 
     if (rc == SCHEMA_NEVER) {
         target->state = SCHEMA_IMPOSSIBLE;
@@ -242,7 +242,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
 
     target->state = SCHEMA_READY;
 
-    /* its name has letters, digits and underscores */
+    /* the name needs no escapes: letters, digits, underscores */
 
     defs = &place->schema->defs;
 
@@ -259,7 +259,7 @@ schema_define(schema_place_t *place, schema_node_t *node,
 }
 
 
-/* the last step of the pointer, as far as it is plain, and a number */
+/* names a definition: the pointer's last plain letters, and a number */
 
 static ngx_int_t
 schema_target_name(schema_place_t *place, ngx_str_t *pointer,
@@ -296,7 +296,7 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer,
         p = ngx_cpymem(p, "root", 4);
     }
 
-    /* its own number is that of the target, of which a root was the first */
+    /* numbers keep names apart; the first was a root's */
 
     p = ngx_sprintf(p, "_%ui", place->schema->ntargets++);
 
@@ -308,7 +308,7 @@ schema_target_name(schema_place_t *place, ngx_str_t *pointer,
 }
 
 
-/* RFC 6901, as a fragment */
+/* follows a JSON pointer in a URI's fragment (RFC 6901, section 6) */
 
 ngx_int_t
 schema_find(schema_place_t *place, ngx_str_t *pointer, schema_node_t **node)
@@ -365,7 +365,7 @@ schema_find(schema_place_t *place, ngx_str_t *pointer, schema_node_t **node)
 }
 
 
-/* p: a step of a pointer, which is decoded where it is */
+/* goes one step; p: the step, whose escapes are decoded in place */
 
 static ngx_int_t
 schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
@@ -376,7 +376,7 @@ schema_find_child(schema_place_t *place, schema_node_t **node, u_char *p,
     ngx_str_t       name;
     schema_mark_t  *mark;
 
-    /* two tables are looked into, for a byte or two of the pointer */
+    /* a step of two bytes looks into two tables */
 
     schema_charge(place, SCHEMA_COST_STEP);
 

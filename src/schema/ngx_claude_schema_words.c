@@ -1,7 +1,7 @@
 
 /*
  * JSON schemas: words.  What the API does not take becomes part of the
- * description, for the model to read; what cannot be is said to the client.
+ * description, for the model to read.
  */
 
 
@@ -43,7 +43,7 @@ schema_words(schema_place_t *place, schema_node_t *in, schema_node_t *out)
 
     if (node) {
 
-        /* what was told first is told last */
+        /* the client's description goes before what was told already */
 
         text = node->u.value;
         node->u.value = about->u.value;
@@ -66,7 +66,7 @@ schema_words(schema_place_t *place, schema_node_t *in, schema_node_t *out)
 }
 
 
-/* all words that are told, as one JSON object; empty: there is none */
+/* words that are told, as one JSON object; empty: there is none */
 
 static ngx_int_t
 schema_told(schema_place_t *place, schema_node_t *in, ngx_str_t *text)
@@ -125,7 +125,10 @@ schema_told(schema_place_t *place, schema_node_t *in, ngx_str_t *text)
 }
 
 
-/* words that mean something and that are not rewritten in their own place */
+/*
+ * Words that mean something, and have no place of their own in what the API
+ * takes.
+ */
 
 ngx_uint_t
 schema_word_is_told(schema_node_t *member)
@@ -165,7 +168,7 @@ schema_min_items(schema_node_t *node)
 
     ngx_cpystrn((u_char *) buf, node->u.value.data, node->u.value.len + 1);
 
-    /* 1.0 and 1e0 are 1 as well */
+    /* 1.0 and 1e0 are the number 1 as well */
 
     number = strtod(buf, NULL);
 
@@ -235,63 +238,4 @@ schema_tell(schema_place_t *place, schema_node_t *out, ngx_str_t *text)
     node->u.value.len = len;
 
     return NGX_OK;
-}
-
-
-/*
- * "#/properties/a/items is ...": where, from the root on, but of a place that
- * is very deep or has very long names only as much as a message can hold
- */
-
-ngx_int_t
-schema_refuse(schema_place_t *place, const char *reason)
-{
-    u_char          *p, *start, *last;
-    size_t           len, name;
-    schema_place_t  *up;
-
-    len = ngx_strlen(reason);
-
-    start = ngx_pnalloc(place->schema->pool, SCHEMA_PLACE + sizeof("...")
-                        + sizeof("'' ") + 1 + len);
-    if (start == NULL) {
-        return NGX_ERROR;
-    }
-
-    last = start + SCHEMA_PLACE + sizeof("...") + 1;
-    p = last;
-
-    for (up = place; up; up = up->up) {
-
-        name = ngx_min(up->name.len, SCHEMA_PLACE_NAME);
-
-        if ((size_t) (p - start) < name + sizeof("'.../...")) {
-            p -= 3;
-            ngx_memcpy(p, "...", 3);
-            break;
-        }
-
-        if (name < up->name.len) {
-            p -= 3;
-            ngx_memcpy(p, "...", 3);
-        }
-
-        /* an empty one may have no address */
-
-        if (name) {
-            p -= name;
-            ngx_memcpy(p, up->name.data, name);
-        }
-
-        if (up->up) {
-            *--p = '/';
-        }
-    }
-
-    *--p = '\'';
-
-    place->schema->reason.data = p;
-    place->schema->reason.len = ngx_sprintf(last, "' %s", reason) - p;
-
-    return NGX_DECLINED;
 }

@@ -15,7 +15,7 @@
 #define PROFILE_PATH                                                          \
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* of a CLI that has nothing to start: see profile_path() */
+/* PATH for a CLI that has nothing to start: see profile_path() */
 #define PROFILE_NO_PATH  "PATH=/nonexistent"
 
 #define PROFILE_GROUPS  256
@@ -23,12 +23,12 @@
 /* the CLI shortens the name of a directory of transcripts that is longer */
 #define PROFILE_TRANSCRIPTS  200
 
-/* what the end of a checked path is */
+/* kinds of a checked path's end */
 #define PROFILE_EXECUTE    0
 #define PROFILE_DIRECTORY  1
 #define PROFILE_READ       2
 
-/* what the configuration says ends with a NUL: ngx_claude_launch_t */
+/* strings of ngx_claude_launch_t end with a NUL */
 #define profile_cstr(s)  ((char *) ngx_claude_cstr((s).data))
 
 
@@ -64,7 +64,7 @@
 
 typedef struct {
     const char      *entry;
-    const char      *tools[PROFILE_LOCK_TOOLS];  /* that need it open */
+    const char      *tools[PROFILE_LOCK_TOOLS];  /* tools that need it open */
 } profile_lock_t;
 
 
@@ -108,8 +108,8 @@ static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
 
 
 /*
- * The lean flags of CLI-PROTOCOL.md: nothing of the CLI's own tools, skills,
- * settings, servers or prompts.  The real prompt comes with set_model.
+ * The lean flags of docs/cli-protocol.md: nothing of the CLI's own tools,
+ * skills, settings, servers or prompts.  The real prompt comes with set_model.
  */
 
 static const char  *profile_flags[] = {
@@ -431,7 +431,7 @@ failed:
 }
 
 
-/* bit: as for others */
+/* bit: a permission, as for others */
 
 static ngx_uint_t
 profile_may(struct stat *st, profile_user_t *user, mode_t bit)
@@ -535,7 +535,7 @@ profile_transcripts(ngx_pool_t *pool, ngx_claude_profile_t *profile,
 }
 
 
-/* record: with a transcript, whose id the spawner puts in the end */
+/* record: with a transcript; the spawner puts its id at the end */
 
 static char **
 profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
@@ -599,7 +599,7 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 }
 
 
-/* what the model may have done, and what others may say to it */
+/* arguments for what the model may have done, and others may say to it */
 
 static ngx_int_t
 profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
@@ -632,7 +632,7 @@ profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
         return NGX_ERROR;
     }
 
-    if (ngx_strcmp(profile_cstr(launch->tools), "default") == 0) {
+    if (ngx_claude_is(&launch->tools, "default")) {
         return profile_option(args, "--disallowedTools", PROFILE_DENIED);
     }
 
@@ -829,7 +829,7 @@ profile_env_get(char **envp, const char *name)
 }
 
 
-/* of two entries with one name the last wins */
+/* sets an entry, in the place of one of the same name */
 
 static ngx_int_t
 profile_env_set(ngx_array_t *env, char *entry)
@@ -885,7 +885,7 @@ profile_hash(ngx_claude_profile_t *profile)
         ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);
     }
 
-    ngx_sha1_final(profile->hash, &sha1);
+    ngx_claude_hash_final(&profile->hash, &sha1);
 }
 
 

@@ -22,14 +22,14 @@ struct ngx_claude_profile_s {
     char           **argv;         /* NULL-terminated, argv[0] included */
     char           **envp;         /* NULL-terminated */
 
-    char           **session_argv; /* of a process with a transcript: its last
-                                      two are the spawner's to set */
-    char            *transcripts;  /* directory that the CLI keeps them in */
+    char           **session_argv; /* argv of a process with a transcript; the
+                                      last two are the spawner's to set */
+    char            *transcripts;  /* the CLI's directory of transcripts */
 
-    u_char           hash[20];     /* SHA-1 of all of it */
+    ngx_claude_hash_t  hash;       /* of all the above */
 
-    unsigned         single:1;     /* its processes serve one turn: the CLI
-                                      counts a budget over its whole life */
+    unsigned         single:1;     /* a process serves one turn: the CLI counts
+                                      a budget over its whole life */
 
     unsigned         agent:1;      /* the CLI has tools of its own */
 
@@ -39,12 +39,13 @@ struct ngx_claude_profile_s {
 };
 
 
-/* what the configuration says, all strings NUL-terminated */
+/* a launch as the configuration has it, all strings NUL-terminated */
 typedef struct {
-    ngx_str_t        binary;       /* as written, or empty: claude on PATH */
+    ngx_str_t        binary;       /* path as written, or empty: claude on
+                                      PATH */
     ngx_str_t        directory;
-    ngx_array_t     *env;          /* of ngx_str_t "NAME=value", or NULL */
-    ngx_array_t     *args;         /* of ngx_str_t, or NULL */
+    ngx_array_t     *env;          /* ngx_str_t, "NAME=value", or NULL */
+    ngx_array_t     *args;         /* ngx_str_t, or NULL */
     ngx_str_t        fallback_model;
     ngx_str_t        max_budget;   /* US dollars */
     ngx_str_t        tools;        /* "", "default", or a list with commas */

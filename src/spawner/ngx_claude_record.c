@@ -44,7 +44,10 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
             return ask;
         }
 
-        /* by what it holds, as nobody can name it */
+        /*
+         * Nobody can name an agent's conversation: its record is called by
+         * what it holds.
+         */
 
         p = ngx_hex_dump((u_char *) ask->name, links[n - 1].hash,
                          NGX_CLAUDE_LINK_LEN);

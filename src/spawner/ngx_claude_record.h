@@ -34,17 +34,18 @@ typedef struct {
     uint64_t   held;           /* messages of the conversation */
     double     cost;           /* US dollars, which the CLI goes on counting */
     u_char     model[20];      /* SHA-1 of the model's name */
-    u_char     system[20];     /* and of the system text */
-    uint32_t   bare;           /* it cannot be resumed: the CLI could not
-                                  tell these from what it has, or that is
-                                  not what the client has */
+    u_char     system[20];     /* SHA-1 of the system text */
+    uint32_t   bare;           /* boolean, not resumable: no answer in it is
+                                  the CLI's own (it takes model and system text
+                                  from those), or it lacks the client's last
+                                  answer */
     u_char     tip[20];        /* link of the last message */
     char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id */
 
     /* a question that is not to stay: its line, or "" */
     char       pending[NGX_CLAUDE_RECORD_UUID];
 
-    /* what the file is called from now on, or "" for what it was */
+    /* the file's new name, or "": unchanged */
     char       name[NGX_CLAUDE_RECORD_NAME];
 } ngx_claude_record_t;
 
@@ -53,18 +54,17 @@ typedef enum {
     NGX_CLAUDE_RECORD_NONE = 0,    /* nothing on disk */
     NGX_CLAUDE_RECORD_FRESH,       /* begin, whatever there is */
     NGX_CLAUDE_RECORD_CONTINUE,    /* go on if there is something */
-    NGX_CLAUDE_RECORD_MATCH        /* the same, if its tip is this one */
+    NGX_CLAUDE_RECORD_MATCH        /* go on if its tip is this one */
 } ngx_claude_record_mode_e;
 
 
-/* how a process is started with a session */
+/* a process's start with a session: what is asked of its record */
 typedef struct {
     uint32_t   mode;
     uint32_t   ttl;            /* seconds */
-    u_char     tip[20];        /* to match */
-    char       name[NGX_CLAUDE_RECORD_NAME];             /* of a record to
-                                                       look for first,
-                                                       or "" */
+    u_char     tip[20];        /* the tip that MATCH wants */
+    char       name[NGX_CLAUDE_RECORD_NAME];             /* record to look for
+                                                            first, or "" */
     char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id, and
                                                        the name else */
 } ngx_claude_record_ask_t;
@@ -77,7 +77,7 @@ typedef struct {
 ngx_claude_record_ask_t *ngx_claude_record_ask(ngx_claude_turn_t *turn,
     time_t ttl, ngx_claude_record_ask_t *ask);
 
-/* the same for a process ahead of need */
+/* the ask for a process ahead of need, or NULL */
 ngx_claude_record_ask_t *ngx_claude_record_ask_warm(
     ngx_claude_profile_t *profile,
     time_t ttl, ngx_claude_record_ask_t *ask);

@@ -21,6 +21,7 @@
 #include "ngx_claude_spawner.h"
 #include "ngx_claude_cstr.h"
 #include "ngx_claude_spawner_wire.h"
+#include "ngx_claude_table.h"
 
 
 /* ms after a spawner process that died without a reply; doubles each time */
@@ -28,10 +29,10 @@
 #define NGX_CLAUDE_SPAWNER_FAILURES  7
 
 
-/* of a spawn; a zeroed one is idle */
+/* states of a spawn; a zeroed one is idle */
 enum {
     ngx_claude_spawn_idle = 0,
-    ngx_claude_spawn_waiting,     /* to be sent */
+    ngx_claude_spawn_waiting,     /* request not sent yet */
     ngx_claude_spawn_doomed,      /* failed() is to be called */
     ngx_claude_spawn_asked,
     ngx_claude_spawn_running
@@ -41,17 +42,19 @@ enum {
 typedef struct {
     ngx_connection_t           *connection;   /* NULL: no spawner process */
     ngx_pid_t                   pid;
-    char                       *name;         /* of it, in the log */
-    ngx_msec_t                  started;      /* when it was, or was tried */
-    ngx_uint_t                  failures;     /* that followed each other */
+    char                       *name;         /* name in the log */
+    ngx_msec_t                  started;      /* ngx_current_msec of the newest
+                                                 try */
+    ngx_uint_t                  failures;     /* failures in a row */
     ngx_uint_t                  replied;      /* unsigned  replied:1; */
 
     ngx_uint_t                  last_id;
-    ngx_rbtree_t                spawns;       /* all but idle ones */
+    ngx_rbtree_t                spawns;       /* spawns that are not idle, by
+                                                 id */
     ngx_rbtree_node_t           sentinel;
     ngx_queue_t                 waiting;
     ngx_queue_t                 doomed;
-    ngx_event_t                 event;        /* for the doomed */
+    ngx_event_t                 event;        /* posted while any are doomed */
 } ngx_claude_spawner_t;
 
 
@@ -91,22 +94,24 @@ static void ngx_claude_spawner_close(void);
 
 
 static const char  *ngx_claude_spawner_stages[] = {
-    "request",
-    "memory",
-    "pipe",
-    "fork",
-    "setup",
-    "chdir",
-    "exec",
-    "descriptors",
-    "keeper",
-    "record",
-    "lock",
-    "spawner"
+    [NGX_CLAUDE_SPAWNER_REQUEST] = "request",
+    [NGX_CLAUDE_SPAWNER_MEMORY] = "memory",
+    [NGX_CLAUDE_SPAWNER_PIPE] = "pipe",
+    [NGX_CLAUDE_SPAWNER_FORK] = "fork",
+    [NGX_CLAUDE_SPAWNER_SETUP] = "setup",
+    [NGX_CLAUDE_SPAWNER_CHDIR] = "chdir",
+    [NGX_CLAUDE_SPAWNER_EXEC] = "exec",
+    [NGX_CLAUDE_SPAWNER_DESCRIPTORS] = "descriptors",
+    [NGX_CLAUDE_SPAWNER_KEEPER] = "keeper",
+    [NGX_CLAUDE_SPAWNER_RECORD] = "record",
+    [NGX_CLAUDE_SPAWNER_LOCK] = "lock",
+    [NGX_CLAUDE_SPAWNER_SPAWNER] = "spawner"
 };
 
+ngx_claude_table_check(ngx_claude_spawner_stages, NGX_CLAUDE_SPAWNER_STAGES);
 
-/* of this worker */
+
+/* this worker's */
 static ngx_claude_spawner_t  spawner;
 
 
@@ -252,7 +257,7 @@ ngx_claude_spawner_exit(ngx_cycle_t *cycle)
         ngx_delete_posted_event(&spawner.event);
     }
 
-    /* what the callers still hold is forgotten */
+    /* spawns that the callers still hold are forgotten */
 
     while (spawner.spawns.root != &spawner.sentinel) {
         ngx_claude_spawner_done(
@@ -280,7 +285,7 @@ ngx_claude_spawner_init(void)
 }
 
 
-/* of the request in bytes; sets its counts */
+/* the bytes of a request; sets its counts */
 
 static size_t
 ngx_claude_spawner_size(ngx_claude_spawn_t *spawn,
@@ -531,7 +536,7 @@ ngx_claude_spawner_run(ngx_socket_t peer)
     ngx_claude_spawner_slot();
     slot = ngx_process_slot;
 
-    /* until the child has its own, no signal may meet nginx's handlers */
+    /* signals wait for the child's own handlers: none may meet nginx's */
 
     sigfillset(&all);
     (void) sigprocmask(SIG_BLOCK, &all, &old);
@@ -905,7 +910,7 @@ ngx_claude_spawner_recv(ngx_connection_t *c,
         return NGX_DONE;
     }
 
-    /* all of them or none: a CLI without one of them is of no use */
+    /* descriptors come all or none: a CLI without one of them is of no use */
 
     (void) ngx_claude_rights_take(&msg, fds, NGX_CLAUDE_SPAWNER_FDS,
                                   NULL);

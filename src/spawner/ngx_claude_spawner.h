@@ -34,7 +34,7 @@ typedef struct ngx_claude_spawn_s  ngx_claude_spawn_t;
  */
 
 typedef struct {
-    ngx_pid_t             pid;             /* also its process group */
+    ngx_pid_t             pid;             /* pid, and process group */
     uint64_t              start;           /* clock ticks since boot, field 22
                                               of /proc/<pid>/stat: tells
                                               a reused pid; 0: unknown */
@@ -43,8 +43,9 @@ typedef struct {
     ngx_fd_t              err;             /* read end of its stderr */
     ngx_fd_t              lifeline;        /* write end */
 
-    ngx_claude_record_t  *record;          /* of a session that was resumed,
-                                         valid during the call; or NULL */
+    ngx_claude_record_t  *record;          /* record of a session that was
+                                              resumed, valid during the call;
+                                              or NULL */
 } ngx_claude_spawned_t;
 
 
@@ -96,9 +97,9 @@ struct ngx_claude_spawn_s {
     /* private */
 
     ngx_rbtree_node_t          node;       /* key: id of the request */
-    ngx_queue_t                queue;      /* while waiting or doomed */
+    ngx_queue_t                queue;      /* in waiting or doomed */
     ngx_uint_t                 state;
-    ngx_err_t                  error;      /* while doomed */
+    ngx_err_t                  error;      /* why, while doomed */
     const char                *what;
 };
 

@@ -17,7 +17,7 @@
 /* "nginx: <title>" for ps, name for comm; writes no log line */
 void ngx_claude_spawner_title(char *title, const char *name);
 
-/* by the monotonic clock, msec */
+/* msec, by the monotonic clock */
 ngx_msec_t ngx_claude_spawner_now(void);
 
 /*

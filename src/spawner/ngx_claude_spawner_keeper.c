@@ -22,10 +22,10 @@
 #include <sys/signalfd.h>
 
 
-/* rule: what a killed worker leaves behind is gone within 2 seconds */
+/* ms to SIGKILL: what a killed worker leaves is gone within 2 seconds */
 #define NGX_CLAUDE_KEEPER_GRACE     1500
 
-/* between looks for children that escaped the one before; doubles */
+/* ms between looks for children that escaped the one before; doubles */
 #define NGX_CLAUDE_KEEPER_LOOK      50
 #define NGX_CLAUDE_KEEPER_LOOK_MAX  5000
 
@@ -39,8 +39,10 @@ typedef struct {
 typedef struct {
     ngx_claude_keeper_t        *keeper;
     pid_t                       cli;        /* 0: reaped */
-    int                         exec;       /* closed by a successful exec */
-    ngx_msec_t                  deadline;   /* 0: none */
+    int                         exec;       /* pipe that a successful exec
+                                               closes */
+    ngx_msec_t                  deadline;   /* 0: none; msec, by the monotonic
+                                               clock */
     ngx_msec_t                  look;       /* ms until the next look */
     ngx_claude_keeper_session_t  session;
     unsigned                    started:1;
@@ -141,7 +143,7 @@ ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
         ngx_claude_keeper_cli(keeper, parent, error[1]);
     }
 
-    /* also done by the CLI: now its group exists, whoever comes first */
+    /* both sides make the group, so that it exists whoever comes first */
 
     (void) setpgid(ctx->cli, ctx->cli);
 
@@ -313,7 +315,7 @@ ngx_claude_keeper_timeout(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* the pipe closed: the CLI runs (or died before the exec); else an error */
+/* end of file: the CLI runs, or died before the exec; else an error came */
 
 static void
 ngx_claude_keeper_exec(ngx_claude_keeper_ctx_t *ctx)
@@ -386,7 +388,7 @@ ngx_claude_keeper_terminate(ngx_claude_keeper_ctx_t *ctx)
 
     (void) kill(-ctx->cli, SIGTERM);
 
-    /* a stopped CLI would not see it */
+    /* a stopped CLI would not see the SIGTERM */
 
     (void) kill(-ctx->cli, SIGCONT);
 }
@@ -416,7 +418,7 @@ ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
                 continue;
             }
 
-            /* no children */
+            /* ECHILD: no children */
 
             return NGX_OK;
         }
@@ -437,7 +439,7 @@ ngx_claude_keeper_reap(ngx_claude_keeper_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    /* each that dies makes its own children ours: they come the next time */
+    /* children of those that die become ours: the next look kills them */
 
     if (ngx_claude_spawner_kill_children(NULL, NULL) != NGX_OK) {
         return NGX_OK;
@@ -457,19 +459,19 @@ ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx)
         ngx_claude_keeper_exec(ctx);
     }
 
-    /* until it is reaped, nobody else can have its number for a group */
+    /* the CLI is not reaped yet, so its number is no other group's */
 
     (void) kill(-ctx->cli, SIGKILL);
 
     status = 0;
     (void) waitpid(ctx->cli, &status, WNOHANG);
 
-    /* before it is told, so that whoever waits for it finds all in order */
+    /* records before the report: who waits for that finds all in order */
 
     ngx_claude_keeper_records(ctx);
     ngx_claude_keeper_session_ended(&ctx->session);
 
-    /* and so does a worker that did not start it: its end breaks */
+    /* a worker that has adopted the CLI sees this end break */
 
     (void) close(ctx->keeper->lifeline);
     ctx->keeper->lifeline = -1;
@@ -491,7 +493,7 @@ ngx_claude_keeper_reap_cli(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* those that the worker wrote while the CLI was ending */
+/* records that the worker wrote while the CLI was ending */
 
 static void
 ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx)
@@ -509,7 +511,7 @@ ngx_claude_keeper_records(ngx_claude_keeper_ctx_t *ctx)
 }
 
 
-/* never blocks: three replies at most, and the pipe holds a hundred */
+/* writes without blocking: three replies at most, the pipe holds a hundred */
 
 static void
 ngx_claude_keeper_report(ngx_claude_keeper_t *keeper,

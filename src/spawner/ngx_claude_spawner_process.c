@@ -29,10 +29,10 @@
 #define NGX_CLAUDE_SPAWNER_SOCKET        3
 #define NGX_CLAUDE_SPAWNER_ROWS          64
 
-/* ms, after the kernel refused to take a reply for lack of memory */
+/* ms to wait after the kernel had no memory for a reply */
 #define NGX_CLAUDE_SPAWNER_RETRY         50
 
-/* what is closed one by one where there is no close_range() */
+/* descriptors that are closed one by one where there is no close_range() */
 #define NGX_CLAUDE_SPAWNER_FILES         (1024 * 1024)
 
 
@@ -43,7 +43,7 @@ typedef struct {
     int                                 fds[NGX_CLAUDE_SPAWNER_FDS];
                                                 /* -1: handed over */
     unsigned                            pending:1;  /* reply is to be sent */
-    unsigned                            told:1;     /* of its end */
+    unsigned                            told:1;     /* the end was told */
     unsigned                            started:1;
     ngx_claude_spawner_reply_t          reply;
 } ngx_claude_spawner_row_t;
@@ -65,7 +65,7 @@ typedef struct {
     ngx_uint_t                          nrows;
     ngx_uint_t                          size;
 
-    char                               *buffer;     /* for one request */
+    char                               *buffer;     /* room for one request */
     char                              **strings;
 
     ngx_claude_spawner_limit_t         *limits;
@@ -163,7 +163,7 @@ ngx_claude_spawner_process_init(ngx_claude_spawner_ctx_t *ctx,
         /* void: each CLI has a directory of its own */
     }
 
-    /* ngx_daemon() sets 0, that a CLI's files should not have */
+    /* a umask of 0 is ngx_daemon()'s, which a CLI's files should not have */
 
     mask = umask(022);
 
@@ -223,7 +223,7 @@ ngx_claude_spawner_drop_files(int fd)
 
 #endif
 
-    /* before Linux 5.9 */
+    /* no close_range(): before Linux 5.9 */
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1
         || limit.rlim_max > NGX_CLAUDE_SPAWNER_FILES)
@@ -237,7 +237,7 @@ ngx_claude_spawner_drop_files(int fd)
 }
 
 
-/* ignored signals would be inherited over the exec; all stay blocked here */
+/* resets handlers, for ignored signals survive an exec; all stay blocked */
 
 static void
 ngx_claude_spawner_drop_signals(void)
@@ -258,7 +258,7 @@ ngx_claude_spawner_drop_signals(void)
 }
 
 
-/* an old configuration's zones are freed though its CLIs still run */
+/* unmaps zones: an old configuration's are freed though its CLIs still run */
 
 static void
 ngx_claude_spawner_drop_zones(ngx_cycle_t *cycle)
@@ -383,7 +383,7 @@ ngx_claude_spawner_wait(ngx_claude_spawner_ctx_t *ctx)
     polls = ctx->polls;
     row = ctx->rows;
 
-    /* no request is read while a reply waits, or without a free row */
+    /* requests are not read while a reply waits, or without a free row */
 
     polls[0].fd = ctx->retry ? -1 : ctx->fd;
     polls[0].events = ctx->blocked ? POLLOUT
@@ -646,7 +646,7 @@ ngx_claude_spawner_request(ngx_claude_spawner_ctx_t *ctx,
 }
 
 
-/* its end is waited for with that of the orphans */
+/* sweeper: its end is waited for with that of the orphans */
 
 static void
 ngx_claude_spawner_sweep_sessions(ngx_claude_spawner_ctx_t *ctx,
@@ -831,7 +831,7 @@ ngx_claude_spawner_pipe(int *r, int *w, ngx_uint_t small)
 }
 
 
-/* in the forked keeper: the other keepers' lifelines must not live on in it */
+/* the forked keeper, in which other keepers' lifelines must not live on */
 
 static void
 ngx_claude_spawner_keep(ngx_claude_spawner_ctx_t *ctx,
@@ -905,7 +905,7 @@ ngx_claude_spawner_read_report(ngx_claude_spawner_row_t *row)
 }
 
 
-/* the keeper has ended; without a report only if it was killed */
+/* the keeper's end; one without a report was killed */
 
 static void
 ngx_claude_spawner_lost(ngx_claude_spawner_row_t *row)
@@ -944,7 +944,7 @@ ngx_claude_spawner_send(ngx_claude_spawner_ctx_t *ctx)
             return;
         }
 
-        /* without a worker this ends a CLI that nobody knows of */
+        /* no worker: this ends a CLI that nobody knows of */
 
         ngx_claude_spawner_close_fds(row->fds,
                                      NGX_CLAUDE_SPAWNER_FDS);
@@ -953,7 +953,7 @@ ngx_claude_spawner_send(ngx_claude_spawner_ctx_t *ctx)
 }
 
 
-/* NGX_OK: it needs not be sent again */
+/* sends a reply.  NGX_OK: it needs not be sent again */
 
 static ngx_int_t
 ngx_claude_spawner_send_reply(ngx_claude_spawner_ctx_t *ctx,
@@ -1014,7 +1014,7 @@ ngx_claude_spawner_send_reply(ngx_claude_spawner_ctx_t *ctx,
 }
 
 
-/* drops the rows of which nothing is left */
+/* drops rows: no reply, no report, no keeper is left */
 
 static void
 ngx_claude_spawner_sweep(ngx_claude_spawner_ctx_t *ctx)
@@ -1036,7 +1036,7 @@ ngx_claude_spawner_sweep(ngx_claude_spawner_ctx_t *ctx)
 }
 
 
-/* CLIs whose lifelines somebody holds go on; the others end */
+/* the worker is gone: CLIs whose lifelines somebody holds go on, others end */
 
 static void
 ngx_claude_spawner_worker_gone(ngx_claude_spawner_ctx_t *ctx)

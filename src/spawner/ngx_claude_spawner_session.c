@@ -29,13 +29,13 @@
 #include <sys/wait.h>
 
 
-/* how long another process may take to let go of a session, ms */
+/* ms that another process may take to let go of a session */
 #define KEEPER_LOCK_WAIT     5000
 
 /* records that were replaced between open() and flock() */
 #define KEEPER_LOCK_TRIES    100
 
-/* directories in directories that are deleted */
+/* levels of directories that are deleted */
 #define KEEPER_DEPTH         16
 
 #define KEEPER_NAME          256
@@ -46,7 +46,7 @@
 #define KEEPER_TRANSCRIPT    ".jsonl"
 
 
-/* what the CLI keeps beside its transcripts, by session */
+/* directories that the CLI has beside its transcripts, by session */
 static const char  *keeper_places[] = {
     "../../session-env/",
     "../../file-history/",
@@ -153,7 +153,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
         keeper_forget(session->directory, &record);
     }
 
-    /* no magic: not to be resumed before its worker says what it holds */
+    /* no magic: not resumed before the worker says what the CLI holds */
 
     ngx_memcpy(session->record.session, ask->session,
                NGX_CLAUDE_RECORD_UUID);
@@ -167,7 +167,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
 }
 
 
-/* opens it, and makes it as the CLI would, if it is not there */
+/* opens a directory, and makes it as the CLI would, if it is not there */
 
 static int
 keeper_directory(char *path)
@@ -414,7 +414,7 @@ keeper_write(ngx_claude_keeper_session_t *session)
                    sizeof(ngx_claude_record_t), 0);
     }
 
-    /* what cannot be written is not resumed, and no worse */
+    /* a record that cannot be written is emptied: not resumed, and no worse */
 
     if (n != sizeof(ngx_claude_record_t)
         && ftruncate(session->fd, 0) == -1)
@@ -440,7 +440,7 @@ keeper_full(int fd)
 }
 
 
-/* whether the transcript is there and not too old */
+/* whether a record's transcript is there and not too old */
 
 static ngx_uint_t
 keeper_alive(int directory, ngx_claude_record_t *record, time_t ttl)
@@ -562,7 +562,7 @@ keeper_record(ngx_claude_keeper_session_t *session,
 {
     char  from[KEEPER_NAME], to[KEEPER_NAME];
 
-    /* the id is the keeper's to know */
+    /* a worker does not know the id: the keeper's stays */
 
     ngx_memcpy(record->session, session->record.session,
                sizeof(record->session));
@@ -612,7 +612,7 @@ ngx_claude_keeper_session_ending(
 }
 
 
-/* its farewell to the transcript does not count as a use of the session */
+/* the CLI's last lines to the transcript are no new use of the session */
 
 void
 ngx_claude_keeper_session_ended(
@@ -630,7 +630,7 @@ ngx_claude_keeper_session_ended(
 
     if (fstatat(session->directory, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 
-        /* nothing was ever said */
+        /* no transcript: nothing was ever said */
 
         keeper_forget(session->directory, &session->record);
         keeper_name(name, "", session->name, NGX_CLAUDE_RECORD_SUFFIX);
@@ -699,7 +699,7 @@ keeper_sweep_record(int directory, const char *name, time_t ttl)
         return;
     }
 
-    /* who holds the lock uses it */
+    /* a session whose lock is held is in use */
 
     if (flock(fd, LOCK_EX|LOCK_NB) == 0
         && keeper_same(directory, name, fd))

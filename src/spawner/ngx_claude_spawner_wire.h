@@ -28,13 +28,13 @@
 /* arguments and variables of one request together */
 #define NGX_CLAUDE_SPAWNER_STRINGS_MAX  4096
 
-/* in "started": stdin, stdout, stderr, lifeline */
+/* descriptors in "started": stdin, stdout, stderr, lifeline */
 #define NGX_CLAUDE_SPAWNER_FDS          4
 
 #define NGX_CLAUDE_SPAWNER_LIMITS       2
 
 
-/* where a start failed; the worker has the names */
+/* stages at which a start can fail; the worker has the names */
 typedef enum {
     NGX_CLAUDE_SPAWNER_REQUEST = 0,
     NGX_CLAUDE_SPAWNER_MEMORY,
@@ -47,7 +47,8 @@ typedef enum {
     NGX_CLAUDE_SPAWNER_KEEPER,
     NGX_CLAUDE_SPAWNER_RECORD,
     NGX_CLAUDE_SPAWNER_LOCK,
-    NGX_CLAUDE_SPAWNER_SPAWNER
+    NGX_CLAUDE_SPAWNER_SPAWNER,
+    NGX_CLAUDE_SPAWNER_STAGES
 } ngx_claude_spawner_stage_e;
 
 
@@ -88,19 +89,19 @@ typedef struct {
 /* a limit that the worker changed for itself */
 typedef struct {
     int             resource;
-    unsigned        known:1;   /* else the CLI keeps the worker's */
+    unsigned        known:1;   /* 0: the CLI keeps the worker's */
     struct rlimit   value;
 } ngx_claude_spawner_limit_t;
 
 
-/* what the worker hands to its spawner process at the fork */
+/* the worker's to its spawner process, at the fork */
 typedef struct {
     int                                fd;
     ngx_claude_spawner_limit_t         limits[NGX_CLAUDE_SPAWNER_LIMITS];
 } ngx_claude_spawner_start_t;
 
 
-/* what the spawner process hands to a keeper at the fork */
+/* the spawner process's to a keeper, at the fork */
 typedef struct {
     uint64_t                           id;
     pid_t                              parent;     /* the spawner process */
@@ -114,7 +115,7 @@ typedef struct {
     char                             **envp;
     ngx_claude_spawner_limit_t        *limits;
 
-    /* the session, if transcripts is not "" */
+    /* a session, if transcripts is not "" */
     char                              *transcripts;
     ngx_uint_t                         argc;
     ngx_claude_record_ask_t            ask;
@@ -129,7 +130,8 @@ typedef struct {
     char                               name[NGX_CLAUDE_RECORD_NAME];
     ngx_claude_record_t                record;
     ngx_uint_t                         resumed;
-    struct timespec                    mtime;      /* of the transcript */
+    struct timespec                    mtime;      /* mtime of the
+                                                      transcript */
     unsigned                           dated:1;    /* mtime is set */
     unsigned                           torn:1;     /* may have a hole */
 } ngx_claude_keeper_session_t;

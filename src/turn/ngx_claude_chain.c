@@ -6,10 +6,9 @@
 
 #include "ngx_claude_chain.h"
 #include "ngx_claude_json.h"
-#include "ngx_claude_profile.h"
 
 
-/* before each message and block, so that they cannot run into each other */
+/* tags before each message and block, which else could run into each other */
 #define CHAIN_USER       "\0u"
 #define CHAIN_ASSISTANT  "\0a"
 #define CHAIN_TEXT       "\0t"
@@ -81,7 +80,7 @@ ngx_claude_chain_follow(ngx_claude_turn_t *turn,
 }
 
 
-/* all but the first, which is there */
+/* makes links[1] and those behind it; links[0] is there */
 
 static ngx_int_t
 chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
@@ -95,7 +94,7 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
     for (i = 0; i < turn->messages.nelts; i++) {
 
         ngx_sha1_init(&sha1);
-        ngx_sha1_update(&sha1, links[i].hash, NGX_CLAUDE_LINK_LEN);
+        ngx_claude_hash_add(&sha1, &links[i]);
 
         if (message[i].role == NGX_CLAUDE_USER) {
             chain_user(&sha1, &message[i].blocks);
@@ -108,7 +107,7 @@ chain_messages(ngx_claude_turn_t *turn, ngx_claude_link_t *links)
             return NGX_ERROR;
         }
 
-        ngx_sha1_final(links[i + 1].hash, &sha1);
+        ngx_claude_hash_final(&links[i + 1], &sha1);
     }
 
     return NGX_OK;
@@ -123,7 +122,7 @@ ngx_claude_link_begin(ngx_claude_link_text_t *text,
     text->verbatim = verbatim;
 
     ngx_sha1_init(&text->all);
-    ngx_sha1_update(&text->all, before->hash, NGX_CLAUDE_LINK_LEN);
+    ngx_claude_hash_add(&text->all, before);
     ngx_sha1_update(&text->all, CHAIN_ASSISTANT, 2);
 
     text->trimmed = text->all;
@@ -252,7 +251,7 @@ ngx_claude_link_end(ngx_claude_link_text_t *text,
     ngx_claude_link_t *link)
 {
     chain_blocks_end(&text->trimmed, text);
-    ngx_sha1_final(link->hash, &text->trimmed);
+    ngx_claude_hash_final(link, &text->trimmed);
 }
 
 
@@ -263,18 +262,18 @@ chain_root(ngx_claude_turn_t *turn, ngx_claude_link_t *root)
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, turn->tenant, NGX_CLAUDE_TENANT_LEN);
-    ngx_sha1_update(&sha1, turn->profile->hash, sizeof(turn->profile->hash));
+    ngx_claude_hash_add(&sha1, turn->launch);
 
     chain_string(&sha1, &turn->model);
     chain_string(&sha1, &turn->system);
 
-    ngx_sha1_final(root->hash, &sha1);
+    ngx_claude_hash_final(root, &sha1);
 }
 
 
 /*
- * What the model said, and then its calls.  The text comes back trimmed from
- * many a client, and nobody sends along where between texts a call was.
+ * The model's text, and then its calls.  The text comes back trimmed from many
+ * a client, and nobody sends along where between texts a call was.
  */
 
 static ngx_int_t
@@ -456,7 +455,7 @@ chain_other(ngx_sha1_t *sha1, ngx_log_t *log, ngx_str_t *json,
 }
 
 
-/* what their arguments are in other words is not kept */
+/* canonical arguments are in a pool of their own, which is gone at once */
 
 static ngx_int_t
 chain_calls(ngx_sha1_t *sha1, ngx_log_t *log, ngx_claude_block_t *block,

@@ -30,17 +30,15 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_sha1.h>
 
+#include "ngx_claude_hash.h"
 #include "ngx_claude_turn.h"
 
 
-#define NGX_CLAUDE_LINK_LEN  20
+#define NGX_CLAUDE_LINK_LEN  sizeof(ngx_claude_link_t)
 
 
-typedef struct {
-    u_char       hash[NGX_CLAUDE_LINK_LEN];
-} ngx_claude_link_t;
+typedef ngx_claude_hash_t  ngx_claude_link_t;
 
 
 /* the hash of an answer while its blocks come in pieces */
@@ -102,8 +100,7 @@ ngx_int_t ngx_claude_link_call(ngx_claude_link_text_t *text, ngx_pool_t *pool,
 void ngx_claude_link_end(ngx_claude_link_text_t *text,
     ngx_claude_link_t *link);
 
-#define ngx_claude_link_same(a, b)                                            \
-    (ngx_memcmp((a)->hash, (b)->hash, NGX_CLAUDE_LINK_LEN) == 0)
+#define ngx_claude_link_same(a, b)  ngx_claude_hash_same(a, b)
 
 
 #endif /* _NGX_CLAUDE_CHAIN_H_INCLUDED_ */

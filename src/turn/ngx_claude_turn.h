@@ -17,6 +17,8 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_claude_hash.h"
+
 
 typedef struct ngx_claude_turn_s     ngx_claude_turn_t;
 typedef struct ngx_claude_profile_s  ngx_claude_profile_t;
@@ -287,6 +289,7 @@ struct ngx_claude_turn_s {
     ngx_str_t                            id;         /* id of the request */
     ngx_claude_profile_t                *profile;    /* how its CLI is started,
                                                         the location's */
+    const ngx_claude_hash_t             *launch;     /* the profile's hash */
     u_char                               tenant[NGX_CLAUDE_TENANT_LEN];
     ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */

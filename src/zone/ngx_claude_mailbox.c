@@ -23,12 +23,12 @@
 
 typedef enum {
     MAILBOX_WAKE = 1,
-    MAILBOX_ASK,                       /* with a socket */
-    MAILBOX_WATCH                      /* with the end of a pipe */
+    MAILBOX_ASK,                       /* for a process; brings a socket */
+    MAILBOX_WATCH                      /* brings the end of a pipe */
 } mailbox_kind_e;
 
 
-/* all workers run the same binary */
+/* a message; as a structure, since all workers run one binary */
 typedef struct {
     u_char                             secret[NGX_CLAUDE_SECRET_LEN];
     ngx_uint_t                         kind;
@@ -141,7 +141,7 @@ ngx_claude_mailbox_close(void)
 }
 
 
-/* dead workers may have all the rows, and nobody may be there to miss them */
+/* enters the zone; if dead workers have all the rows, frees those first */
 
 static ngx_int_t
 mailbox_enter(ngx_claude_zone_t *zone, ngx_log_t *log)
@@ -158,7 +158,7 @@ mailbox_enter(ngx_claude_zone_t *zone, ngx_log_t *log)
     if (ngx_claude_mailbox_sweep(zone)
         && ngx_claude_zone_enter(zone, &mailbox_own, &wake) == NGX_OK)
     {
-        /* what was said before it was in the zone counted for nothing */
+        /* the sweep was without a row of this worker's: wake all once more */
 
         mailbox_wake_all(zone);
         return NGX_OK;
@@ -172,7 +172,7 @@ mailbox_enter(ngx_claude_zone_t *zone, ngx_log_t *log)
 }
 
 
-/* gives it a name and a secret, and asks the kernel who sends */
+/* gives the socket a name and a secret, and asks the kernel who sends */
 
 static ngx_int_t
 mailbox_bind(ngx_socket_t s, ngx_claude_zone_worker_t *self)
@@ -272,7 +272,7 @@ ngx_claude_mailbox_wake(ngx_claude_zone_t *zone,
 }
 
 
-/* returns how many of them are dead */
+/* wakes the workers of a list; returns how many are dead */
 
 static ngx_uint_t
 mailbox_wake_list(ngx_claude_zone_wake_t *wake,
@@ -293,8 +293,8 @@ mailbox_wake_list(ngx_claude_zone_wake_t *wake,
 
 
 /*
- * What a dead worker had granted, or given way to, is in the zone, but those
- * that it was to be told to may not have been.
+ * Wakes every worker: a dead one may have granted turns, or evicted processes,
+ * and not told those whose they are.
  */
 
 static void
@@ -371,9 +371,9 @@ ngx_claude_mailbox_sweep(ngx_claude_zone_t *zone)
 
 
 /*
- * By the mailbox first, which needs no /proc and which no other process can
- * have by chance, as it can the pid.  s: to connect, which sends nothing; or
- * -1, if there is none to be had.
+ * Whether a worker is dead, by its mailbox first: that needs no /proc, and no
+ * other process can have it by chance, as it can a pid.  s: a socket to
+ * connect, which sends nothing; -1: none is to be had.
  */
 
 static ngx_uint_t

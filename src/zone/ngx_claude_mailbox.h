@@ -28,7 +28,7 @@
 
 
 typedef struct {
-    /* there may be granted turns, or evicted processes, of this worker */
+    /* turns of this worker may be granted, or processes evicted */
     void  (*woken)(void);
 
     /* another worker asks for a process; the socket is the handler's */

@@ -5,6 +5,7 @@
 
 
 #include "ngx_claude_metrics.h"
+#include "ngx_claude_table.h"
 
 
 /*
@@ -18,20 +19,29 @@ const ngx_msec_t  ngx_claude_bounds[NGX_CLAUDE_BUCKETS - 1] = {
 };
 
 
-/* by ngx_claude_fail_e */
-
 static const char  *metrics_fails[] = {
-    "internal", "queue_full", "queue_timeout", "cli_unavailable",
-    "cli_not_logged_in", "cli_too_old", "cli_failed", "timeout", "rate_limit",
-    "overloaded", "model_not_found", "request_refused", "request_too_large",
-    "context_length", "budget", "session_expired", "session_busy",
-    "session_model", "session_system"
+    [NGX_CLAUDE_FAIL_INTERNAL] = "internal",
+    [NGX_CLAUDE_FAIL_QUEUE_FULL] = "queue_full",
+    [NGX_CLAUDE_FAIL_QUEUE_TIMEOUT] = "queue_timeout",
+    [NGX_CLAUDE_FAIL_UNAVAILABLE] = "cli_unavailable",
+    [NGX_CLAUDE_FAIL_NOT_LOGGED_IN] = "cli_not_logged_in",
+    [NGX_CLAUDE_FAIL_TOO_OLD] = "cli_too_old",
+    [NGX_CLAUDE_FAIL_CLI] = "cli_failed",
+    [NGX_CLAUDE_FAIL_TIMEOUT] = "timeout",
+    [NGX_CLAUDE_FAIL_RATE_LIMIT] = "rate_limit",
+    [NGX_CLAUDE_FAIL_OVERLOADED] = "overloaded",
+    [NGX_CLAUDE_FAIL_MODEL] = "model_not_found",
+    [NGX_CLAUDE_FAIL_REQUEST] = "request_refused",
+    [NGX_CLAUDE_FAIL_TOO_LARGE] = "request_too_large",
+    [NGX_CLAUDE_FAIL_CONTEXT] = "context_length",
+    [NGX_CLAUDE_FAIL_BUDGET] = "budget",
+    [NGX_CLAUDE_FAIL_SESSION_GONE] = "session_expired",
+    [NGX_CLAUDE_FAIL_SESSION_BUSY] = "session_busy",
+    [NGX_CLAUDE_FAIL_SESSION_MODEL] = "session_model",
+    [NGX_CLAUDE_FAIL_SESSION_SYSTEM] = "session_system"
 };
 
-/* a failure without a name is an error at compile time */
-typedef char  metrics_fails_check[
-    (sizeof(metrics_fails) / sizeof(metrics_fails[0])
-     == NGX_CLAUDE_FAILS) ? 1 : -1];
+ngx_claude_table_check(metrics_fails, NGX_CLAUDE_FAILS);
 
 
 void
@@ -109,7 +119,7 @@ ngx_claude_metrics_cost(ngx_claude_account_t *account,
         return;
     }
 
-    /* of both, not of the difference: roundings must not add up */
+    /* each sum is rounded, not the difference: roundings must not add up */
 
     (void) ngx_atomic_fetch_add(&account->microdollars,
                                 (ngx_atomic_int_t) (cost * 1e6 + 0.5)

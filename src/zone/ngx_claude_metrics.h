@@ -18,12 +18,12 @@
 #include "ngx_claude_turn.h"
 
 
-/* what became of a turn */
+/* outcomes of turns */
 typedef enum {
     NGX_CLAUDE_OUTCOME_FINISHED = 0,
     NGX_CLAUDE_OUTCOME_FAILED,
-    NGX_CLAUDE_OUTCOME_ABORTED,        /* the client left */
-    NGX_CLAUDE_OUTCOME_REFUSED,        /* by the queue */
+    NGX_CLAUDE_OUTCOME_ABORTED,        /* its client left */
+    NGX_CLAUDE_OUTCOME_REFUSED,        /* the queue was full, or too slow */
     NGX_CLAUDE_OUTCOMES
 } ngx_claude_outcome_e;
 
@@ -33,7 +33,7 @@ typedef enum {
 
 typedef struct {
     ngx_atomic_t                     counts[NGX_CLAUDE_BUCKETS];
-    ngx_atomic_t                     msecs;      /* of all together */
+    ngx_atomic_t                     msecs;      /* sum of all times, msec */
 } ngx_claude_histogram_t;
 
 
@@ -68,22 +68,30 @@ typedef struct {
     ngx_atomic_t                     fails[NGX_CLAUDE_FAILS];
 
     ngx_atomic_t                     spawned;    /* processes started */
-    ngx_atomic_t                     died;       /* that ended unasked */
-    ngx_atomic_t                     replaced;   /* so the turn got another */
-    ngx_atomic_t                     evicted;    /* idle ones, for others */
-    ngx_atomic_t                     handed;     /* to another worker */
-    ngx_atomic_t                     retries;    /* by the CLI, upstream */
+    ngx_atomic_t                     died;       /* processes that ended
+                                                    unasked */
+    ngx_atomic_t                     replaced;   /* processes that died in a
+                                                    turn, which got another */
+    ngx_atomic_t                     evicted;    /* idle processes that gave
+                                                    way */
+    ngx_atomic_t                     handed;     /* processes handed to another
+                                                    worker */
+    ngx_atomic_t                     retries;    /* the CLI's own, upstream */
 
     ngx_claude_histogram_t           ttft[NGX_CLAUDE_RUNGS];
-    ngx_claude_histogram_t           wait;       /* for a process */
-    ngx_claude_histogram_t           duration;   /* of finished turns */
+    ngx_claude_histogram_t           wait;       /* from a whole request to its
+                                                    process */
+    ngx_claude_histogram_t           duration;   /* of finished turns, from a
+                                                    whole request on */
 
-    /* not added to */
-    ngx_atomic_t                     version;    /* of the CLI */
-    time_t                           since;      /* when it all was 0 */
+    /* set, not added to */
+    ngx_atomic_t                     version;    /* of the CLI: 2.1.187 is
+                                                    201187 */
+    time_t                           since;      /* seconds since 1970, when
+                                                    all was 0 */
     ngx_uint_t                       naccounts;  /* rows, used or not */
     ngx_claude_account_t            *accounts;
-    ngx_claude_account_t             other;      /* without a row */
+    ngx_claude_account_t             other;      /* turns that found no row */
 } ngx_claude_counters_t;
 
 
@@ -106,14 +114,17 @@ void ngx_claude_metrics_failed(ngx_claude_counters_t *counters,
 void ngx_claude_metrics_parted(ngx_claude_counters_t *counters,
     ngx_claude_turn_t *turn, ngx_claude_account_t *account);
 
-/* how many rows of accounts are used */
+/* the number of rows of accounts that are used */
 ngx_uint_t ngx_claude_metrics_accounts(ngx_claude_counters_t *counters);
 
-/* so many tokens more were used */
+/* adds tokens to an account */
 void ngx_claude_metrics_usage(ngx_claude_account_t *account,
     ngx_claude_usage_t *usage);
 
-/* what a process has spent in its life became so much more, in US dollars */
+/*
+ * Adds to an account what a process has spent: the sums of its life before and
+ * after, in US dollars.
+ */
 void ngx_claude_metrics_cost(ngx_claude_account_t *account, double before,
     double cost);
 

@@ -62,8 +62,10 @@ static void peers_timer_handler(ngx_event_t *ev);
 
 
 static ngx_claude_zone_t              *peers_zone;
-static ngx_claude_zone_worker_t        peers_next;        /* watched last */
-static ngx_connection_t               *peers_connection;  /* NULL: nobody is */
+static ngx_claude_zone_worker_t        peers_next;        /* the one watched
+                                                             last */
+static ngx_connection_t               *peers_connection;  /* NULL: nobody is
+                                                             watched */
 static ngx_fd_t                        peers_held = (ngx_fd_t) -1;
 static ngx_event_t                     peers_timer;
 static ngx_msec_t                      peers_delay;
@@ -118,7 +120,7 @@ ngx_claude_peers_watched(ngx_fd_t fd)
         return;
     }
 
-    /* of two that watch this one, the newer one is right */
+    /* two workers watch this one: the newer one is right */
 
     if (peers_held != (ngx_fd_t) -1) {
         (void) close(peers_held);
@@ -156,7 +158,7 @@ peers_look(void)
 
         } else if (!peers_timer.timedout) {
 
-            /* it was watched a moment ago: not in a circle */
+            /* the worker that was watched till now is well: wait, not spin */
 
             peers_later();
             return;
@@ -165,7 +167,7 @@ peers_look(void)
         peers_timer.timedout = 0;
         rc = peers_watch(&next);
 
-        /* it has died since it was looked at: another look finds it */
+        /* NGX_DECLINED: the worker has died since its row was read */
 
     } while (rc == NGX_DECLINED);
 
@@ -175,7 +177,7 @@ peers_look(void)
 }
 
 
-/* NGX_DECLINED: it is no more; NGX_BUSY, NGX_ERROR: not now */
+/* watches a worker.  NGX_DECLINED: it is dead; NGX_BUSY, NGX_ERROR: not now */
 
 static ngx_int_t
 peers_watch(ngx_claude_zone_worker_t *worker)

@@ -21,7 +21,7 @@
  */
 void ngx_claude_peers_init(ngx_claude_zone_t *zone);
 
-/* at the end of a worker: the one that watches it looks for another */
+/* ends the watching, at a worker's end: who watches it looks for another */
 void ngx_claude_peers_exit(void);
 
 /* the mailbox's handler: another worker watches this one, and takes the fd */

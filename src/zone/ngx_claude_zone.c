@@ -66,7 +66,7 @@ ngx_claude_zone_init(ngx_claude_zone_t *zone,
     zone->shpool = shpool;
 
     if (old) {
-        /* a reload with the same size: the rows live on */
+        /* a reload, and the same size: the rows live on */
         zone->sh = old->sh;
         zone->counters = &zone->sh->counters;
         return NGX_OK;
@@ -223,7 +223,7 @@ zone_unlock(ngx_claude_zone_t *zone)
 }
 
 
-/* the lock has been held for longer than any section is: is there a holder? */
+/* the lock was held for longer than any section: frees it of a dead holder */
 
 static void
 zone_unlock_dead(ngx_claude_zone_t *zone)
@@ -252,13 +252,13 @@ zone_unlock_dead(ngx_claude_zone_t *zone)
         return;
     }
 
-    /* whoever has it cannot run: it gets the CPU sooner without this one */
+    /* the holder lives and waits for the CPU, which this one gives up */
 
     ngx_msleep(1);
 }
 
 
-/* the last holder was killed in the midst: the rows are the truth */
+/* makes the sums anew: the last holder was killed, the rows are the truth */
 
 static void
 zone_repair(ngx_claude_zone_shared_t *sh)
@@ -293,7 +293,7 @@ zone_repair(ngx_claude_zone_shared_t *sh)
 }
 
 
-/* a row that a turn was to be given: it has it, or it still needs one */
+/* counts a turn; a row it was to get is its own by now, or still needed */
 
 static void
 zone_repair_turn(ngx_claude_zone_shared_t *sh,
@@ -380,7 +380,7 @@ zone_account(ngx_claude_counters_t *counters, uint32_t hash,
         ngx_memcpy(account->key, key->data, key->len);
         ngx_memcpy(account->model, model->data, model->len);
 
-        /* others may look at it from here on */
+        /* from here on others read the row, without the lock */
 
         ngx_memory_barrier();
         account->used = 1;

@@ -26,26 +26,26 @@
 /* abstract address of a worker's mailbox: a NUL and digits nobody guesses */
 #define NGX_CLAUDE_MAILBOX_LEN  24
 
-/* what a message has to begin with: known to who can read the zone */
+/* bytes that a message begins with: known to who can read the zone */
 #define NGX_CLAUDE_SECRET_LEN   16
 
 
 typedef enum {
     NGX_CLAUDE_TURN_FREE = 0,
     NGX_CLAUDE_TURN_WAITING,
-    NGX_CLAUDE_TURN_GRANTED,           /* its worker does not know yet */
+    NGX_CLAUDE_TURN_GRANTED,           /* its worker is to be told */
     NGX_CLAUDE_TURN_RUNNING
 } ngx_claude_turn_state_e;
 
 
 typedef enum {
     NGX_CLAUDE_PROCESS_FREE = 0,
-    NGX_CLAUDE_PROCESS_RESERVED,       /* for a granted turn */
+    NGX_CLAUDE_PROCESS_RESERVED,       /* kept for a turn, nothing runs */
     NGX_CLAUDE_PROCESS_STARTING,
     NGX_CLAUDE_PROCESS_IDLE,
     NGX_CLAUDE_PROCESS_BUSY,
-    NGX_CLAUDE_PROCESS_ASKED_FOR,      /* idle: another worker wants it */
-    NGX_CLAUDE_PROCESS_EVICTED,        /* idle: its worker is to end it */
+    NGX_CLAUDE_PROCESS_ASKED_FOR,      /* idle, another worker wants it */
+    NGX_CLAUDE_PROCESS_EVICTED,        /* idle, its worker is to end it */
     NGX_CLAUDE_PROCESS_ENDING,
     NGX_CLAUDE_PROCESS_STATES
 } ngx_claude_process_state_e;
@@ -55,7 +55,7 @@ typedef struct {
     ngx_pid_t                        pid;        /* 0: the row is free */
     uint64_t                         start;      /* clock ticks since boot; 0:
                                                     /proc does not tell */
-    ngx_uint_t                       wants;      /* a row to spare */
+    ngx_uint_t                       wants;      /* boolean: a row to spare */
     u_char                           address[NGX_CLAUDE_MAILBOX_LEN];
     u_char                           secret[NGX_CLAUDE_SECRET_LEN];
 } ngx_claude_zone_worker_t;
@@ -64,15 +64,18 @@ typedef struct {
 typedef struct {
     ngx_claude_turn_state_e          state;
     ngx_pid_t                        owner;      /* worker */
-    uint64_t                         order;      /* of arrival */
+    uint64_t                         order;      /* number of its arrival */
     ngx_int_t                        process;    /* row reserved for it, -1 */
-    ngx_uint_t                       needs;      /* waits for such a row */
+    ngx_uint_t                       needs;      /* boolean: waits for a row */
 
     u_char                           session[NGX_CLAUDE_SESSION_LEN];
-    uint8_t                          named;      /* session is set */
-    uint8_t                          continues;  /* must follow it */
-    uint8_t                          held;       /* goes on with it */
-    uint8_t                          answered;   /* its process is not done */
+    uint8_t                          named;      /* boolean: session is set */
+    uint8_t                          continues;  /* boolean: must follow the
+                                                    session */
+    uint8_t                          held;       /* boolean: the session goes
+                                                    on with this turn */
+    uint8_t                          answered;   /* boolean: client served, its
+                                                    process not done */
 } ngx_claude_zone_turn_t;
 
 
@@ -81,24 +84,26 @@ typedef struct {
     ngx_pid_t                   owner;           /* worker */
     ngx_pid_t                   pid;             /* 0: not started yet */
     uint64_t                    start;
-    ngx_pid_t                   taker;           /* worker that asks for it */
-    ngx_pid_t                   giver;           /* worker whose it was, until
-                                                    the taker has it; or 0 */
-    u_char                      tip[20];         /* link of all it holds */
+    ngx_pid_t                   taker;           /* worker that asks for the
+                                                    process */
+    ngx_pid_t                   giver;           /* worker that had it, until
+                                                    the taker has; or 0 */
+    u_char                      tip[20];         /* link of all that it
+                                                    holds */
     u_char                      kin[20];         /* profile and key */
     u_char                      first[20];       /* link of the first
                                                     message */
     u_char                      session[NGX_CLAUDE_SESSION_LEN];
     ngx_uint_t                  held;            /* messages */
-    ngx_msec_t                  changed;         /* when the state was, by
-                                                    the monotonic clock */
+    ngx_msec_t                  changed;         /* ngx_current_msec of the
+                                                    newest change of state */
     ngx_msec_t                  created;
     ngx_uint_t                  turns;
     ngx_claude_rung_e           rung;
 } ngx_claude_zone_process_t;
 
 
-/* what an idle process is, and what is looked for: NULL matches anything */
+/* an idle process, or one that is looked for: there NULL matches anything */
 typedef struct {
     u_char                          *kin;
     u_char                          *tip;
@@ -222,15 +227,15 @@ void ngx_claude_zone_grant(ngx_claude_zone_t *zone,
  * They are known for an hour, since a login or a release may change them.
  */
 ngx_uint_t ngx_claude_zone_models_known(ngx_claude_zone_t *zone,
-    u_char *profile);
-void ngx_claude_zone_models_set(ngx_claude_zone_t *zone, u_char *profile,
-    ngx_str_t *names);
+    const ngx_claude_hash_t *profile);
+void ngx_claude_zone_models_set(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, ngx_str_t *names);
 
 /* copies them, however old; returns their length, 0 if there are none */
-size_t ngx_claude_zone_models(ngx_claude_zone_t *zone, u_char *profile,
-    u_char buf[NGX_CLAUDE_ZONE_MODELS]);
+size_t ngx_claude_zone_models(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, u_char buf[NGX_CLAUDE_ZONE_MODELS]);
 
-/* how many turns wait before a turn that came now */
+/* the number of turns that wait; no lock is taken */
 ngx_uint_t ngx_claude_zone_waiting(ngx_claude_zone_t *zone);
 
 /*
@@ -266,7 +271,7 @@ ngx_int_t ngx_claude_zone_process_claim(ngx_claude_zone_t *zone,
 ngx_int_t ngx_claude_zone_process_idle(ngx_claude_zone_t *zone, ngx_int_t row,
     ngx_claude_zone_idle_t *what);
 
-/* whether it still is, for all that is known here; no lock is taken */
+/* whether the row is that of an idle process; no lock is taken */
 ngx_uint_t ngx_claude_zone_process_is_idle(ngx_claude_zone_t *zone,
     ngx_int_t row);
 

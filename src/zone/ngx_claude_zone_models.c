@@ -14,12 +14,12 @@
 
 
 static zone_models_t *zone_models(ngx_claude_zone_shared_t *sh,
-    u_char *profile);
+    const ngx_claude_hash_t *profile);
 
 
 ngx_uint_t
 ngx_claude_zone_models_known(ngx_claude_zone_t *zone,
-    u_char *profile)
+    const ngx_claude_hash_t *profile)
 {
     ngx_uint_t      known;
     zone_models_t  *models;
@@ -36,8 +36,8 @@ ngx_claude_zone_models_known(ngx_claude_zone_t *zone,
 
 
 void
-ngx_claude_zone_models_set(ngx_claude_zone_t *zone, u_char *profile,
-    ngx_str_t *names)
+ngx_claude_zone_models_set(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, ngx_str_t *names)
 {
     ngx_uint_t      i;
     zone_models_t  *models, *all;
@@ -56,7 +56,7 @@ ngx_claude_zone_models_set(ngx_claude_zone_t *zone, u_char *profile,
             }
         }
 
-        ngx_memcpy(models->profile, profile, sizeof(models->profile));
+        models->profile = *profile;
     }
 
     models->since = ngx_time();
@@ -71,8 +71,8 @@ ngx_claude_zone_models_set(ngx_claude_zone_t *zone, u_char *profile,
 
 
 size_t
-ngx_claude_zone_models(ngx_claude_zone_t *zone, u_char *profile,
-    u_char buf[NGX_CLAUDE_ZONE_MODELS])
+ngx_claude_zone_models(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, u_char buf[NGX_CLAUDE_ZONE_MODELS])
 {
     size_t          len;
     zone_models_t  *models;
@@ -95,7 +95,7 @@ ngx_claude_zone_models(ngx_claude_zone_t *zone, u_char *profile,
 
 
 static zone_models_t *
-zone_models(ngx_claude_zone_shared_t *sh, u_char *profile)
+zone_models(ngx_claude_zone_shared_t *sh, const ngx_claude_hash_t *profile)
 {
     ngx_uint_t      i;
     zone_models_t  *models;
@@ -104,9 +104,7 @@ zone_models(ngx_claude_zone_shared_t *sh, u_char *profile)
 
     for (i = 0; i < NGX_CLAUDE_ZONE_PROFILES; i++) {
         if (models[i].since
-            && ngx_memcmp(models[i].profile, profile,
-                          sizeof(models[i].profile))
-               == 0)
+            && ngx_claude_hash_same(&models[i].profile, profile))
         {
             return &models[i];
         }

@@ -24,7 +24,7 @@
 
 
 typedef struct {
-    u_char                           profile[20];
+    ngx_claude_hash_t                profile;
     time_t                           since;      /* 0: there are none */
     size_t                           len;
     u_char                           names[NGX_CLAUDE_ZONE_MODELS];
@@ -32,20 +32,25 @@ typedef struct {
 
 
 struct ngx_claude_zone_shared_s {
-    ngx_uint_t                  dirty;           /* a holder has begun */
+    ngx_uint_t                  dirty;           /* boolean: a holder of the
+                                                    lock has begun */
 
-    ngx_uint_t                  running;         /* granted ones as well */
+    ngx_uint_t                  running;         /* turns, granted ones as
+                                                    well */
     ngx_uint_t                  waiting;
-    ngx_uint_t                  needing;         /* a row for a process */
-    ngx_uint_t                  wanting;         /* workers: one to spare */
+    ngx_uint_t                  needing;         /* turns that wait for a row
+                                                    of a process */
+    ngx_uint_t                  wanting;         /* workers that want a row to
+                                                    spare */
     ngx_uint_t                  processes;       /* rows that are not free */
-    uint64_t                    order;           /* of the next arrival */
+    uint64_t                    order;           /* number of the next
+                                                    arrival */
 
     ngx_uint_t                  nworkers;
     ngx_uint_t                  nturns;
     ngx_uint_t                  nprocesses;
 
-    ngx_uint_t                  turns_high; /* no row in use from here */
+    ngx_uint_t                  turns_high; /* rows from here on are free */
     ngx_uint_t                  processes_high;
 
     ngx_claude_zone_worker_t   *workers;

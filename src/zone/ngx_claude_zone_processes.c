@@ -237,7 +237,7 @@ ngx_claude_zone_process_unask(ngx_claude_zone_t *zone,
     {
         zone_process_state(process, NGX_CLAUDE_PROCESS_IDLE);
 
-        /* meanwhile somebody may have looked for one to give way */
+        /* a turn may have found none to evict meanwhile: look again */
 
         zone_evict(zone, wake);
     }
@@ -263,7 +263,7 @@ ngx_claude_zone_process_give(ngx_claude_zone_t *zone, ngx_int_t row,
     if (process->state == NGX_CLAUDE_PROCESS_ASKED_FOR
         && process->owner == ngx_pid && process->taker == taker)
     {
-        /* first of all, so that the row goes if this worker dies here */
+        /* giver first: if this worker dies here, the row is cleared */
 
         process->giver = ngx_pid;
         ngx_memory_barrier();
@@ -457,7 +457,7 @@ zone_process_row(ngx_claude_zone_shared_t *sh)
 }
 
 
-/* whether the row is on its way between the two: not any other one's by now */
+/* whether the row is on its way from giver to taker, and no other's by now */
 
 static ngx_uint_t
 zone_process_given(ngx_claude_zone_process_t *process, ngx_pid_t giver,
@@ -506,7 +506,7 @@ zone_process_state(ngx_claude_zone_process_t *process,
 }
 
 
-/* -1: the limit is reached, or the table is full */
+/* reserves a row; -1: the limit is reached, or the table is full */
 
 static ngx_int_t
 zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
@@ -545,7 +545,7 @@ zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
 }
 
 
-/* processes that are about to leave their rows */
+/* the number of processes that are about to leave their rows */
 
 static ngx_uint_t
 zone_leaving(ngx_claude_zone_shared_t *sh)
@@ -636,7 +636,7 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
         zone_wake_add(sh, first->owner, wake);
     }
 
-    /* what nobody needs may go to those who would have one to spare */
+    /* no turn waits: wake the workers that want a row ahead of need */
 
     for (i = 0; sh->wanting && i < sh->nworkers; i++) {
 
@@ -651,7 +651,7 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
 }
 
 
-/* this worker is to be woken when a row is free and nobody needs it */
+/* has this worker woken when a row is free that no turn needs */
 
 static void
 zone_want(ngx_claude_zone_shared_t *sh)

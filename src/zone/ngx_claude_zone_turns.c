@@ -277,7 +277,7 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
 }
 
 
-/* as far as its session is concerned */
+/* whether the session of a turn lets it run */
 
 static ngx_uint_t
 zone_turn_may(ngx_claude_zone_shared_t *sh,

@@ -199,7 +199,10 @@ zone_worker_turns(ngx_claude_zone_t *zone, ngx_pid_t pid,
 }
 
 
-/* those of the worker, and those that were on their way from or to it */
+/*
+ * Frees a worker's processes, and those that were on their way from it; those
+ * that it has asked for are idle again.
+ */
 
 static void
 zone_worker_processes(ngx_claude_zone_t *zone, ngx_pid_t pid,

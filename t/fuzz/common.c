@@ -603,6 +603,7 @@ fuzz_request(ngx_pool_t *pool)
 
     fake->profile.transcripts = "/";
     fake->ex.turn.profile = &fake->profile;
+    fake->ex.turn.launch = &fake->profile.hash;
 
     return fake;
 }

@@ -64,7 +64,7 @@ whole_choice(ngx_http_claude_answer_t *answer,
     ngx_claude_out_literal(out, "\"message\":{\"role\":\"assistant\",");
 
     if (answer->ncalls == 0
-        || ngx_http_claude_answer_says(answer, NGX_CLAUDE_TEXT))
+        || ngx_http_claude_answer_text_says(&answer->text, NGX_CLAUDE_TEXT))
     {
         ngx_http_claude_chat_text(answer, document, "\"content\":",
                                   NGX_CLAUDE_TEXT);
@@ -73,7 +73,7 @@ whole_choice(ngx_http_claude_answer_t *answer,
         ngx_claude_out_literal(out, "\"content\":null");
     }
 
-    if (ngx_http_claude_answer_says(answer, NGX_CLAUDE_THINKING)) {
+    if (ngx_http_claude_answer_text_says(&answer->text, NGX_CLAUDE_THINKING)) {
         ngx_http_claude_chat_text(answer, document,
                                   ",\"reasoning_content\":",
                                   NGX_CLAUDE_THINKING);
@@ -99,9 +99,9 @@ whole_calls(ngx_http_claude_answer_t *answer,
 
     out = &document->out;
     chat = answer->exchange->own;
-    block = answer->blocks.elts;
+    block = answer->text.blocks.elts;
 
-    for (i = 0, n = 0; i < answer->blocks.nelts; i++) {
+    for (i = 0, n = 0; i < answer->text.blocks.nelts; i++) {
 
         if (block[i].block.type != NGX_CLAUDE_TOOL_USE) {
             continue;
@@ -145,6 +145,6 @@ ngx_http_claude_chat_text(ngx_http_claude_answer_t *answer,
     ngx_claude_block_e type)
 {
     ngx_claude_out(&document->out, "%s\"", name);
-    ngx_http_claude_answer_text(answer, type, document);
+    ngx_http_claude_answer_text_join(&answer->text, type, document);
     ngx_claude_out_literal(&document->out, "\"");
 }

@@ -4,7 +4,8 @@
  *
  *     {"say":["hi","there"],"n":2,"until":" ","stream":true}
  *
- * Each text of "say" is read in a slice of its own.
+ * Each text of "say" is read in a slice of its own; with "forever" there is no
+ * end of slices.
  */
 
 
@@ -18,6 +19,7 @@ typedef struct {
     ngx_claude_json_t  *next;              /* text of "say" */
     ngx_uint_t          n;                 /* texts that were read */
     ngx_uint_t          events;            /* that were written */
+    ngx_uint_t          forever;
 } echo_t;
 
 
@@ -34,12 +36,24 @@ static const ngx_claude_json_field_t  echo_items[] = {
 };
 
 
+static ngx_int_t
+echo_forever(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    echo_t  *echo = ex->own;
+
+    return ngx_http_claude_params_flag(ex, name, node, &echo->forever);
+}
+
+
 static const ngx_claude_json_field_t  echo_fields[] = {
     { ngx_string("model"), NULL, ngx_http_claude_params_model },
     { ngx_string("stream"), NULL, ngx_http_claude_params_stream },
     { ngx_string("n"), NULL, ngx_http_claude_params_n },
     { ngx_string("until"), echo_items, ngx_http_claude_params_stop },
     { ngx_string("think"), NULL, ngx_http_claude_params_effort },
+    { ngx_string("forever"), NULL, echo_forever },
     { ngx_string("say"), echo_items, NULL },
     { ngx_null_string, NULL, NULL }
 };
@@ -48,7 +62,7 @@ static const ngx_claude_json_field_t  echo_fields[] = {
 static ngx_int_t
 echo_request(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *body)
 {
-    echo_t *echo = ex->own;
+    echo_t  *echo = ex->own;
 
     ngx_int_t                 rc;
     ngx_claude_json_t        *say;
@@ -73,6 +87,11 @@ echo_request(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *body)
             return ngx_http_claude_place_error(&place, NULL, "is to be an "
                                                "array of texts");
         }
+    }
+
+    if (echo->forever) {
+        echo->n++;
+        return NGX_AGAIN;
     }
 
     if (echo->next) {
@@ -105,7 +124,7 @@ static void
 echo_event(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
     const char *event)
 {
-    echo_t *echo = answer->exchange->own;
+    echo_t  *echo = answer->exchange->own;
 
     ngx_claude_out(out, "event: %s\ndata: {\"event\":%ui,\"answer\":%ui",
                    event, echo->events++, answer->index);
@@ -158,8 +177,7 @@ echo_close(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
 {
     echo_event(answer, out, "close");
     ngx_claude_out_literal(out, ",");
-    echo_block(out, (ngx_http_claude_answer_block_t *) answer->blocks.elts
-                    + answer->blocks.nelts - 1);
+    echo_block(out, ngx_http_claude_answer_text_last(&answer->text));
     ngx_claude_out_literal(out, "\n\n");
 }
 
@@ -203,12 +221,12 @@ echo_whole(ngx_http_claude_exchange_t *ex,
 
     for (i = 0; i < ex->nanswers; i++) {
         answer = &ex->answers[i];
-        kept = answer->blocks.elts;
+        kept = answer->text.blocks.elts;
 
         ngx_claude_out(out, "%s{\"why\":\"%s\",\"blocks\":[", i ? "," : "",
                        echo_reason(answer));
 
-        for (j = 0; j < answer->blocks.nelts; j++) {
+        for (j = 0; j < answer->text.blocks.nelts; j++) {
             ngx_claude_out(out, "%s{", j ? "," : "");
             echo_block(out, &kept[j]);
         }
