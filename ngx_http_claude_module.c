@@ -12,7 +12,9 @@
 #include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_dialect.h"
 #include "ngx_http_claude_error.h"
+#include "ngx_http_claude_exchange.h"
 #include "ngx_http_claude_models.h"
 #include "ngx_http_claude_status.h"
 #include "ngx_http_claude_variables.h"
@@ -52,10 +54,8 @@ static ngx_int_t ngx_http_claude_init_process(ngx_cycle_t *cycle);
 static void ngx_http_claude_exit_process(ngx_cycle_t *cycle);
 
 static ngx_int_t ngx_http_claude_openai_handler(ngx_http_request_t *r);
-static ngx_http_handler_pt ngx_http_claude_find(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_claude_model_id(ngx_http_request_t *r,
     ngx_str_t *id);
-static u_char *ngx_http_claude_under(ngx_http_request_t *r);
-static ngx_int_t ngx_http_claude_models(ngx_http_request_t *r);
 
 static char *ngx_http_claude_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -317,38 +317,41 @@ ngx_module_t  ngx_http_claude_module = {
 };
 
 
-/* the endpoints of claude_openai but models/<id>, the longest first */
+/* the dialects of claude_openai, each under an address of its own */
 
-static struct {
-    ngx_str_t            name;
-    ngx_http_handler_pt  handler;
-} ngx_http_claude_endpoints[] = {
-    { ngx_string("/chat/completions"), ngx_http_claude_chat_handler },
-    { ngx_string("/completions"), ngx_http_claude_completions_handler },
-    { ngx_string("/models"), ngx_http_claude_models }
+static const ngx_http_claude_dialect_t  *ngx_http_claude_dialects[] = {
+    &ngx_http_claude_chat,
+    &ngx_http_claude_completions,
+    NULL
 };
 
 
 static ngx_int_t
 ngx_http_claude_openai_handler(ngx_http_request_t *r)
 {
-    ngx_int_t               rc;
-    ngx_str_t               id;
-    ngx_http_handler_pt     handler;
-    ngx_http_claude_ctx_t  *ctx;
+    ngx_int_t                         rc;
+    ngx_str_t                         id;
+    ngx_http_claude_ctx_t            *ctx;
+    const ngx_http_claude_dialect_t  *dialect;
+
+    static ngx_str_t  models = ngx_string("/models");
 
     rc = ngx_http_claude_auth(r);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    handler = ngx_http_claude_find(r, &id);
+    dialect = ngx_http_claude_dialect(r);
 
-    if (handler) {
-        return handler(r);
+    if (dialect) {
+        return ngx_http_claude_exchange(r, dialect);
     }
 
-    if (id.len) {
+    ngx_str_null(&id);
+
+    if (ngx_http_claude_address_is(r, &models)
+        || ngx_http_claude_model_id(r, &id))
+    {
         return ngx_http_claude_models_handler(r, &id);
     }
 
@@ -361,43 +364,21 @@ ngx_http_claude_openai_handler(ngx_http_request_t *r)
 
 
 /*
- * The endpoint that an address ends with.  Under a prefix nothing may be
- * between the two; it may cover some of the endpoint: "location /v1/chat/".
- * NULL: that of a model, with its id, or none, with an empty one.
+ * Whether the address is that of a model.  An id may have slashes; of several
+ * names the last is nearest to it.
  */
 
-static ngx_http_handler_pt
-ngx_http_claude_find(ngx_http_request_t *r, ngx_str_t *id)
+static ngx_uint_t
+ngx_http_claude_model_id(ngx_http_request_t *r, ngx_str_t *id)
 {
-    u_char      *p, *last, *under;
-    ngx_str_t   *name;
+    u_char      *p, *last;
     ngx_uint_t   i;
 
     static ngx_str_t  models = ngx_string("/models/");
 
-    under = ngx_http_claude_under(r);
     last = r->uri.data + r->uri.len;
-    ngx_str_null(id);
 
-    for (i = 0; i < sizeof(ngx_http_claude_endpoints)
-                    / sizeof(ngx_http_claude_endpoints[0]); i++)
-    {
-        name = &ngx_http_claude_endpoints[i].name;
-
-        if (r->uri.len < name->len) {
-            continue;
-        }
-
-        p = last - name->len;
-
-        if (p < under && ngx_memcmp(p, name->data, name->len) == 0) {
-            return ngx_http_claude_endpoints[i].handler;
-        }
-    }
-
-    /* an id may have slashes; of several names the last is nearest to it */
-
-    for (i = under - r->uri.data; i; i--) {
+    for (i = ngx_http_claude_address_under(r) - r->uri.data; i; i--) {
         p = r->uri.data + i - 1;
 
         if ((size_t) (last - p) > models.len
@@ -405,60 +386,26 @@ ngx_http_claude_find(ngx_http_request_t *r, ngx_str_t *id)
         {
             id->data = p + models.len;
             id->len = last - id->data;
-            break;
+
+            return 1;
         }
     }
 
-    return NULL;
-}
-
-
-/*
- * Up to where an address is the location's: the slash before the endpoint is
- * not beyond.  All of it where the location has no prefix, and where
- * "rewrite ... break" has put another address in the place of the client's.
- */
-
-static u_char *
-ngx_http_claude_under(ngx_http_request_t *r)
-{
-    u_char                      *p, *last;
-    ngx_str_t                   *prefix;
-    ngx_http_claude_loc_conf_t  *lcf;
-
-    lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
-
-    prefix = &lcf->prefix;
-    last = r->uri.data + r->uri.len;
-
-    if (prefix->len == 0 || !r->valid_location || r->uri.len < prefix->len
-        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
-    {
-        return last;
-    }
-
-    p = r->uri.data + prefix->len;
-
-    while (p < last && *p == '/') {
-        p++;
-    }
-
-    return p;
-}
-
-
-static ngx_int_t
-ngx_http_claude_models(ngx_http_request_t *r)
-{
-    ngx_str_t  all = ngx_null_string;
-
-    return ngx_http_claude_models_handler(r, &all);
+    return 0;
 }
 
 
 static ngx_int_t
 ngx_http_claude_preconfiguration(ngx_conf_t *cf)
 {
+    const ngx_http_claude_dialect_t  **dialect;
+
+    for (dialect = ngx_http_claude_dialects; *dialect; dialect++) {
+        if (ngx_http_claude_dialect_add(cf, *dialect) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
     return ngx_http_claude_variables_add(cf);
 }
 
@@ -574,6 +521,9 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
         != NGX_OK
         || ngx_array_init(&mcf->profiles, cf->pool, 4,
                           sizeof(ngx_claude_profile_t *))
+           != NGX_OK
+        || ngx_array_init(&mcf->dialects, cf->pool, 4,
+                          sizeof(ngx_http_claude_dialect_t *))
            != NGX_OK)
     {
         return NULL;

@@ -111,7 +111,7 @@ for my $name (sort keys %initial) {
 }
 
 my ($map) = slurp('src/http/ngx_http_claude_models.c')
-            =~ /models_map\[\] = \{(.*?)null/s;
+            =~ /model_map\[\] = \{(.*?)null/s;
 my @map = $map =~ /\{ ngx_string\("(.*?)"\), ngx_string\("(.*?)"\) \}/g;
 my @pairs;
 push @pairs, join ' ', splice @map, 0, 2 while @map;
@@ -153,12 +153,9 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
 {
     my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
                         glob("$root/src/dialect/chat/*.c");
-    my %code = map { $_ => 1 } $code =~ /\b\w+_field\([^,()]+, "(\w+)"\)/g;
-
-    while ($code =~ /names\[\] = \{(.*?)\}/sg) {
-        my $names = $1;
-        $code{$_} = 1 for $names =~ /"(\w+)"/g;
-    }
+    $code .= slurp('src/dialect/chat/ngx_http_claude_chat.h');
+    my %code = map { $_ => 1 }
+        $code =~ /\{ ngx_string\("(\w+)"\), (?!ngx_claude_json_ignored)/g;
 
     cmp_ok(scalar keys %code, '>', 20, 'the code looks at fields');
 
@@ -198,7 +195,7 @@ like($readme, qr/`\Q$_\E`/, "README says what becomes of $_ of the wrapper")
     }
 
     my $code = slurp('src/http/ngx_http_claude_error.c');
-    my ($turns) = $code =~ /error_turns\[\] = \{(.*?)^\};/ms;
+    my ($turns) = $code =~ /failures\[\w+\] =\n\{(.*?)^\};/ms;
     my (%known, @retry);
 
     while ($turns =~ /\{ (\d+), "(\w+)", ([01])/g) {

@@ -99,8 +99,13 @@ static yajl_callbacks  json_callbacks = {
 };
 
 
+const ngx_claude_json_field_t  ngx_claude_json_ignored[] = {
+    { ngx_null_string, NULL, NULL }
+};
+
+
 const ngx_claude_json_field_t  ngx_claude_json_all[] = {
-    { ngx_null_string, NULL }
+    { ngx_null_string, NULL, NULL }
 };
 
 
@@ -308,6 +313,17 @@ ngx_claude_json_member(ngx_claude_json_t *object, const char *name)
     }
 
     return found;
+}
+
+
+ngx_claude_json_t *
+ngx_claude_json_field(ngx_claude_json_t *object, const char *name)
+{
+    ngx_claude_json_t  *node;
+
+    node = ngx_claude_json_member(object, name);
+
+    return (node && node->type != NGX_CLAUDE_JSON_NULL) ? node : NULL;
 }
 
 
@@ -798,7 +814,7 @@ json_on_map_key(void *ctx, const unsigned char *s, size_t len)
         if (field->name.len == len
             && ngx_memcmp(field->name.data, s, len) == 0)
         {
-            reader->keep = 1;
+            reader->keep = (field->inside != ngx_claude_json_ignored);
             reader->name = field->name;
             reader->fields = field->inside;
             break;

@@ -62,6 +62,13 @@ struct ngx_claude_json_s {
 
 
 /*
+ * Reads a member of an object for the table's owner; name: its own; node: NULL
+ * if there is none.  What it returns is between the two.
+ */
+typedef ngx_int_t (*ngx_claude_json_read_pt)(void *data, const char *name,
+    ngx_claude_json_t *node);
+
+/*
  * The members that a dialect reads, a table that a field without a name ends.
  * Of an object at the place the members in the table are kept, an array at the
  * place hands the table to its items.  Inside a field without a table nothing
@@ -70,10 +77,15 @@ struct ngx_claude_json_s {
 struct ngx_claude_json_field_s {
     ngx_str_t                       name;
     const ngx_claude_json_field_t  *inside;
+    ngx_claude_json_read_pt         read;  /* the owner's; NULL: it has none,
+                                              and may ignore the member */
 };
 
 /* the table of a place where all is kept, for schemas and the like */
 extern const ngx_claude_json_field_t  ngx_claude_json_all[];
+
+/* that of a member which is known, and ignored: it is not kept */
+extern const ngx_claude_json_field_t  ngx_claude_json_ignored[];
 
 
 /*
@@ -125,6 +137,10 @@ ngx_uint_t ngx_claude_json_is(ngx_claude_json_t *node, const char *text);
 
 /* the last member of that name (RFC 8259 leaves duplicates to us), or NULL */
 ngx_claude_json_t *ngx_claude_json_member(ngx_claude_json_t *object,
+    const char *name);
+
+/* the same of a member whose value is not null */
+ngx_claude_json_t *ngx_claude_json_field(ngx_claude_json_t *object,
     const char *name);
 
 /* NGX_OK: *value is the integer; NGX_DECLINED: not an integer in the range */

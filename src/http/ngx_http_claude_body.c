@@ -7,6 +7,7 @@
 #include "ngx_http_claude_body.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
+#include "ngx_http_claude_later.h"
 
 
 /* bytes of a block of what is freed when the turn is made */
@@ -22,12 +23,12 @@ typedef struct {
     off_t                           pos;     /* in that buffer's file */
     u_char                         *buf;     /* for slices of pieces */
     size_t                          size;
-    ngx_event_t                     event;
+    ngx_http_claude_later_t         later;   /* the next slice */
 } body_t;
 
 
 static void body_done(ngx_http_request_t *r);
-static void body_event(ngx_event_t *ev);
+static void body_again(void *data);
 static void body_slices(body_t *body);
 static ngx_int_t body_slice(body_t *body, size_t size);
 static ngx_int_t body_room(body_t *body, size_t size);
@@ -62,9 +63,9 @@ ngx_http_claude_body_read(ngx_http_claude_ctx_t *ctx,
     body->ctx = ctx;
     body->fields = fields;
     body->handler = handler;
-    body->event.handler = body_event;
-    body->event.data = body;
-    body->event.log = r->connection->log;
+
+    ngx_http_claude_later_init(&body->later, body_again, body,
+                               r->connection->log);
 
     cln->handler = body_cleanup;
     cln->data = body;
@@ -115,18 +116,19 @@ body_done(ngx_http_request_t *r)
 
 
 static void
-body_event(ngx_event_t *ev)
+body_again(void *data)
 {
-    body_t            *body;
+    body_t *body = data;
+
     ngx_connection_t  *c;
 
-    body = ev->data;
     c = body->ctx->request->connection;
 
     if (body->ctx->body != body) {
 
         /* the request has gone to another location, with a body of its own */
 
+        ngx_http_claude_later_never(&body->later);
         return;
     }
 
@@ -154,10 +156,12 @@ body_slices(body_t *body)
         rc = body_slice(body, size);
 
         if (rc == NGX_OK && body->in) {
-            ngx_post_event(&body->event, &ngx_posted_next_events);
+            ngx_http_claude_later(&body->later);
             return;
         }
     }
+
+    ngx_http_claude_later_never(&body->later);
 
     root = (rc == NGX_OK) ? ngx_claude_json_end(body->reader) : NULL;
 
@@ -330,9 +334,7 @@ body_cleanup(void *data)
 {
     body_t  *body = data;
 
-    if (body->event.posted) {
-        ngx_delete_posted_event(&body->event);
-    }
+    ngx_http_claude_later_never(&body->later);
 
     /* the rest is of the request's pool, which is going */
 

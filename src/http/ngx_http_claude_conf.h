@@ -40,6 +40,8 @@ typedef struct {
                                                      with an endpoint */
     ngx_array_t               profiles;           /* profile_t *, each one
                                                      once */
+    ngx_array_t               dialects;           /* dialect_t *, those of the
+                                                     longest paths first */
     ngx_claude_engine_conf_t  engine;
 } ngx_http_claude_main_conf_t;
 

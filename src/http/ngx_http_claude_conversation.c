@@ -17,15 +17,15 @@
 
 
 static const ngx_claude_json_field_t  conversation_message[] = {
-    { ngx_string("role"), NULL },
-    { ngx_string("content"), ngx_claude_json_all },
-    { ngx_null_string, NULL }
+    { ngx_string("role"), NULL, NULL },
+    { ngx_string("content"), ngx_claude_json_all, NULL },
+    { ngx_null_string, NULL, NULL }
 };
 
 static const ngx_claude_json_field_t  conversation_fields[] = {
-    { ngx_string("messages"), conversation_message },
-    { ngx_string("prompt"), ngx_claude_json_all },
-    { ngx_null_string, NULL }
+    { ngx_string("messages"), conversation_message, NULL },
+    { ngx_string("prompt"), ngx_claude_json_all, NULL },
+    { ngx_null_string, NULL, NULL }
 };
 
 

@@ -6,8 +6,13 @@
 
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_ctx.h"
+#include "ngx_http_claude_openai.h"
 
 
+#define CTX_UNIQUE_LEN  24
+
+
+static const ngx_http_claude_dialect_t *ctx_dialect(ngx_http_request_t *r);
 static void ctx_again(ngx_http_claude_ctx_t *ctx);
 static void ctx_cleanup(void *data);
 static ngx_int_t ctx_id(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx);
@@ -55,6 +60,7 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
 
     if (ctx) {
         ctx_again(ctx);
+        ctx->dialect = ctx_dialect(r);
         ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
         return ctx;
     }
@@ -70,6 +76,7 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
     }
 
     ctx->request = r;
+    ctx->dialect = ctx_dialect(r);
 
     if (ctx_id(r, ctx) != NGX_OK) {
         return NULL;
@@ -81,6 +88,19 @@ ngx_http_claude_ctx_make(ngx_http_request_t *r)
     ngx_http_set_ctx(r, ctx, ngx_http_claude_module);
 
     return ctx;
+}
+
+
+/* errors have a shape under every address */
+
+static const ngx_http_claude_dialect_t *
+ctx_dialect(ngx_http_request_t *r)
+{
+    const ngx_http_claude_dialect_t  *dialect;
+
+    dialect = ngx_http_claude_dialect(r);
+
+    return dialect ? dialect : &ngx_http_claude_openai;
 }
 
 
@@ -96,8 +116,9 @@ ctx_again(ngx_http_claude_ctx_t *ctx)
     ngx_memzero(&ctx->error, sizeof(ngx_http_claude_error_t));
 
     ngx_str_null(&ctx->session);
-    ngx_str_null(&ctx->json);
 
+    ctx->exchange = NULL;
+    ctx->json = NULL;
     ctx->answered = 0;
     ctx->replaced = 0;
 }
@@ -136,4 +157,16 @@ ctx_id(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
     ctx->id.len = ngx_sprintf(ctx->id.data, "req_%v", vv) - ctx->id.data;
 
     return NGX_OK;
+}
+
+
+ngx_str_t
+ngx_http_claude_ctx_unique(ngx_http_claude_ctx_t *ctx)
+{
+    ngx_str_t  id;
+
+    id.data = ctx->id.data + sizeof("req_") - 1;
+    id.len = ngx_min(CTX_UNIQUE_LEN, ctx->id.len - (sizeof("req_") - 1));
+
+    return id;
 }

@@ -13,24 +13,15 @@
 #include <ngx_http.h>
 
 #include "ngx_http_claude_conf.h"
+#include "ngx_http_claude_dialect.h"
 #include "ngx_claude_turn.h"
-
-
-/* an error as OpenAI shapes it; strings live as long as the request */
-typedef struct {
-    ngx_uint_t                    status;       /* 0: there is none */
-    ngx_str_t                     type;
-    ngx_str_t                     code;         /* empty: null */
-    ngx_str_t                     param;        /* empty: null */
-    ngx_str_t                     message;
-    time_t                        retry_after;  /* seconds, 0: not said */
-    unsigned                      final:1;      /* a retry cannot help */
-} ngx_http_claude_error_t;
 
 
 typedef struct {
     ngx_http_request_t           *request;
-    ngx_str_t                     id;           /* x-request-id */
+    const ngx_http_claude_dialect_t  *dialect;  /* never NULL */
+    ngx_str_t                     id;           /* of the request, "req_" and
+                                                   32 hexadecimal digits */
     ngx_str_t                     session;      /* X-Session-Id */
     ngx_str_t                     model;        /* the CLI's */
     ngx_http_claude_key_t        *key;          /* NULL: everyone */
@@ -39,10 +30,10 @@ typedef struct {
     ngx_claude_turn_t            *(*total)(void *spender);
     ngx_int_t                   (*ends)(void *spender, ngx_str_t *ends);
     ngx_http_claude_error_t       error;
-    ngx_str_t                     json;         /* of the error */
+    ngx_chain_t                  *json;         /* of the error */
     void                         *body;         /* while it is read */
     ngx_pool_t                   *scratch;      /* until its turn is made */
-    void                         *dialect;      /* its own state */
+    void                         *exchange;     /* NULL: none has begun */
     void                         *stream;       /* of server-sent events */
     unsigned                      keepalive:1;  /* before the error */
     unsigned                      answered:1;   /* by a handler of ours,
@@ -63,6 +54,13 @@ ngx_http_claude_ctx_t *ngx_http_claude_ctx(ngx_http_request_t *r);
  * another location if the request was there before; NULL: no memory.
  */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx_make(ngx_http_request_t *r);
+
+
+/*
+ * A part of the request's id that is unique as well, for the ids of what
+ * comes of it.
+ */
+ngx_str_t ngx_http_claude_ctx_unique(ngx_http_claude_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CTX_H_INCLUDED_ */

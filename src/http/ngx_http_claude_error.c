@@ -1,91 +1,115 @@
 
 /*
- * Errors in OpenAI's shape.  See the header.
+ * Errors.  See the header.
  */
 
 
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_conf.h"
-#include "ngx_claude_json.h"
 #include "ngx_claude_utf8.h"
+#include "ngx_http_claude_document.h"
 
 
 /* a longer wait makes SDKs sleep on without a word, seconds */
 #define ERROR_RETRY_MAX  60
 
+/* bytes of a message, of a page's first buffer */
+#define ERROR_MESSAGE    1024
+#define ERROR_SIZE       1024
 
-static const char *error_type(ngx_uint_t status);
+
+static void error_set(ngx_http_claude_ctx_t *ctx, const char *code,
+    const char *param, u_char *message, size_t len);
 static void error_default(ngx_http_claude_ctx_t *ctx, ngx_uint_t status);
 static ngx_int_t error_header_filter(ngx_http_request_t *r);
 static ngx_int_t error_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_int_t error_headers(ngx_http_request_t *r,
-    ngx_http_claude_ctx_t *ctx);
+    ngx_http_claude_ctx_t *ctx, off_t length);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-/* by ngx_claude_fail_e; the message is followed by what the CLI says */
+const ngx_http_claude_failure_t
+    ngx_http_claude_failures[NGX_CLAUDE_FAILS] =
+{
+    [NGX_CLAUDE_FAIL_INTERNAL] = { 500, "internal_error", 0,
+        "The server could not handle the request." },
 
-static struct {
-    ngx_uint_t   status;
-    const char  *code;
-    unsigned     final;
-    const char  *message;
-} error_turns[] = {
-    { 500, "internal_error", 0, "The server could not handle the request." },
-    { 429, "queue_full", 0, "The server is busy." },
-    { 429, "queue_timeout", 0, "The server is busy." },
-    { 503, "cli_unavailable", 1,
-      "The Claude CLI cannot be started on the server. Its operator finds the "
-      "reason in nginx's error log." },
-    { 503, "cli_not_logged_in", 1,
-      "The Claude CLI on the server has no valid login. Its operator has to "
-      "log it in, or give it a key or token, as the user nginx runs as." },
-    { 503, "cli_too_old", 1,
-      "The Claude CLI on the server is too old: 2.1.260 or later is needed. "
-      "Its operator has to update it." },
-    { 502, "cli_failed", 0, "The Claude CLI failed." },
-    { 504, "timeout", 0, "The model did not answer in time." },
-    { 429, "rate_limit_exceeded", 0,
-      "The model's provider limits the rate of requests." },
-    { 503, "overloaded", 0,
-      "The model's provider is overloaded or out of reach." },
-    { 404, "model_not_found", 1,
-      "The model does not exist or you do not have access to it." },
-    { 400, NULL, 1, "The model's provider refused the request." },
-    { 413, "request_too_large", 1,
-      "The model's provider found the request too large." },
-    { 400, "context_length_exceeded", 1,
-      "This model's maximum context length is exceeded "
-      "(context_length_exceeded): shorten the messages." },
-    { 402, "budget_exceeded", 1,
-      "The budget of this request is used up." },
-    { 410, "session_expired", 1,
-      "The session has expired: no process holds its conversation any more. "
-      "Send the whole history." },
-    { 409, "session_busy", 0,
-      "The session is in use elsewhere on the server." },
-    { 400, "session_model", 1,
-      "The session goes on with the model that it began with. Send the whole "
-      "history to change it." },
-    { 400, "session_system", 1,
-      "The session goes on with the system text that it began with. Send the "
-      "whole history to change it, or leave it out." }
+    [NGX_CLAUDE_FAIL_QUEUE_FULL] = { 429, "queue_full", 0,
+        "The server is busy." },
+
+    [NGX_CLAUDE_FAIL_QUEUE_TIMEOUT] = { 429, "queue_timeout", 0,
+        "The server is busy." },
+
+    [NGX_CLAUDE_FAIL_UNAVAILABLE] = { 503, "cli_unavailable", 1,
+        "The Claude CLI cannot be started on the server. Its operator finds "
+        "the reason in nginx's error log." },
+
+    [NGX_CLAUDE_FAIL_NOT_LOGGED_IN] = { 503, "cli_not_logged_in", 1,
+        "The Claude CLI on the server has no valid login. Its operator has to "
+        "log it in, or give it a key or token, as the user nginx runs as." },
+
+    [NGX_CLAUDE_FAIL_TOO_OLD] = { 503, "cli_too_old", 1,
+        "The Claude CLI on the server is too old: 2.1.260 or later is needed. "
+        "Its operator has to update it." },
+
+    [NGX_CLAUDE_FAIL_CLI] = { 502, "cli_failed", 0,
+        "The Claude CLI failed." },
+
+    [NGX_CLAUDE_FAIL_TIMEOUT] = { 504, "timeout", 0,
+        "The model did not answer in time." },
+
+    [NGX_CLAUDE_FAIL_RATE_LIMIT] = { 429, "rate_limit_exceeded", 0,
+        "The model's provider limits the rate of requests." },
+
+    [NGX_CLAUDE_FAIL_OVERLOADED] = { 503, "overloaded", 0,
+        "The model's provider is overloaded or out of reach." },
+
+    [NGX_CLAUDE_FAIL_MODEL] = { 404, "model_not_found", 1,
+        "The model does not exist or you do not have access to it." },
+
+    [NGX_CLAUDE_FAIL_REQUEST] = { 400, NULL, 1,
+        "The model's provider refused the request." },
+
+    [NGX_CLAUDE_FAIL_TOO_LARGE] = { 413, "request_too_large", 1,
+        "The model's provider found the request too large." },
+
+    [NGX_CLAUDE_FAIL_CONTEXT] = { 400, "context_length_exceeded", 1,
+        "This model's maximum context length is exceeded "
+        "(context_length_exceeded): shorten the messages." },
+
+    [NGX_CLAUDE_FAIL_BUDGET] = { 402, "budget_exceeded", 1,
+        "The budget of this request is used up." },
+
+    [NGX_CLAUDE_FAIL_SESSION_GONE] = { 410, "session_expired", 1,
+        "The session has expired: no process holds its conversation any more. "
+        "Send the whole history." },
+
+    [NGX_CLAUDE_FAIL_SESSION_BUSY] = { 409, "session_busy", 0,
+        "The session is in use elsewhere on the server." },
+
+    [NGX_CLAUDE_FAIL_SESSION_MODEL] = { 400, "session_model", 1,
+        "The session goes on with the model that it began with. Send the "
+        "whole history to change it." },
+
+    [NGX_CLAUDE_FAIL_SESSION_SYSTEM] = { 400, "session_system", 1,
+        "The session goes on with the system text that it began with. Send "
+        "the whole history to change it, or leave it out." }
 };
+
+/* a failure that was added behind the last one has no row yet */
+typedef char  error_failures_check[
+    (NGX_CLAUDE_FAIL_SESSION_SYSTEM + 1 == NGX_CLAUDE_FAILS) ? 1 : -1];
 
 
 ngx_int_t
 ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     const char *code, const char *param, const char *fmt, ...)
 {
-    u_char                    buf[1024], *p;
-    va_list                   args;
-    const char               *type;
-    ngx_http_claude_error_t  *error;
-
-    error = &ctx->error;
+    u_char   buf[ERROR_MESSAGE], *p;
+    va_list  args;
 
     va_start(args, fmt);
     p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
@@ -95,11 +119,27 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
 
     ngx_claude_utf8_clean(buf, p - buf);
 
-    error->status = status;
-    type = error_type(status);
-    error->type.data = (u_char *) type;
-    error->type.len = ngx_strlen(type);
+    ctx->error.status = status;
+    ctx->error.fail = NGX_CLAUDE_FAILS;
 
+    error_set(ctx, code, param, buf, p - buf);
+
+    return ctx->error.status;
+}
+
+
+/* the strings of an error, and what the dialect has to say of it */
+
+static void
+error_set(ngx_http_claude_ctx_t *ctx, const char *code, const char *param,
+    u_char *message, size_t len)
+{
+    ngx_http_claude_error_t  *error;
+
+    error = &ctx->error;
+    error->id = ctx->id;
+
+    ngx_str_null(&error->type);
     ngx_str_null(&error->code);
     ngx_str_null(&error->param);
     ngx_str_null(&error->message);
@@ -121,14 +161,14 @@ ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
         }
     }
 
-    error->message.data = ngx_pnalloc(ctx->request->pool, p - buf);
+    error->message.data = ngx_pnalloc(ctx->request->pool, len);
 
     if (error->message.data) {
-        error->message.len = p - buf;
-        ngx_memcpy(error->message.data, buf, p - buf);
+        error->message.len = len;
+        ngx_memcpy(error->message.data, message, len);
     }
 
-    return status;
+    ctx->dialect->failure(error);
 }
 
 
@@ -136,8 +176,10 @@ ngx_int_t
 ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn)
 {
-    u_char       wait[128], *p;
-    const char  *param, *space;
+    u_char                            wait[128], buf[ERROR_MESSAGE], *p;
+    u_char                           *last;
+    const char                       *param, *space;
+    const ngx_http_claude_failure_t  *failure;
 
     p = wait;
     space = turn->reason.len ? " " : "";
@@ -169,74 +211,21 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
         turn->retry_after = ERROR_RETRY_MAX / 2;
     }
 
-    ctx->error.final = error_turns[turn->fail].final
+    failure = &ngx_http_claude_failures[turn->fail];
+
+    ctx->error.final = failure->final
                        || turn->retry_after > ERROR_RETRY_MAX;
     ctx->error.retry_after = ngx_min(turn->retry_after, ERROR_RETRY_MAX);
+    ctx->error.fail = turn->fail;
+    ctx->error.status = failure->status;
 
-    return ngx_http_claude_error(ctx, error_turns[turn->fail].status,
-                                 error_turns[turn->fail].code, param,
-                                 "%s%*s%s%V", error_turns[turn->fail].message,
-                                 (size_t) (p - wait), wait, space,
-                                 &turn->reason);
-}
+    last = ngx_slprintf(buf, buf + sizeof(buf), "%s%*s%s%V", failure->message,
+                        (size_t) (p - wait), wait, space, &turn->reason);
+    ngx_claude_utf8_clean(buf, last - buf);
 
+    error_set(ctx, failure->code, param, buf, last - buf);
 
-ngx_str_t
-ngx_http_claude_error_json(ngx_http_request_t *r,
-    ngx_http_claude_error_t *error)
-{
-    u_char     *p;
-    size_t      len;
-    ngx_str_t   json;
-
-    len = sizeof("{\"error\":{\"message\":,\"type\":,\"param\":null,"
-                 "\"code\":null}}")
-          + ngx_claude_json_escaped_max(error->message.len)
-          + ngx_claude_json_escaped_max(error->type.len)
-          + ngx_claude_json_escaped_max(error->param.len)
-          + ngx_claude_json_escaped_max(error->code.len);
-
-    ngx_str_null(&json);
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return json;
-    }
-
-    json.data = p;
-
-    p = ngx_cpymem(p, "{\"error\":{\"message\":",
-                   sizeof("{\"error\":{\"message\":") - 1);
-    p = ngx_claude_json_escape(p, error->message.data,
-                               error->message.len);
-
-    p = ngx_cpymem(p, ",\"type\":", sizeof(",\"type\":") - 1);
-    p = ngx_claude_json_escape(p, error->type.data, error->type.len);
-
-    p = ngx_cpymem(p, ",\"param\":", sizeof(",\"param\":") - 1);
-
-    if (error->param.len) {
-        p = ngx_claude_json_escape(p, error->param.data,
-                                   error->param.len);
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    p = ngx_cpymem(p, ",\"code\":", sizeof(",\"code\":") - 1);
-
-    if (error->code.len) {
-        p = ngx_claude_json_escape(p, error->code.data, error->code.len);
-
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    *p++ = '}';
-    *p++ = '}';
-
-    json.len = p - json.data;
-
-    return json;
+    return ctx->error.status;
 }
 
 
@@ -271,24 +260,6 @@ ngx_http_claude_error_init(void)
 
     ngx_http_next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = error_body_filter;
-}
-
-
-/* OpenAI's types, by status */
-
-static const char *
-error_type(ngx_uint_t status)
-{
-    switch (status) {
-
-    case 402:
-        return "insufficient_quota";
-
-    case 429:
-        return "rate_limit_error";
-    }
-
-    return (status >= 500) ? "server_error" : "invalid_request_error";
 }
 
 
@@ -354,6 +325,7 @@ error_header_filter(ngx_http_request_t *r)
 {
     ngx_http_claude_ctx_t       *ctx;
     ngx_http_claude_loc_conf_t  *lcf;
+    ngx_http_claude_document_t   document;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
@@ -384,9 +356,15 @@ error_header_filter(ngx_http_request_t *r)
         r->keepalive = 1;
     }
 
-    ctx->json = ngx_http_claude_error_json(r, &ctx->error);
+    ngx_http_claude_document_init(&document, r->pool, ERROR_SIZE);
+    ctx->dialect->error(&document.out, &ctx->error);
 
-    if (ctx->json.len == 0 || error_headers(r, ctx) != NGX_OK) {
+    ctx->json = ngx_http_claude_document_end(&document, r == r->main);
+
+    if (ctx->json == NULL
+        || error_headers(r, ctx, ngx_http_claude_document_length(&document))
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -397,11 +375,11 @@ error_header_filter(ngx_http_request_t *r)
 
 
 static ngx_int_t
-error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
+error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx, off_t length)
 {
     ngx_str_t  value;
 
-    r->headers_out.content_length_n = ctx->json.len;
+    r->headers_out.content_length_n = length;
 
     if (r->headers_out.content_length) {
         r->headers_out.content_length->hash = 0;
@@ -413,7 +391,9 @@ error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
     r->headers_out.content_type_lowcase = NULL;
     ngx_str_null(&r->headers_out.charset);
 
-    if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
+    if (ngx_http_claude_header(r, ctx->dialect->request_id, &ctx->id)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -446,8 +426,7 @@ error_headers(ngx_http_request_t *r, ngx_http_claude_ctx_t *ctx)
 static ngx_int_t
 error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t              *b;
-    ngx_chain_t            *cl, out;
+    ngx_chain_t            *cl;
     ngx_http_claude_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_claude_module);
@@ -463,25 +442,10 @@ error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         cl->buf->file_pos = cl->buf->file_last;
     }
 
-    if (ctx->json.len == 0) {
-        return ngx_http_next_body_filter(r, in);
+    if (ctx->json) {
+        in = ctx->json;
+        ctx->json = NULL;
     }
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = ctx->json.data;
-    b->last = ctx->json.data + ctx->json.len;
-    b->memory = 1;
-    b->last_buf = (r == r->main);
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    ctx->json.len = 0;
-
-    return ngx_http_next_body_filter(r, &out);
+    return ngx_http_next_body_filter(r, in);
 }

@@ -1,8 +1,9 @@
 
 /*
- * Errors in OpenAI's shape: setting them, giving failures of turns their
- * status, and putting them in the place of every error page of a location of
- * ours, nginx's own ones included.  A user's error_page goes before.
+ * Errors in the shape of the dialect that is spoken: setting them, giving
+ * failures of turns their status, and putting them in the place of every
+ * error page of a location of ours, nginx's own ones included.  A user's
+ * error_page goes before.
  */
 
 
@@ -17,6 +18,18 @@
 #include "ngx_http_claude_ctx.h"
 
 
+/* what a client is told of a failed turn */
+typedef struct {
+    ngx_uint_t                 status;
+    const char                *code;            /* NULL: none */
+    unsigned                   final:1;         /* a retry cannot help */
+    const char                *message;         /* what the CLI says follows */
+} ngx_http_claude_failure_t;
+
+extern const ngx_http_claude_failure_t
+    ngx_http_claude_failures[NGX_CLAUDE_FAILS];
+
+
 /*
  * Sets the error of a request and returns the status, to be returned by
  * handlers.  code, param: literals, or NULL for null.  fmt: as of
@@ -25,13 +38,13 @@
 ngx_int_t ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     const char *code, const char *param, const char *fmt, ...);
 
+/* the same of what is wrong in a body */
+#define ngx_http_claude_error_400(ctx, param, ...)                            \
+    ngx_http_claude_error(ctx, NGX_HTTP_BAD_REQUEST, NULL, param, __VA_ARGS__)
+
 /* the same for a failed turn */
 ngx_int_t ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn);
-
-/* the object {"error":{...}} in the request's pool; empty without memory */
-ngx_str_t ngx_http_claude_error_json(ngx_http_request_t *r,
-    ngx_http_claude_error_t *error);
 
 /* adds a header to the response; value is not copied */
 ngx_int_t ngx_http_claude_header(ngx_http_request_t *r, const char *name,

@@ -8,14 +8,12 @@
 #include "ngx_claude_cli.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
-#include "ngx_claude_json.h"
 #include "ngx_claude_profile.h"
 #include "ngx_http_claude_response.h"
 
 
-/* one name that is listed */
-#define MODELS_ENTRY                                                          \
-    "{\"id\":,\"object\":\"model\",\"created\":,\"owned_by\":\"anthropic\"},"
+/* bytes of the response's first buffer */
+#define MODELS_SIZE     1024
 
 /* the first model of this family that the CLI's aliases stand for */
 #define MODELS_CREATED  1709251200
@@ -29,7 +27,8 @@ static ngx_uint_t models_listed(ngx_http_request_t *r, ngx_str_t *name);
 static size_t models_list(ngx_http_request_t *r, u_char *buf);
 static ngx_int_t models_name(ngx_array_t *names, ngx_str_t *name);
 static ngx_int_t models_names(ngx_http_request_t *r, ngx_array_t *names);
-static u_char *models_entry(u_char *p, ngx_str_t *name);
+static void models_entries(ngx_claude_out_t *out, ngx_array_t *names);
+static void models_entry(ngx_claude_out_t *out, ngx_str_t *name);
 
 
 /* names that the CLI resolves by itself, to the latest of the kind */
@@ -42,7 +41,7 @@ static ngx_str_t  models_aliases[] = {
 };
 
 
-static ngx_http_claude_model_t  models_map[] = {
+const ngx_http_claude_model_t  ngx_http_claude_model_map[] = {
     { ngx_string("gpt-4"), ngx_string("opus") },
     { ngx_string("gpt-4o"), ngx_string("sonnet") },
     { ngx_string("gpt-4o-mini"), ngx_string("haiku") },
@@ -114,7 +113,8 @@ ngx_http_claude_models_map(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_claude_models_default(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf)
 {
-    ngx_http_claude_model_t  *model, *entry;
+    ngx_http_claude_model_t        *model;
+    const ngx_http_claude_model_t  *entry;
 
     lcf->models = ngx_array_create(cf->pool, 8,
                                    sizeof(ngx_http_claude_model_t));
@@ -122,7 +122,7 @@ ngx_http_claude_models_default(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf)
         return NGX_ERROR;
     }
 
-    for (entry = models_map; entry->from.len; entry++) {
+    for (entry = ngx_http_claude_model_map; entry->from.len; entry++) {
 
         model = ngx_array_push(lcf->models);
         if (model == NULL) {
@@ -184,13 +184,11 @@ ngx_http_claude_models_find(ngx_http_request_t *r, ngx_str_t *name,
 ngx_int_t
 ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id)
 {
-    u_char                 *p;
-    size_t                  len;
-    ngx_int_t               rc;
-    ngx_str_t              *name, model, body;
-    ngx_uint_t              i;
-    ngx_array_t             names;
-    ngx_http_claude_ctx_t  *ctx;
+    ngx_int_t                    rc;
+    ngx_str_t                    model;
+    ngx_array_t                  names;
+    ngx_http_claude_ctx_t       *ctx;
+    ngx_http_claude_document_t   document;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -212,50 +210,43 @@ ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id)
                                          "The model '%V' does not exist.", id);
         }
 
-        if (ngx_array_init(&names, r->pool, 1, sizeof(ngx_str_t)) != NGX_OK
-            || (name = ngx_array_push(&names)) == NULL)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        *name = *id;
-
     } else if (models_names(r, &names) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    name = names.elts;
-    len = sizeof("{\"object\":\"list\",\"data\":[]}");
-
-    for (i = 0; i < names.nelts; i++) {
-        len += sizeof(MODELS_ENTRY) + NGX_TIME_T_LEN
-               + ngx_claude_json_escaped_max(name[i].len);
-    }
-
-    body.data = ngx_pnalloc(r->pool, len);
-    if (body.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = body.data;
+    ngx_http_claude_document_init(&document, r->pool, MODELS_SIZE);
 
     if (id->len) {
-        p = models_entry(p, &name[0]);
+        models_entry(&document.out, id);
 
     } else {
-        p = ngx_sprintf(p, "{\"object\":\"list\",\"data\":[");
-
-        for (i = 0; i < names.nelts; i++) {
-            p = models_entry(p, &name[i]);
-            *p++ = ',';
-        }
-
-        p = ngx_sprintf(p - (names.nelts ? 1 : 0), "]}");
+        models_entries(&document.out, &names);
     }
 
-    body.len = p - body.data;
+    return ngx_http_claude_response(r, "application/json", &document);
+}
 
-    return ngx_http_claude_response(r, "application/json", &body);
+
+static void
+models_entries(ngx_claude_out_t *out, ngx_array_t *names)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    name = names->elts;
+
+    ngx_claude_out_literal(out, "{\"object\":\"list\",\"data\":[");
+
+    for (i = 0; i < names->nelts; i++) {
+
+        if (i) {
+            ngx_claude_out_literal(out, ",");
+        }
+
+        models_entry(out, &name[i]);
+    }
+
+    ngx_claude_out_literal(out, "]}");
 }
 
 
@@ -428,14 +419,11 @@ models_name(ngx_array_t *names, ngx_str_t *name)
 }
 
 
-static u_char *
-models_entry(u_char *p, ngx_str_t *name)
+static void
+models_entry(ngx_claude_out_t *out, ngx_str_t *name)
 {
-    p = ngx_sprintf(p, "{\"id\":");
-    p = ngx_claude_json_escape(p, name->data, name->len);
-
-    return ngx_sprintf(p, ",\"object\":\"model\",\"created\":%d,"
-                       "\"owned_by\":\"anthropic\"}", MODELS_CREATED);
+    ngx_claude_out(out, "{\"id\":%J,\"object\":\"model\",\"created\":%d,"
+                   "\"owned_by\":\"anthropic\"}", name, MODELS_CREATED);
 }
 
 

@@ -15,11 +15,15 @@
 #include "ngx_http_claude_conf.h"
 
 
+/* the map that is there without a directive, up to an empty name */
+extern const ngx_http_claude_model_t  ngx_http_claude_model_map[];
+
+
 /* handler of the directive claude_model_map */
 char *ngx_http_claude_models_map(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* the map that is there without a directive; NGX_ERROR: no memory */
+/* a location gets that map.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_models_default(ngx_conf_t *cf,
     ngx_http_claude_loc_conf_t *lcf);
 

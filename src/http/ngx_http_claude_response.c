@@ -1,6 +1,6 @@
 
 /*
- * Short responses of one piece.
+ * Responses of one piece.  See the header.
  */
 
 
@@ -28,7 +28,9 @@ ngx_http_claude_response_headers(ngx_http_request_t *r)
     r->headers_out.content_type_lowcase = NULL;
     ngx_str_null(&r->headers_out.charset);
 
-    if (ngx_http_claude_header(r, "x-request-id", &ctx->id) != NGX_OK) {
+    if (ngx_http_claude_header(r, ctx->dialect->request_id, &ctx->id)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -42,19 +44,19 @@ ngx_http_claude_response_headers(ngx_http_request_t *r)
 
 ngx_int_t
 ngx_http_claude_response(ngx_http_request_t *r, const char *type,
-    ngx_str_t *body)
+    ngx_http_claude_document_t *document)
 {
-    ngx_buf_t    *b;
     ngx_int_t     rc;
-    ngx_chain_t   out;
+    ngx_chain_t  *out;
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+    out = ngx_http_claude_document_end(document, r == r->main);
+    if (out == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = body->len;
+    r->headers_out.content_length_n =
+        ngx_http_claude_document_length(document);
     r->headers_out.content_type.data = (u_char *) type;
     r->headers_out.content_type.len = ngx_strlen(type);
     r->headers_out.content_type_len = r->headers_out.content_type.len;
@@ -69,14 +71,5 @@ ngx_http_claude_response(ngx_http_request_t *r, const char *type,
         return rc;
     }
 
-    b->pos = body->data;
-    b->last = body->data + body->len;
-    b->memory = body->len ? 1 : 0;
-    b->last_buf = (r == r->main);
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
+    return ngx_http_output_filter(r, out);
 }

@@ -17,6 +17,10 @@
 
 #define STATUS_TYPE_PROMETHEUS  "text/plain; version=0.0.4; charset=utf-8"
 
+/* bytes of a document's first buffer */
+#define STATUS_HEALTH_SIZE      256
+#define STATUS_SIZE             4096
+
 
 static ngx_int_t status_prepare(ngx_http_request_t *r, ngx_uint_t key);
 
@@ -24,11 +28,10 @@ static ngx_int_t status_prepare(ngx_http_request_t *r, ngx_uint_t key);
 ngx_int_t
 ngx_http_claude_health_handler(ngx_http_request_t *r)
 {
-    u_char                       *p;
     ngx_int_t                     rc;
-    ngx_str_t                     body;
-    ngx_uint_t                    version;
+    ngx_claude_out_t             *out;
     ngx_claude_zone_sums_t        sums;
+    ngx_http_claude_document_t    document;
     ngx_http_claude_main_conf_t  *mcf;
 
     rc = status_prepare(r, 0);
@@ -39,53 +42,50 @@ ngx_http_claude_health_handler(ngx_http_request_t *r)
     mcf = ngx_http_get_module_main_conf(r, ngx_http_claude_module);
 
     ngx_claude_zone_sums(mcf->zone, &sums);
-    version = mcf->zone->counters->version;
 
-    p = ngx_pnalloc(r->pool, 256);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ngx_http_claude_document_init(&document, r->pool, STATUS_HEALTH_SIZE);
+    out = &document.out;
 
-    body.data = p;
+    ngx_claude_out(out, "{\"status\":\"ok\",\"module\":\""
+                   NGX_CLAUDE_VERSION "\",\"cli\":");
+    ngx_http_claude_status_version(out, mcf->zone->counters->version);
+    ngx_claude_out(out, ",\"processes\":%ui,\"turns\":%ui,\"waiting\":%ui}\n",
+                   ngx_http_claude_status_alive(&sums), sums.running,
+                   sums.waiting);
 
-    p = ngx_sprintf(p, "{\"status\":\"ok\",\"module\":\""
-                    NGX_CLAUDE_VERSION "\",\"cli\":");
-    p = ngx_http_claude_status_version(p, version);
-    p = ngx_sprintf(p, ",\"processes\":%ui,\"turns\":%ui,\"waiting\":%ui}\n",
-                    ngx_http_claude_status_alive(&sums), sums.running,
-                    sums.waiting);
-
-    body.len = p - body.data;
-
-    return ngx_http_claude_response(r, "application/json", &body);
+    return ngx_http_claude_response(r, "application/json", &document);
 }
 
 
 ngx_int_t
 ngx_http_claude_status_handler(ngx_http_request_t *r)
 {
-    ngx_int_t   rc;
-    ngx_str_t   body, format;
-    ngx_uint_t  prometheus;
+    ngx_int_t                   rc;
+    ngx_str_t                   body, format;
+    ngx_http_claude_document_t  document;
 
     rc = status_prepare(r, 1);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    prometheus = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
-                 && ngx_claude_is(&format, "prometheus");
+    ngx_http_claude_document_init(&document, r->pool, STATUS_SIZE);
 
-    rc = prometheus ? ngx_http_claude_status_prometheus(r, &body)
-                    : ngx_http_claude_status_json(r, &body);
+    if (ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
+        && ngx_claude_is(&format, "prometheus"))
+    {
+        if (ngx_http_claude_status_prometheus(r, &body) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
 
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        ngx_http_claude_document_text(&document, &body);
+
+        return ngx_http_claude_response(r, STATUS_TYPE_PROMETHEUS, &document);
     }
 
-    return ngx_http_claude_response(r, prometheus ? STATUS_TYPE_PROMETHEUS
-                                                  : "application/json",
-                                    &body);
+    ngx_http_claude_status_json(r, &document.out);
+
+    return ngx_http_claude_response(r, "application/json", &document);
 }
 
 

@@ -7,7 +7,6 @@
 #include "ngx_http_claude_status_json.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_status_words.h"
-#include "ngx_claude_json.h"
 #include "ngx_claude_proc.h"
 #include "ngx_claude_version.h"
 
@@ -15,35 +14,30 @@
 /* rows copied out of the zone at once, to keep the lock short */
 #define JSON_ROWS         32
 
-/* bytes of all but the rows of processes and accounts, at most */
-#define JSON_LEN          8192
 
-/* bytes of a process, and of an account, at most */
-#define JSON_PROCESS_LEN  320
-#define JSON_ACCOUNT_LEN                                                      \
-    (320 + ngx_claude_json_escaped_max(NGX_CLAUDE_KEY_NAME)                   \
-     + ngx_claude_json_escaped_max(NGX_CLAUDE_MODEL_NAME))
-
-
-static u_char *json_counters(u_char *p, ngx_claude_counters_t *counters,
-    ngx_claude_zone_sums_t *sums);
-static u_char *json_totals(u_char *p, ngx_claude_counters_t *counters);
-static u_char *json_latency(u_char *p, ngx_claude_counters_t *counters);
-static u_char *json_histogram(u_char *p, ngx_claude_histogram_t *histogram);
-static u_char *json_usage(u_char *p, ngx_claude_counters_t *counters,
-    ngx_uint_t n);
-static u_char *json_account(u_char *p, ngx_claude_account_t *account);
-static u_char *json_processes(u_char *p, ngx_claude_zone_t *zone,
+static void json_counters(ngx_claude_out_t *out,
+    ngx_claude_counters_t *counters, ngx_claude_zone_sums_t *sums);
+static void json_totals(ngx_claude_out_t *out,
+    ngx_claude_counters_t *counters);
+static void json_latency(ngx_claude_out_t *out,
+    ngx_claude_counters_t *counters);
+static void json_histogram(ngx_claude_out_t *out,
+    ngx_claude_histogram_t *histogram);
+static void json_usage(ngx_claude_out_t *out,
+    ngx_claude_counters_t *counters, ngx_uint_t n);
+static void json_account(ngx_claude_out_t *out,
+    ngx_claude_account_t *account);
+static void json_processes(ngx_claude_out_t *out, ngx_claude_zone_t *zone,
     ngx_uint_t rows);
-static u_char *json_process(u_char *p, ngx_claude_zone_process_t *process);
+static void json_process(ngx_claude_out_t *out,
+    ngx_claude_zone_process_t *process);
 static ngx_msec_t json_seconds(ngx_msec_t then);
 
 
-ngx_int_t
-ngx_http_claude_status_json(ngx_http_request_t *r, ngx_str_t *body)
+void
+ngx_http_claude_status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
 {
-    u_char                       *p;
-    ngx_uint_t                    rows, accounts;
+    ngx_uint_t                    rows;
     ngx_claude_counters_t        *counters;
     ngx_claude_zone_sums_t        sums;
     ngx_http_claude_main_conf_t  *mcf;
@@ -57,81 +51,67 @@ ngx_http_claude_status_json(ngx_http_request_t *r, ngx_str_t *body)
 
     rows = sums.processes[NGX_CLAUDE_PROCESS_RESERVED]
            + ngx_http_claude_status_alive(&sums) + JSON_ROWS;
-    accounts = ngx_claude_metrics_accounts(counters);
 
-    p = ngx_pnalloc(r->pool, JSON_LEN + rows * JSON_PROCESS_LEN
-                             + (accounts + 1) * JSON_ACCOUNT_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out(out, "{\"module\":\"" NGX_CLAUDE_VERSION "\",\"cli\":");
+    ngx_http_claude_status_version(out, counters->version);
 
-    body->data = p;
+    ngx_claude_out(out, ",\"time\":%T,\"since\":%T,"
+                   "\"limits\":{\"concurrent\":%ui,\"queue\":%ui,"
+                   "\"processes\":%ui}", ngx_time(), counters->since,
+                   mcf->max_concurrent, mcf->queue, mcf->max_processes);
 
-    p = ngx_sprintf(p, "{\"module\":\"" NGX_CLAUDE_VERSION "\","
-                    "\"cli\":");
-    p = ngx_http_claude_status_version(p, counters->version);
+    json_counters(out, counters, &sums);
+    json_totals(out, counters);
+    json_latency(out, counters);
+    json_usage(out, counters, ngx_claude_metrics_accounts(counters));
+    json_processes(out, mcf->zone, rows);
 
-    p = ngx_sprintf(p, ",\"time\":%T,\"since\":%T,"
-                    "\"limits\":{\"concurrent\":%ui,\"queue\":%ui,"
-                    "\"processes\":%ui}", ngx_time(), counters->since,
-                    mcf->max_concurrent, mcf->queue, mcf->max_processes);
-
-    p = json_counters(p, counters, &sums);
-    p = json_totals(p, counters);
-    p = json_latency(p, counters);
-    p = json_usage(p, counters, accounts);
-    p = json_processes(p, mcf->zone, rows);
-
-    p = ngx_sprintf(p, "}\n");
-
-    body->len = p - body->data;
-
-    return NGX_OK;
+    ngx_claude_out(out, "}\n");
 }
 
 
-static u_char *
-json_counters(u_char *p, ngx_claude_counters_t *counters,
+static void
+json_counters(ngx_claude_out_t *out, ngx_claude_counters_t *counters,
     ngx_claude_zone_sums_t *sums)
 {
     ngx_uint_t  i;
 
-    p = ngx_sprintf(p, ",\"turns\":{\"running\":%ui,\"waiting\":%ui",
-                    sums->running, sums->waiting);
+    ngx_claude_out(out, ",\"turns\":{\"running\":%ui,\"waiting\":%ui",
+                   sums->running, sums->waiting);
 
     for (i = 0; i < NGX_CLAUDE_OUTCOMES; i++) {
-        p = ngx_sprintf(p, ",\"%s\":%uA",
-                        ngx_http_claude_status_outcomes[i],
-                        counters->outcomes[i]);
+        ngx_claude_out(out, ",\"%s\":%uA",
+                       ngx_http_claude_status_outcomes[i],
+                       counters->outcomes[i]);
     }
 
-    p = ngx_sprintf(p, "},\"failures\":{");
+    ngx_claude_out(out, "},\"failures\":{");
 
     for (i = 0; i < NGX_CLAUDE_FAILS; i++) {
-        p = ngx_sprintf(p, "%s\"%s\":%uA", i ? "," : "",
-                        ngx_claude_fail_name(i), counters->fails[i]);
+        ngx_claude_out(out, "%s\"%s\":%uA", i ? "," : "",
+                       ngx_claude_fail_name(i), counters->fails[i]);
     }
 
-    p = ngx_sprintf(p, "},\"rungs\":{");
+    ngx_claude_out(out, "},\"rungs\":{");
 
     for (i = NGX_CLAUDE_RUNG_LIVE; i < NGX_CLAUDE_RUNGS; i++) {
-        p = ngx_sprintf(p, "%s\"%V\":%uA",
-                        (i > NGX_CLAUDE_RUNG_LIVE) ? "," : "",
-                        ngx_claude_rung_name(i), counters->rungs[i]);
+        ngx_claude_out(out, "%s\"%V\":%uA",
+                       (i > NGX_CLAUDE_RUNG_LIVE) ? "," : "",
+                       ngx_claude_rung_name(i), counters->rungs[i]);
     }
 
-    return ngx_sprintf(p, "},\"spawned\":%uA,\"died\":%uA,"
-                       "\"replaced\":%uA,\"evicted\":%uA,\"handed\":%uA,"
-                       "\"retries\":%uA", counters->spawned,
-                       counters->died, counters->replaced, counters->evicted,
-                       counters->handed, counters->retries);
+    ngx_claude_out(out, "},\"spawned\":%uA,\"died\":%uA,"
+                   "\"replaced\":%uA,\"evicted\":%uA,\"handed\":%uA,"
+                   "\"retries\":%uA", counters->spawned,
+                   counters->died, counters->replaced, counters->evicted,
+                   counters->handed, counters->retries);
 }
 
 
 /* sums over all accounts */
 
-static u_char *
-json_totals(u_char *p, ngx_claude_counters_t *counters)
+static void
+json_totals(ngx_claude_out_t *out, ngx_claude_counters_t *counters)
 {
     uint64_t               prompt, cached, completion, reasoning;
     uint64_t               microdollars;
@@ -156,127 +136,129 @@ json_totals(u_char *p, ngx_claude_counters_t *counters)
         microdollars += account->microdollars;
     }
 
-    return ngx_sprintf(p, ",\"tokens\":{\"prompt\":%uL,\"cached\":%uL,"
-                       "\"completion\":%uL,\"reasoning\":%uL},"
-                       "\"cost_usd\":%uL.%06uL",
-                       prompt, cached, completion, reasoning,
-                       microdollars / 1000000, microdollars % 1000000);
+    ngx_claude_out(out, ",\"tokens\":{\"prompt\":%uL,\"cached\":%uL,"
+                   "\"completion\":%uL,\"reasoning\":%uL},"
+                   "\"cost_usd\":%uL.%06uL",
+                   prompt, cached, completion, reasoning,
+                   microdollars / 1000000, microdollars % 1000000);
 }
 
 
-static u_char *
-json_latency(u_char *p, ngx_claude_counters_t *counters)
+static void
+json_latency(ngx_claude_out_t *out, ngx_claude_counters_t *counters)
 {
     ngx_uint_t  i;
 
     /* counts of each bucket alone; the last has no bound */
 
-    p = ngx_sprintf(p, ",\"latency\":{\"bounds\":[");
+    ngx_claude_out(out, ",\"latency\":{\"bounds\":[");
 
     for (i = 0; i < NGX_CLAUDE_BUCKETS - 1; i++) {
-        p = ngx_sprintf(p, "%s%M.%03M", i ? "," : "",
-                        ngx_claude_bounds[i] / 1000,
-                        ngx_claude_bounds[i] % 1000);
+        ngx_claude_out(out, "%s%M.%03M", i ? "," : "",
+                       ngx_claude_bounds[i] / 1000,
+                       ngx_claude_bounds[i] % 1000);
     }
 
-    p = ngx_sprintf(p, "],\"wait\":");
-    p = json_histogram(p, &counters->wait);
+    ngx_claude_out(out, "],\"wait\":");
+    json_histogram(out, &counters->wait);
 
-    p = ngx_sprintf(p, ",\"duration\":");
-    p = json_histogram(p, &counters->duration);
+    ngx_claude_out(out, ",\"duration\":");
+    json_histogram(out, &counters->duration);
 
-    p = ngx_sprintf(p, ",\"ttft\":{");
+    ngx_claude_out(out, ",\"ttft\":{");
 
     for (i = NGX_CLAUDE_RUNG_LIVE; i < NGX_CLAUDE_RUNGS; i++) {
-        p = ngx_sprintf(p, "%s\"%V\":",
-                        (i > NGX_CLAUDE_RUNG_LIVE) ? "," : "",
-                        ngx_claude_rung_name(i));
-        p = json_histogram(p, &counters->ttft[i]);
+        ngx_claude_out(out, "%s\"%V\":",
+                       (i > NGX_CLAUDE_RUNG_LIVE) ? "," : "",
+                       ngx_claude_rung_name(i));
+        json_histogram(out, &counters->ttft[i]);
     }
 
-    return ngx_sprintf(p, "}}");
+    ngx_claude_out(out, "}}");
 }
 
 
-static u_char *
-json_histogram(u_char *p, ngx_claude_histogram_t *histogram)
+static void
+json_histogram(ngx_claude_out_t *out, ngx_claude_histogram_t *histogram)
 {
     ngx_uint_t         i;
     ngx_atomic_uint_t  msecs;
 
     msecs = histogram->msecs;
 
-    p = ngx_sprintf(p, "{\"sum\":%uA.%03uA,\"counts\":[", msecs / 1000,
-                    msecs % 1000);
+    ngx_claude_out(out, "{\"sum\":%uA.%03uA,\"counts\":[", msecs / 1000,
+                   msecs % 1000);
 
     for (i = 0; i < NGX_CLAUDE_BUCKETS; i++) {
-        p = ngx_sprintf(p, "%s%uA", i ? "," : "", histogram->counts[i]);
+        ngx_claude_out(out, "%s%uA", i ? "," : "", histogram->counts[i]);
     }
 
-    return ngx_sprintf(p, "]}");
+    ngx_claude_out(out, "]}");
 }
 
 
 /* the first n accounts, and what has found no row */
 
-static u_char *
-json_usage(u_char *p, ngx_claude_counters_t *counters, ngx_uint_t n)
+static void
+json_usage(ngx_claude_out_t *out, ngx_claude_counters_t *counters,
+    ngx_uint_t n)
 {
     ngx_uint_t             i;
     ngx_claude_account_t  *account;
 
-    p = ngx_sprintf(p, ",\"usage\":[");
+    ngx_claude_out(out, ",\"usage\":[");
 
     for (i = 0; i < counters->naccounts && n; i++) {
         account = &counters->accounts[i];
 
         if (account->used) {
-            p = ngx_sprintf(p, "{\"key\":");
-            p = ngx_claude_json_escape(p, account->key,
-                                       account->key_len);
-            p = ngx_sprintf(p, ",\"model\":");
-            p = ngx_claude_json_escape(p, account->model,
-                                       account->model_len);
-            p = json_account(p, account);
-            *p++ = ',';
+            ngx_claude_out_literal(out, "{\"key\":");
+            ngx_claude_out_string(out, account->key, account->key_len);
+            ngx_claude_out_literal(out, ",\"model\":");
+            ngx_claude_out_string(out, account->model, account->model_len);
+            json_account(out, account);
+            ngx_claude_out_literal(out, ",");
             n--;
         }
     }
 
-    p = ngx_sprintf(p, "{\"key\":null,\"model\":null");
-    p = json_account(p, &counters->other);
+    ngx_claude_out(out, "{\"key\":null,\"model\":null");
+    json_account(out, &counters->other);
 
-    return ngx_sprintf(p, "]");
+    ngx_claude_out(out, "]");
 }
 
 
-static u_char *
-json_account(u_char *p, ngx_claude_account_t *account)
+static void
+json_account(ngx_claude_out_t *out, ngx_claude_account_t *account)
 {
     ngx_atomic_uint_t  microdollars;
 
     microdollars = account->microdollars;
 
-    return ngx_sprintf(p, ",\"turns\":%uA,\"prompt_tokens\":%uA,"
-                       "\"cached_tokens\":%uA,\"completion_tokens\":%uA,"
-                       "\"reasoning_tokens\":%uA,"
-                       "\"cost_usd\":%uA.%06uA}", account->turns,
-                       account->prompt, account->cached, account->completion,
-                       account->reasoning,
-                       microdollars / 1000000, microdollars % 1000000);
+    ngx_claude_out(out, ",\"turns\":%uA,\"prompt_tokens\":%uA,"
+                   "\"cached_tokens\":%uA,\"completion_tokens\":%uA,"
+                   "\"reasoning_tokens\":%uA,"
+                   "\"cost_usd\":%uA.%06uA}", account->turns,
+                   account->prompt, account->cached, account->completion,
+                   account->reasoning,
+                   microdollars / 1000000, microdollars % 1000000);
 }
 
 
-/* rows: how many there is room for */
+/* rows: at most */
 
-static u_char *
-json_processes(u_char *p, ngx_claude_zone_t *zone, ngx_uint_t rows)
+static void
+json_processes(ngx_claude_out_t *out, ngx_claude_zone_t *zone,
+    ngx_uint_t rows)
 {
-    ngx_uint_t                 i, n, at;
-    ngx_claude_zone_process_t  process[JSON_ROWS];
+    const char                 *comma;
+    ngx_uint_t                  i, n, at;
+    ngx_claude_zone_process_t   process[JSON_ROWS];
 
-    p = ngx_sprintf(p, ",\"processes\":[");
+    ngx_claude_out(out, ",\"processes\":[");
 
+    comma = "";
     at = 0;
 
     while (rows) {
@@ -287,34 +269,30 @@ json_processes(u_char *p, ngx_claude_zone_t *zone, ngx_uint_t rows)
         }
 
         for (i = 0; i < n; i++) {
-            p = json_process(p, &process[i]);
-            *p++ = ',';
+            ngx_claude_out(out, "%s", comma);
+            json_process(out, &process[i]);
+            comma = ",";
         }
 
         rows -= n;
     }
 
-    if (p[-1] == ',') {
-        p--;
-    }
-
-    return ngx_sprintf(p, "]");
+    ngx_claude_out(out, "]");
 }
 
 
-static u_char *
-json_process(u_char *p, ngx_claude_zone_process_t *process)
+static void
+json_process(ngx_claude_out_t *out, ngx_claude_zone_process_t *process)
 {
-    return ngx_sprintf(p, "{\"pid\":%P,\"worker\":%P,\"state\":\"%s\","
-                       "\"rung\":\"%V\",\"turns\":%ui,\"age\":%M,"
-                       "\"since\":%M,\"memory\":%uL}",
-                       process->pid, process->owner,
-                       ngx_http_claude_status_states[process->state],
-                       ngx_claude_rung_name(process->rung),
-                       process->turns, json_seconds(process->created),
-                       json_seconds(process->changed),
-                       ngx_claude_proc_memory(process->pid,
-                                              process->start));
+    ngx_claude_out(out, "{\"pid\":%P,\"worker\":%P,\"state\":\"%s\","
+                   "\"rung\":\"%V\",\"turns\":%ui,\"age\":%M,"
+                   "\"since\":%M,\"memory\":%uL}",
+                   process->pid, process->owner,
+                   ngx_http_claude_status_states[process->state],
+                   ngx_claude_rung_name(process->rung),
+                   process->turns, json_seconds(process->created),
+                   json_seconds(process->changed),
+                   ngx_claude_proc_memory(process->pid, process->start));
 }
 
 
@@ -329,4 +307,3 @@ json_seconds(ngx_msec_t then)
 
     return (passed > 0) ? passed / 1000 : 0;
 }
-

@@ -12,9 +12,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_claude_out.h"
 
-/* the body of a response, from the request's pool.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_claude_status_json(ngx_http_request_t *r, ngx_str_t *body);
+
+/* writes the body of a response */
+void ngx_http_claude_status_json(ngx_http_request_t *r,
+    ngx_claude_out_t *out);
 
 
 #endif /* _NGX_HTTP_CLAUDE_STATUS_JSON_H_INCLUDED_ */

@@ -33,15 +33,16 @@ const char  *ngx_http_claude_status_outcomes[] = {
 ngx_claude_table_check(ngx_http_claude_status_outcomes, NGX_CLAUDE_OUTCOMES);
 
 
-u_char *
-ngx_http_claude_status_version(u_char *p, ngx_uint_t version)
+void
+ngx_http_claude_status_version(ngx_claude_out_t *out, ngx_uint_t version)
 {
     if (version == 0) {
-        return ngx_sprintf(p, "null");
+        ngx_claude_out_literal(out, "null");
+        return;
     }
 
-    return ngx_sprintf(p, "\"%ui.%ui.%ui\"", version / 100000,
-                       version / 1000 % 100, version % 1000);
+    ngx_claude_out(out, "\"%ui.%ui.%ui\"", version / 100000,
+                   version / 1000 % 100, version % 1000);
 }
 
 

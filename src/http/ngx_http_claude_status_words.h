@@ -11,6 +11,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_out.h"
 #include "ngx_claude_zone.h"
 
 
@@ -20,7 +21,8 @@ extern const char  *ngx_http_claude_status_outcomes[];
 
 
 /* the CLI's version as a JSON string; null until a CLI has told it */
-u_char *ngx_http_claude_status_version(u_char *p, ngx_uint_t version);
+void ngx_http_claude_status_version(ngx_claude_out_t *out,
+    ngx_uint_t version);
 
 /* processes that are there, in whatever state */
 ngx_uint_t ngx_http_claude_status_alive(ngx_claude_zone_sums_t *sums);

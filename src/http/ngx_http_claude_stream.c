@@ -12,16 +12,12 @@
 #include "ngx_http_claude_stream.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_ctx.h"
-#include "ngx_claude_json.h"
 
 
 #define STREAM_BUF_SIZE  4096
 
 /* how many the worker keeps: about what one read of a pipe makes */
 #define STREAM_SPARE     64
-
-/* a string is escaped in slices that surely fit one buffer */
-#define STREAM_SLICE     ((STREAM_BUF_SIZE - 2) / 6)
 
 
 typedef struct stream_memory_s  stream_memory_t;
@@ -32,7 +28,9 @@ struct stream_memory_s {
 
 
 static ngx_int_t stream_send(ngx_http_claude_stream_t *stream);
-static u_char *stream_room(ngx_http_claude_stream_t *stream, size_t least);
+static void stream_room(ngx_claude_out_t *out, size_t least);
+static ngx_int_t stream_buf(ngx_http_claude_stream_t *stream);
+static void stream_filled(ngx_http_claude_stream_t *stream);
 static u_char *stream_borrow(ngx_log_t *log);
 static void stream_return(ngx_chain_t *cl);
 static void stream_sent(ngx_http_claude_stream_t *stream);
@@ -61,7 +59,9 @@ ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream)
     cln->handler = stream_cleanup;
     cln->data = stream;
 
-    stream->last = &stream->out;
+    stream->out.room = stream_room;
+    stream->last = &stream->chain;
+
     ctx = ngx_http_get_module_ctx(stream->request, ngx_http_claude_module);
     ctx->stream = stream;
 
@@ -75,79 +75,14 @@ ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream)
 }
 
 
-void
-ngx_http_claude_stream_write(ngx_http_claude_stream_t *stream,
-    const u_char *p, size_t len)
-{
-    u_char  *to;
-    size_t   n;
-
-    while (len) {
-        to = stream_room(stream, 1);
-        if (to == NULL) {
-            return;
-        }
-
-        n = ngx_min(len, (size_t) (stream->buf->end - to));
-
-        stream->buf->last = ngx_cpymem(to, p, n);
-        p += n;
-        len -= n;
-    }
-}
-
-
-void
-ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
-    const u_char *p, size_t len)
-{
-    u_char  *to, before;
-    size_t   n, rest;
-
-    ngx_http_claude_stream_write(stream, (u_char *) "\"", 1);
-
-    for (rest = len; rest; rest -= n, p += n) {
-
-        n = ngx_min(rest, STREAM_SLICE);
-
-        if (n < rest) {
-
-            /* not in the midst of a character */
-
-            while (n > 1 && (p[n] & 0xc0) == 0x80) {
-                n--;
-            }
-        }
-
-        /* each slice comes with quotes: the first goes, as does the last */
-
-        to = stream_room(stream, ngx_claude_json_escaped_max(n));
-        if (to == NULL) {
-            return;
-        }
-
-        if (to == stream->buf->start) {
-            to++;
-            stream->buf->pos++;
-        }
-
-        before = to[-1];
-        stream->buf->last = ngx_claude_json_escape(to - 1, p, n) - 1;
-        to[-1] = before;
-    }
-
-    ngx_http_claude_stream_write(stream, (u_char *) "\"", 1);
-}
-
-
 ngx_int_t
 ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream)
 {
-    if (stream->failed) {
+    if (stream->out.failed) {
         return NGX_ERROR;
     }
 
-    if (stream->out == NULL || stream->closed) {
+    if (stream->chain == NULL || stream->closed) {
         return NGX_OK;
     }
 
@@ -177,7 +112,7 @@ ngx_http_claude_stream_cancel(ngx_http_claude_stream_t *stream)
 ngx_int_t
 ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
 {
-    if (stream->failed || (!stream->opened && stream->out == NULL)) {
+    if (stream->out.failed || (!stream->opened && stream->chain == NULL)) {
         return NGX_ERROR;
     }
 
@@ -189,7 +124,7 @@ ngx_http_claude_stream_close(ngx_http_claude_stream_t *stream)
 
     /* the end goes with what is left to send, if anything is: one packet */
 
-    if (stream->out) {
+    if (stream->chain) {
         stream->buf->last_buf = (stream->request == stream->request->main);
         stream->buf->last_in_chain = 1;
 
@@ -227,55 +162,68 @@ stream_send(ngx_http_claude_stream_t *stream)
         return NGX_OK;
     }
 
-    stream->buf = NULL;
+    stream_filled(stream);
 
-    rc = ngx_http_output_filter(r, stream->out);
+    rc = ngx_http_output_filter(r, stream->chain);
 
     stream_sent(stream);
 
     if (rc == NGX_ERROR) {
-        stream->failed = 1;
+        stream->out.failed = 1;
     }
 
     return rc;
 }
 
 
-/* where to write at least so many bytes; NULL: no memory */
+/* no buffer is smaller than what a writer asks for */
 
-static u_char *
-stream_room(ngx_http_claude_stream_t *stream, size_t least)
+static void
+stream_room(ngx_claude_out_t *out, size_t least)
+{
+    ngx_http_claude_stream_t  *stream;
+
+    stream = (ngx_http_claude_stream_t *) out;
+
+    if (stream->closed) {
+        return;
+    }
+
+    stream_filled(stream);
+
+    if (stream_buf(stream) != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
+
+    out->last = stream->buf->last;
+    out->end = stream->buf->end;
+}
+
+
+/* a new one to fill, with a byte before what is written */
+
+static ngx_int_t
+stream_buf(ngx_http_claude_stream_t *stream)
 {
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    b = stream->buf;
-
-    if (b && (size_t) (b->end - b->last) >= least) {
-        return b->last;
-    }
-
-    if (stream->failed || stream->closed) {
-        return NULL;
-    }
-
     cl = ngx_chain_get_free_buf(stream->request->pool, &stream->free);
     if (cl == NULL) {
-        stream->failed = 1;
-        return NULL;
+        return NGX_ERROR;
     }
 
     b = cl->buf;
 
     b->start = stream_borrow(stream->request->connection->log);
     if (b->start == NULL) {
-        stream->failed = 1;
-        return NULL;
+        return NGX_ERROR;
     }
 
     b->end = b->start + STREAM_BUF_SIZE;
-    b->pos = b->start;
-    b->last = b->start;
+    b->pos = b->start + 1;
+    b->last = b->pos;
     b->temporary = 1;
     b->flush = 0;
     b->tag = (ngx_buf_tag_t) &ngx_http_claude_module;
@@ -285,7 +233,22 @@ stream_room(ngx_http_claude_stream_t *stream, size_t least)
     stream->last = &cl->next;
     stream->buf = b;
 
-    return b->last;
+    return NGX_OK;
+}
+
+
+/* no more goes into the buffer: the writer gets another one */
+
+static void
+stream_filled(ngx_http_claude_stream_t *stream)
+{
+    if (stream->buf) {
+        stream->buf->last = stream->out.last;
+        stream->buf = NULL;
+    }
+
+    stream->out.last = NULL;
+    stream->out.end = NULL;
 }
 
 
@@ -344,9 +307,9 @@ static void
 stream_sent(ngx_http_claude_stream_t *stream)
 {
     ngx_chain_update_chains(stream->request->pool, &stream->free,
-                            &stream->busy, &stream->out,
+                            &stream->busy, &stream->chain,
                             (ngx_buf_tag_t) &ngx_http_claude_module);
-    stream->last = &stream->out;
+    stream->last = &stream->chain;
 
     stream_return(stream->free);
 }
@@ -485,8 +448,7 @@ stream_heartbeat(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_claude_stream_write(stream, (u_char *) ": heartbeat\n\n",
-                                 sizeof(": heartbeat\n\n") - 1);
+    stream->beat(stream);
 
     if (ngx_http_claude_stream_flush(stream) == NGX_ERROR) {
         ngx_http_finalize_request(r, NGX_ERROR);
@@ -505,7 +467,7 @@ stream_cleanup(void *data)
         ngx_del_timer(&stream->timer);
     }
 
-    stream_return(stream->out);
+    stream_return(stream->chain);
     stream_return(stream->busy);
 }
 
@@ -515,9 +477,9 @@ stream_cleanup(void *data)
 static void
 stream_drop(ngx_http_claude_stream_t *stream)
 {
-    stream_return(stream->out);
+    stream_filled(stream);
+    stream_return(stream->chain);
 
-    stream->out = NULL;
-    stream->last = &stream->out;
-    stream->buf = NULL;
+    stream->chain = NULL;
+    stream->last = &stream->chain;
 }

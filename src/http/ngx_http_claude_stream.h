@@ -15,10 +15,16 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_claude_out.h"
+
 
 typedef struct ngx_http_claude_stream_s  ngx_http_claude_stream_t;
 
 struct ngx_http_claude_stream_s {
+    ngx_claude_out_t       out;           /* to write to; nothing is sent
+                                             before the flush.  failed: no
+                                             memory, or the filters */
+
     /* set by the writer */
     ngx_http_request_t    *request;
     ngx_msec_t             heartbeat;
@@ -28,12 +34,14 @@ struct ngx_http_claude_stream_s {
                                              heartbeat is due, or text */
     void                 (*blocked)(ngx_http_claude_stream_t *stream);
     void                 (*unblocked)(ngx_http_claude_stream_t *stream);
+    void                 (*beat)(ngx_http_claude_stream_t *stream);
+                                          /* writes a heartbeat */
 
     unsigned               complete:1;    /* nothing comes behind what is
                                              written, no heartbeat either */
 
     /* the room's own */
-    ngx_chain_t           *out;
+    ngx_chain_t           *chain;
     ngx_chain_t          **last;
     ngx_buf_t             *buf;           /* the one that is filled */
     ngx_chain_t           *free;
@@ -42,20 +50,11 @@ struct ngx_http_claude_stream_s {
     unsigned               opened:1;
     unsigned               is_blocked:1;
     unsigned               closed:1;
-    unsigned               failed:1;      /* no memory, or the filters */
 };
 
 
 /* begins the heartbeat; ends with the request.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream);
-
-/* text of an event, copied; nothing is sent before the flush */
-void ngx_http_claude_stream_write(ngx_http_claude_stream_t *stream,
-    const u_char *p, size_t len);
-
-/* the same, as a JSON string with its quotes */
-void ngx_http_claude_stream_escape(ngx_http_claude_stream_t *stream,
-    const u_char *p, size_t len);
 
 /* sends all that was written.  NGX_ERROR: the request is to be finalized */
 ngx_int_t ngx_http_claude_stream_flush(ngx_http_claude_stream_t *stream);

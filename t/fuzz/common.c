@@ -588,16 +588,22 @@ fuzz_request(ngx_pool_t *pool)
     fake->ctx.request = r;
     ngx_str_set(&fake->ctx.id, "req_0123456789abcdef0123456789abcdef");
 
-    fake->ctx.dialect = &fake->chat;
+    fake->ctx.dialect = &ngx_http_claude_chat;
+    fake->ctx.exchange = &fake->ex;
 
-    fake->chat.ctx = &fake->ctx;
-    fake->chat.n = 1;
-    fuzz_check(ngx_claude_turn_init(&fake->chat.turn, pool, &fake->log)
+    fake->ex.ctx = &fake->ctx;
+    fake->ex.dialect = fake->ctx.dialect;
+    fake->ex.own = ngx_pcalloc(pool, fake->ex.dialect->size);
+    fake->ex.n = 1;
+    fake->ex.questions = 1;
+
+    fuzz_check(fake->ex.own != NULL);
+    fuzz_check(ngx_claude_turn_init(&fake->ex.turn, pool, &fake->log)
                == NGX_OK);
 
     fake->profile.transcripts = "/";
-    fake->chat.turn.profile = &fake->profile;
-    fake->chat.turn.launch = &fake->profile.hash;
+    fake->ex.turn.profile = &fake->profile;
+    fake->ex.turn.launch = &fake->profile.hash;
 
     return fake;
 }

@@ -18,6 +18,7 @@
 #include "ngx_claude_cli.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
+#include "ngx_http_claude_exchange.h"
 #include "ngx_claude_json.h"
 
 
@@ -117,7 +118,7 @@ typedef struct {
     ngx_http_claude_loc_conf_t    lcf;
     ngx_claude_profile_t          profile;
     ngx_http_claude_ctx_t         ctx;
-    ngx_http_claude_chat_t        chat;
+    ngx_http_claude_exchange_t    ex;
     ngx_http_complex_value_t      model;
     ngx_http_complex_value_t      system;
     ngx_http_claude_model_t       map[8];

@@ -11,7 +11,7 @@
 
 #include "fuzz.h"
 
-#include "ngx_http_claude_chat.c"
+#include "ngx_http_claude_exchange.c"
 
 
 #define ANSWER_STREAMED  0x01
@@ -141,15 +141,17 @@ answer_piece(ngx_str_t *text, size_t n)
 static void
 answer_give(fuzz_request_t *fake, ngx_str_t text)
 {
-    size_t                   n;
-    u_char                  *piece;
-    ngx_claude_block_t       block;
-    ngx_http_claude_chat_t  *chat;
+    size_t                       n;
+    u_char                      *piece;
+    ngx_claude_block_t           block;
+    ngx_http_claude_exchange_t  *ex;
 
-    chat = &fake->chat;
+    ex = &fake->ex;
 
     ngx_memzero(&block, sizeof(ngx_claude_block_t));
     block.type = NGX_CLAUDE_TEXT;
+
+    exchange_open(&ex->answers[0].turn, &block);
 
     while (text.len) {
         n = answer_piece(&text, fuzz_size(answer_in, 9000, text.len));
@@ -160,11 +162,11 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
         fuzz_check(piece != NULL);
         ngx_memcpy(piece, text.data, n);
 
-        chat_delta(&chat->choices[0].turn, &block, piece, n);
+        exchange_delta(&ex->answers[0].turn, &block, piece, n);
 
         free(piece);
 
-        if (chat->stops.nelts && chat->choices[0].stops.nelts == 0) {
+        if (ex->stops.nelts && ex->answers[0].stops.done) {
 
             /* one was found, and the turn gives no more */
 
@@ -174,11 +176,13 @@ answer_give(fuzz_request_t *fake, ngx_str_t text)
         text.data += n;
         text.len -= n;
 
-        if (chat->streamed && fuzz_number(answer_in, 3) == 0) {
-            fuzz_check(ngx_http_claude_stream_flush(&chat->stream) == NGX_OK);
+        if (ex->streamed && fuzz_number(answer_in, 3) == 0) {
+            fuzz_check(ngx_http_claude_stream_flush(&ex->stream) == NGX_OK);
             answer_drain(&fake->request);
         }
     }
+
+    exchange_close(&ex->answers[0].turn, &block);
 }
 
 
@@ -209,17 +213,18 @@ answer_held(ngx_str_t *text, ngx_str_t *stop)
 /* the text that goes out, found the simple way */
 
 static ngx_str_t
-answer_expected(ngx_http_claude_chat_t *chat, ngx_str_t text, ngx_uint_t fails)
+answer_expected(ngx_http_claude_exchange_t *ex, ngx_str_t text,
+    ngx_uint_t fails)
 {
-    size_t                        len, cut;
-    ngx_uint_t                    i;
-    ngx_http_claude_chat_stop_t  *stop;
+    size_t                   len, cut;
+    ngx_uint_t               i;
+    ngx_http_claude_stop_t  *stop;
 
-    stop = chat->stops.elts;
+    stop = ex->stops.elts;
     cut = 0;
 
     for (len = 1; len <= text.len && cut == 0; len++) {
-        for (i = 0; i < chat->stops.nelts; i++) {
+        for (i = 0; i < ex->stops.nelts; i++) {
             if (answer_ends(&text, len, &stop[i].text, stop[i].text.len)) {
                 cut = ngx_max(cut, stop[i].text.len);
             }
@@ -231,7 +236,7 @@ answer_expected(ngx_http_claude_chat_t *chat, ngx_str_t text, ngx_uint_t fails)
         return text;
     }
 
-    for (i = 0; fails && i < chat->stops.nelts; i++) {
+    for (i = 0; fails && i < ex->stops.nelts; i++) {
         cut = ngx_max(cut, answer_held(&text, &stop[i].text));
     }
 
@@ -246,9 +251,9 @@ answer_expected(ngx_http_claude_chat_t *chat, ngx_str_t text, ngx_uint_t fails)
 static ngx_uint_t
 answer_events(fuzz_request_t *fake, ngx_str_t *text)
 {
-    u_char                  *p, *last, *end;
-    ngx_str_t                content;
-    ngx_uint_t               done, errors;
+    u_char       *p, *last, *end;
+    ngx_str_t     content;
+    ngx_uint_t    done, errors;
     fuzz_tree_t  *node, *model, *choices;
 
     done = 0;
@@ -280,7 +285,7 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
         }
 
         model = fuzz_member(node, "model", NGX_CLAUDE_JSON_STRING);
-        fuzz_check(fuzz_same(&model->value, &fake->chat.model));
+        fuzz_check(fuzz_same(&model->value, &fake->ex.model));
 
         choices = fuzz_member(node, "choices", NGX_CLAUDE_JSON_ARRAY);
 
@@ -309,33 +314,28 @@ answer_events(fuzz_request_t *fake, ngx_str_t *text)
 static void
 answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
 {
-    ngx_str_t                 json, expected;
-    ngx_http_claude_chat_t   *chat;
-    ngx_http_claude_error_t  *error;
+    ngx_str_t                    expected;
+    ngx_http_claude_exchange_t  *ex;
 
-    chat = &fake->chat;
-    error = &fake->ctx.error;
-    expected = answer_expected(chat, *text, fails);
+    ex = &fake->ex;
+    expected = answer_expected(ex, *text, fails);
 
-    fuzz_check(ngx_http_claude_chat_chunks(chat) == NGX_OK);
+    fuzz_check(ngx_http_claude_stream_init(&ex->stream) == NGX_OK);
 
-    chat_started(&chat->choices[0].turn);
+    exchange_started(&ex->answers[0].turn);
     answer_give(fake, *text);
 
     if (fails) {
         (void) ngx_http_claude_error(&fake->ctx, 502, "cli_failed", NULL,
                                      "It said: %V", text);
-        ngx_http_claude_chat_chunks_error(chat);
-
-        json = ngx_http_claude_error_json(&fake->request, error);
-        (void) fuzz_json(fake->pool, json.data, json.len);
+        ex->dialect->failed(ex, &ex->stream.out);
 
     } else {
-        chat_finished(&chat->choices[0].turn);
+        exchange_finished(&ex->answers[0].turn);
     }
 
-    fuzz_check(!chat->stream.failed);
-    fuzz_check(ngx_http_claude_stream_close(&chat->stream) != NGX_ERROR);
+    fuzz_check(!ex->stream.out.failed);
+    fuzz_check(ngx_http_claude_stream_close(&ex->stream) != NGX_ERROR);
 
     /* what is left is nginx's own to send */
 
@@ -352,20 +352,20 @@ answer_whole(fuzz_request_t *fake, ngx_str_t *text)
     ngx_str_t     expected;
     fuzz_tree_t  *node, *member;
 
-    expected = answer_expected(&fake->chat, *text, 0);
+    expected = answer_expected(&fake->ex, *text, 0);
 
     answer_give(fake, *text);
-    chat_finished(&fake->chat.choices[0].turn);
+    exchange_finished(&fake->ex.answers[0].turn);
     answer_slow = 0;
 
-    fuzz_check(ngx_http_claude_chat_whole(&fake->chat) == NGX_OK);
+    fuzz_check(exchange_whole(&fake->ex) == NGX_OK);
     fuzz_check(fake->request.headers_out.content_length_n
                == (off_t) answer_len);
 
     node = fuzz_json(fake->pool, answer_out, answer_len);
 
     member = fuzz_member(node, "model", NGX_CLAUDE_JSON_STRING);
-    fuzz_check(fuzz_same(&member->value, &fake->chat.model));
+    fuzz_check(fuzz_same(&member->value, &fake->ex.model));
 
     member = fuzz_member(node, "choices", NGX_CLAUDE_JSON_ARRAY);
     member = fuzz_member(member->first, "message",
@@ -378,7 +378,8 @@ answer_whole(fuzz_request_t *fake, ngx_str_t *text)
 /* up to two, of any bytes that a text may have */
 
 static void
-answer_stops(ngx_http_claude_chat_t *chat, ngx_pool_t *pool, fuzz_input_t *in)
+answer_stops(ngx_http_claude_exchange_t *ex, ngx_pool_t *pool,
+    fuzz_input_t *in)
 {
     ngx_str_t   stop;
     ngx_uint_t  i;
@@ -387,7 +388,8 @@ answer_stops(ngx_http_claude_chat_t *chat, ngx_pool_t *pool, fuzz_input_t *in)
         stop = fuzz_copy(pool, fuzz_until(in, '\0'), 1);
 
         if (stop.len) {
-            fuzz_check(ngx_http_claude_chat_stops_add(chat, &stop) == NGX_OK);
+            fuzz_check(ngx_http_claude_stops_add(&ex->stops, pool, &stop)
+                       == NGX_OK);
         }
     }
 }
@@ -398,9 +400,9 @@ answer_stops(ngx_http_claude_chat_t *chat, ngx_pool_t *pool, fuzz_input_t *in)
 static ngx_str_t
 answer_text(ngx_pool_t *pool, fuzz_input_t *in, ngx_uint_t times)
 {
-    size_t     i;
-    u_char    *p;
-    ngx_str_t  once, text;
+    size_t      i;
+    u_char     *p;
+    ngx_str_t   once, text;
 
     once = fuzz_copy(pool, fuzz_rest(in), 1);
 
@@ -424,13 +426,13 @@ answer_text(ngx_pool_t *pool, fuzz_input_t *in, ngx_uint_t times)
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
-    u_char                   flags;
-    ngx_str_t                text;
-    ngx_uint_t               i;
-    ngx_pool_t              *pool;
-    fuzz_input_t             in, stops;
-    fuzz_request_t          *fake;
-    ngx_http_claude_chat_t  *chat;
+    u_char                       flags;
+    ngx_str_t                    text;
+    ngx_uint_t                   i;
+    ngx_pool_t                  *pool;
+    fuzz_input_t                 in, stops;
+    fuzz_request_t              *fake;
+    ngx_http_claude_exchange_t  *ex;
 
     if (len == 0) {
         return 0;
@@ -438,18 +440,18 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     pool = fuzz_pool();
     fake = fuzz_request(pool);
-    chat = &fake->chat;
+    ex = &fake->ex;
 
     fuzz_input(&in, p, len);
     answer_in = &in;
 
     flags = *in.p++;
 
-    chat->model = fuzz_copy(pool, fuzz_until(&in, '\n'), 1);
+    ex->model = fuzz_copy(pool, fuzz_until(&in, '\n'), 1);
 
-    for (i = 0; i < chat->model.len; i++) {
-        if (chat->model.data[i] == '\0') {
-            chat->model.data[i] = '\\';
+    for (i = 0; i < ex->model.len; i++) {
+        if (ex->model.data[i] == '\0') {
+            ex->model.data[i] = '\\';
         }
     }
 
@@ -464,8 +466,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     /* the longest: each byte escaped in its own event */
 
-    answer_size = 65536 + 8 * chat->model.len + 8 * text.len
-                  + (text.len + 8) * (400 + 6 * chat->model.len);
+    answer_size = 65536 + 8 * ex->model.len + 8 * text.len
+                  + (text.len + 8) * (400 + 6 * ex->model.len);
     answer_size = ngx_min(answer_size, 256u << 20);
     answer_out = malloc(answer_size);
     fuzz_check(answer_out != NULL);
@@ -481,20 +483,21 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     fake->lcf.heartbeat = 15000;
     ngx_str_set(&fake->ctx.session, "01234567-89ab-8def-8123-456789abcdef");
 
-    fuzz_check(chat_init(chat) == NGX_OK);
+    fuzz_check(exchange_init(ex) == NGX_OK);
 
     if (flags & ANSWER_STOPS) {
-        answer_stops(chat, pool, &stops);
+        answer_stops(ex, pool, &stops);
     }
 
-    chat->streamed = flags & ANSWER_STREAMED;
-    chat->include_usage = (flags & ANSWER_USAGE) != 0;
-    chat->stream.blocked = answer_pause;
-    chat->stream.unblocked = answer_resume;
+    ex->streamed = flags & ANSWER_STREAMED;
+    ((ngx_http_claude_chat_t *) ex->own)->include_usage =
+        (flags & ANSWER_USAGE) != 0;
+    ex->stream.blocked = answer_pause;
+    ex->stream.unblocked = answer_resume;
 
-    fuzz_check(ngx_http_claude_chat_choices(chat) == NGX_OK);
+    fuzz_check(exchange_answers(ex) == NGX_OK);
 
-    if (chat->streamed) {
+    if (ex->streamed) {
         answer_streamed(fake, &text, flags & ANSWER_ERROR);
 
     } else {

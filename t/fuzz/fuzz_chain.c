@@ -193,19 +193,21 @@ chain_normal(ngx_pool_t *pool, ngx_claude_turn_t *turn)
 static void
 chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
 {
+    ngx_http_claude_exchange_t  *ex;
+
     ngx_memzero(c, sizeof(chain_case_t));
 
     c->fake = fuzz_request(pool);
     c->body = fuzz_json(pool, text.data, text.len);
 
-    if (ngx_http_claude_chat_request(&c->fake->chat,
-                                     fuzz_read(pool, text.data, text.len))
-        != NGX_OK)
-    {
+    ex = &c->fake->ex;
+    ex->body = fuzz_read(pool, text.data, text.len);
+
+    if (ngx_http_claude_chat_request(ex, ex->body) != NGX_OK) {
         return;
     }
 
-    c->turn = &c->fake->chat.turn;
+    c->turn = &ex->turn;
     c->links = ngx_claude_chain(c->turn);
     fuzz_check(c->links != NULL);
 
@@ -421,8 +423,8 @@ chain_same_calls(ngx_pool_t *pool, fuzz_input_t *in,
 static void
 chain_same(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
 {
-    ngx_str_t                nothing, trimmed;
-    ngx_uint_t               answer, blank, called;
+    ngx_str_t     nothing, trimmed;
+    ngx_uint_t    answer, blank, called;
     fuzz_tree_t  *list, *message, *content, *calls, *part;
 
     ngx_str_set(&nothing, "");
@@ -536,7 +538,7 @@ chain_pick(fuzz_tree_t *node, size_t *n)
 static size_t
 chain_strings(fuzz_tree_t *node)
 {
-    size_t                   n;
+    size_t        n;
     fuzz_tree_t  *child;
 
     n = (node->type == NGX_CLAUDE_JSON_STRING);
@@ -554,9 +556,9 @@ chain_strings(fuzz_tree_t *node)
 static void
 chain_other(ngx_pool_t *pool, fuzz_input_t *in, fuzz_tree_t *body)
 {
-    u_char                  *p;
-    size_t                   n, at;
-    ngx_str_t                s;
+    u_char       *p;
+    size_t        n, at;
+    ngx_str_t     s;
     fuzz_tree_t  *list, *node, *next;
 
     list = fuzz_tree_member(body, "messages");
@@ -721,14 +723,14 @@ chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 static void
 chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 {
-    u_char                       *p;
-    size_t                        n, left;
-    ngx_str_t                     text, input;
-    ngx_uint_t                    i, j, texts, verbatim;
-    ngx_claude_link_t             link;
-    ngx_claude_block_t           *block;
-    ngx_claude_message_t         *message;
-    ngx_claude_link_text_t        answer;
+    u_char                  *p;
+    size_t                   n, left;
+    ngx_str_t                text, input;
+    ngx_uint_t               i, j, texts, verbatim;
+    ngx_claude_link_t        link;
+    ngx_claude_block_t      *block;
+    ngx_claude_message_t    *message;
+    ngx_claude_link_text_t   answer;
 
     message = c->turn->messages.elts;
 
@@ -812,9 +814,9 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
 static void
 chain_conversation(ngx_pool_t *pool, chain_case_t *c)
 {
-    u_char                   one[20], other[20];
-    ngx_str_t                more;
-    ngx_int_t                rc;
+    u_char        one[20], other[20];
+    ngx_str_t     more;
+    ngx_int_t     rc;
     fuzz_tree_t  *list, *message, *content;
 
     rc = chain_conversation_hash(pool, c, one);
@@ -863,7 +865,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_pool_t                *pool;
     fuzz_input_t               in;
     chain_case_t               one, same, other;
-    fuzz_tree_t         *body;
+    fuzz_tree_t               *body;
     ngx_claude_json_reader_t  *reader;
 
     pool = fuzz_pool();

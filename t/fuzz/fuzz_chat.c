@@ -357,15 +357,26 @@ chat_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 chat_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    fuzz_check(chat_result->json == NULL);
-    fuzz_check(in != NULL && in->next == NULL);
+    u_char       *p;
+    ngx_chain_t  *cl;
 
-    chat_result->len = in->buf->last - in->buf->pos;
+    fuzz_check(chat_result->json == NULL);
+    fuzz_check(in != NULL);
+
+    for (cl = in; cl; cl = cl->next) {
+        fuzz_check(cl->buf->pos < cl->buf->last);
+        chat_result->len += cl->buf->last - cl->buf->pos;
+    }
+
     fuzz_check(chat_result->len == (size_t) r->headers_out.content_length_n);
 
-    chat_result->json = malloc(chat_result->len);
-    fuzz_check(chat_result->json != NULL);
-    ngx_memcpy(chat_result->json, in->buf->pos, chat_result->len);
+    p = malloc(chat_result->len);
+    fuzz_check(p != NULL);
+    chat_result->json = p;
+
+    for (cl = in; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
 
     return NGX_OK;
 }
@@ -577,9 +588,9 @@ chat_ask(const uint8_t *p, size_t len, u_char fill, chat_result_t *result)
     chat_body(&in, files);
     (void) chat_fill_stack();
 
-    rc = (chat_flags & CHAT_COMPLETIONS)
-         ? ngx_http_claude_completions_handler(r)
-         : ngx_http_claude_chat_handler(r);
+    rc = ngx_http_claude_exchange(r, (chat_flags & CHAT_COMPLETIONS)
+                                     ? &ngx_http_claude_completions
+                                     : &ngx_http_claude_chat);
 
     fuzz_check(rc == NGX_DONE);
 

@@ -299,17 +299,17 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     ngx_claude_json_t       *whole, *pieces, *some;
 
     static const ngx_claude_json_field_t  inner[] = {
-        { ngx_string("a"), NULL },
-        { ngx_string("role"), ngx_claude_json_all },
-        { ngx_null_string, NULL }
+        { ngx_string("a"), NULL, NULL },
+        { ngx_string("role"), ngx_claude_json_all, NULL },
+        { ngx_null_string, NULL, NULL }
     };
 
     static const ngx_claude_json_field_t  fields[] = {
-        { ngx_string("messages"), inner },
-        { ngx_string("tools"), ngx_claude_json_all },
-        { ngx_string("content"), NULL },
-        { ngx_string("a"), inner },
-        { ngx_null_string, NULL }
+        { ngx_string("messages"), inner, NULL },
+        { ngx_string("tools"), ngx_claude_json_all, NULL },
+        { ngx_string("content"), NULL, NULL },
+        { ngx_string("a"), inner, NULL },
+        { ngx_null_string, NULL, NULL }
     };
 
     /* in one piece, byte by byte, and as it comes */

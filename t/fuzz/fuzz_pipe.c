@@ -206,7 +206,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     pool = fuzz_pool();
     fake = fuzz_request(pool);
-    turn = &fake->chat.turn;
+    turn = &fake->ex.turn;
 
     fuzz_input(&in, p, len);
 

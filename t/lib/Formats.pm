@@ -37,13 +37,17 @@ my %format = (
     ngx_log_error_core => 3, ngx_log_debug_core => 2, ngx_log_abort => 1,
     ngx_log_stderr => 1, ngx_conf_log_error => 3,
     ngx_http_claude_error => 4, process_reason => 1,
-    ngx_claude_cstr_print => 2, whole_print => 1,
+    ngx_claude_cstr_print => 2, ngx_claude_out => 1,
 );
+
+# what the JSON writer knows of nginx's letters, and its own two
+
+my %json = map { $_ => 1 } qw(V J Q s d P % M i z A L T);
 
 # function => the argument that is part of what a client is told
 
 my %said = (
-    tools_error => 2, ngx_http_claude_chat_place_error => 2,
+    ngx_http_claude_place_error => 2,
     ngx_claude_schema_refuse => 1, json_refuse => 1,
 );
 
@@ -510,7 +514,8 @@ sub call {
                              line => $at->{line} };
 
     for my $format (@formats) {
-        my ($wants, $error) = wants($format);
+        my ($wants, $error) = wants($format,
+                                    $at->{text} eq 'ngx_claude_out');
 
         if (defined $error) {
             $wrong->("$error in \"$format\"");
@@ -571,7 +576,7 @@ sub literals {
 # reads it.
 
 sub wants {
-    my ($format) = @_;
+    my ($format, $json) = @_;
     my @wants;
 
     while ($format =~ /%/g) {
@@ -582,6 +587,8 @@ sub wants {
 
         while ($format =~ /\G(u|m|X|x|\*|\.\d*)/gc) {
             my $flag = $1;
+            return (undef, "the writer knows no %$flag")
+                if $json && $flag ne 'u';
             $sign = 0 if $flag =~ /[uXx]/;
             $hex = 1 if $flag =~ /[Xx]/;
             push @wants, ['%*', 'unsigned long'] if $flag eq '*';
@@ -591,7 +598,12 @@ sub wants {
         my $letter = $1;
         my $name = '%' . ($sign ? '' : 'u') . $letter;
 
-        if ($letter =~ /[ZN%]/) {
+        return (undef, "the writer knows no $name")
+            if $json && !$json{$letter};
+
+        if ($json && $letter =~ /[JQ]/) {
+            push @wants, ["%$letter", 'ngx_str_t *'];
+        } elsif ($letter =~ /[ZN%]/) {
             next;
         } elsif ($letter eq 's') {
             push @wants, @wants && $wants[-1][0] eq '%*'

@@ -6,12 +6,8 @@
 
 
 #include "ngx_http_claude_chat.h"
-#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_openai.h"
 
-
-#define chunk_write(chat, text)                                               \
-    ngx_http_claude_stream_write(&(chat)->stream, (u_char *) text,            \
-                                 sizeof(text) - 1)
 
 #define CHUNK_PREFIX                                                          \
     "data: {\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,\"model\":"
@@ -19,57 +15,88 @@
 #define CHUNK_FINGERPRINT  ",\"system_fingerprint\":\"fp_claude\","
 
 
-static ngx_int_t chunk_prefix(ngx_http_claude_chat_t *chat);
-static ngx_int_t chunk_prefix_choice(ngx_http_claude_chat_choice_t *choice);
-static void chunk_number(ngx_http_claude_chat_t *chat, ngx_uint_t n);
-static void chunk_string(ngx_http_claude_chat_t *chat, ngx_str_t *s);
-static void chunk_open(ngx_http_claude_chat_choice_t *choice);
-static void chunk_close(ngx_http_claude_chat_choice_t *choice,
-    const char *finish);
-static void chunk_usage(ngx_http_claude_chat_t *chat);
+#define chunk_open   ngx_http_claude_chat_chunk_open
+#define chunk_close  ngx_http_claude_chat_chunk_close
+
+
+static ngx_int_t chunk_prefix(ngx_http_claude_exchange_t *ex,
+    const char *object);
+static void chunk_arguments(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out, u_char *p, size_t len);
 
 
 ngx_int_t
-ngx_http_claude_chat_chunks(ngx_http_claude_chat_t *chat)
+ngx_http_claude_chat_answer(ngx_http_claude_answer_t *answer)
 {
-    ngx_uint_t  i;
+    return ngx_http_claude_chat_prefix(answer, "chat.completion.chunk",
+                                       "delta");
+}
 
-    if (chunk_prefix(chat) != NGX_OK) {
+
+/* in one piece, since each delta has it */
+
+ngx_int_t
+ngx_http_claude_chat_prefix(ngx_http_claude_answer_t *answer,
+    const char *object, const char *member)
+{
+    u_char                      *p;
+    ngx_str_t                   *prefix;
+    ngx_http_claude_chat_t      *chat;
+    ngx_http_claude_exchange_t  *ex;
+
+    ex = answer->exchange;
+    chat = ex->own;
+
+    if (!answer->streamed) {
+        return NGX_OK;
+    }
+
+    if (chat->prefix.len == 0 && chunk_prefix(ex, object) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < chat->nchoices; i++) {
-        if (chunk_prefix_choice(&chat->choices[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    prefix = ngx_palloc(ex->turn.pool, sizeof(ngx_str_t));
+    p = ngx_pnalloc(ex->turn.pool,
+                    chat->prefix.len + NGX_INT_T_LEN + ngx_strlen(member)
+                    + sizeof("\"choices\":[{\"index\":,\"\":"));
+
+    if (prefix == NULL || p == NULL) {
+        return NGX_ERROR;
     }
 
-    return ngx_http_claude_stream_init(&chat->stream);
+    prefix->data = p;
+    prefix->len = ngx_sprintf(p, "%V\"choices\":[{\"index\":%ui,\"%s\":",
+                              &chat->prefix, answer->index, member)
+                  - p;
+
+    answer->own = prefix;
+
+    return NGX_OK;
 }
 
 
 /* what all chunks of a stream begin with */
 
 static ngx_int_t
-chunk_prefix(ngx_http_claude_chat_t *chat)
+chunk_prefix(ngx_http_claude_exchange_t *ex, const char *object)
 {
-    u_char      *p;
-    const char  *object;
+    u_char                  *p;
+    ngx_http_claude_chat_t  *chat;
 
-    object = chat->completions ? "text_completion" : "chat.completion.chunk";
+    chat = ex->own;
 
-    p = ngx_pnalloc(chat->turn.pool,
+    p = ngx_pnalloc(ex->turn.pool,
                     sizeof(CHUNK_PREFIX CHUNK_FINGERPRINT)
-                    + ngx_strlen(object) + chat->id.len + NGX_TIME_T_LEN
-                    + ngx_claude_json_escaped_max(chat->model.len));
+                    + ngx_strlen(object) + ex->id.len + NGX_TIME_T_LEN
+                    + ngx_claude_json_escaped_max(ex->model.len));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     chat->prefix.data = p;
 
-    p = ngx_sprintf(p, CHUNK_PREFIX, &chat->id, object, chat->created);
-    p = ngx_claude_json_escape(p, chat->model.data, chat->model.len);
+    p = ngx_sprintf(p, CHUNK_PREFIX, &ex->id, object, ex->created);
+    p = ngx_claude_json_escape(p, ex->model.data, ex->model.len);
     p = ngx_cpymem(p, CHUNK_FINGERPRINT, sizeof(CHUNK_FINGERPRINT) - 1);
 
     chat->prefix.len = p - chat->prefix.data;
@@ -78,293 +105,208 @@ chunk_prefix(ngx_http_claude_chat_t *chat)
 }
 
 
-/* and those of an answer: in one piece, since each delta has it */
-
-static ngx_int_t
-chunk_prefix_choice(ngx_http_claude_chat_choice_t *choice)
-{
-    u_char                  *p;
-    ngx_http_claude_chat_t  *chat;
-
-    chat = choice->chat;
-
-    p = ngx_pnalloc(chat->turn.pool,
-                    chat->prefix.len + NGX_INT_T_LEN
-                    + sizeof("\"choices\":[{\"index\":,\"delta\":"));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    choice->prefix.data = p;
-
-    p = ngx_sprintf(p, "%V\"choices\":[{\"index\":%ui,\"%s\":", &chat->prefix,
-                    choice->index, chat->completions ? "text" : "delta");
-
-    choice->prefix.len = p - choice->prefix.data;
-
-    return NGX_OK;
-}
-
-
 void
-ngx_http_claude_chat_chunk_begin(ngx_http_claude_chat_choice_t *choice)
+ngx_http_claude_chat_begin(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out)
 {
-    if (choice->chat->completions) {
-        return;
-    }
-
-    chunk_open(choice);
-    chunk_write(choice->chat, "{\"role\":\"assistant\",\"content\":\"\","
-                              "\"refusal\":null}");
-    chunk_close(choice, NULL);
-}
-
-
-void
-ngx_http_claude_chat_chunk_text(ngx_http_claude_chat_choice_t *choice,
-    u_char *p, size_t len)
-{
-    ngx_http_claude_chat_t  *chat;
-
-    chat = choice->chat;
-
-    chunk_open(choice);
-
-    if (chat->completions) {
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
-
-    } else {
-        chunk_write(chat, "{\"content\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
-        chunk_write(chat, "}");
-    }
-
-    chunk_close(choice, NULL);
-}
-
-
-void
-ngx_http_claude_chat_chunk_thought(ngx_http_claude_chat_choice_t *choice,
-    u_char *p, size_t len)
-{
-    chunk_open(choice);
-    chunk_write(choice->chat, "{\"reasoning_content\":");
-    ngx_http_claude_stream_escape(&choice->chat->stream, p, len);
-    chunk_write(choice->chat, "}");
-    chunk_close(choice, NULL);
+    chunk_open(answer, out);
+    ngx_claude_out_literal(out, "{\"role\":\"assistant\",\"content\":\"\","
+                                "\"refusal\":null}");
+    chunk_close(answer, out, NULL);
 }
 
 
 /* the first delta of a call has everything but the arguments */
 
 void
-ngx_http_claude_chat_chunk_call(ngx_http_claude_chat_choice_t *choice,
-    ngx_str_t *id, ngx_str_t *name)
+ngx_http_claude_chat_open(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
     ngx_http_claude_chat_t  *chat;
 
-    chat = choice->chat;
-
-    chunk_open(choice);
-
-    if (chat->functions) {
-        chunk_write(chat, "{\"function_call\":{\"name\":");
-        chunk_string(chat, name);
-        chunk_write(chat, ",\"arguments\":\"\"}}");
-
-    } else {
-        chunk_write(chat, "{\"tool_calls\":[{\"index\":");
-        chunk_number(chat, choice->ncalls);
-        chunk_write(chat, ",\"id\":");
-        chunk_string(chat, id);
-        chunk_write(chat, ",\"type\":\"function\",\"function\":{\"name\":");
-        chunk_string(chat, name);
-        chunk_write(chat, ",\"arguments\":\"\"}}]}");
+    if (block->type != NGX_CLAUDE_TOOL_USE) {
+        return;
     }
 
-    chunk_close(choice, NULL);
+    chat = answer->exchange->own;
+
+    chunk_open(answer, out);
+
+    if (chat->functions) {
+        ngx_claude_out(out, "{\"function_call\":{\"name\":%J,"
+                       "\"arguments\":\"\"}}", &block->name);
+
+    } else {
+        ngx_claude_out(out, "{\"tool_calls\":[{\"index\":%ui,\"id\":%J,"
+                       "\"type\":\"function\",\"function\":{\"name\":%J,"
+                       "\"arguments\":\"\"}}]}", answer->ncalls,
+                       &block->id, &block->name);
+    }
+
+    chunk_close(answer, out, NULL);
 }
 
 
 void
-ngx_http_claude_chat_chunk_arguments(ngx_http_claude_chat_choice_t *choice,
+ngx_http_claude_chat_delta(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p, size_t len)
+{
+    switch (block->type) {
+
+    case NGX_CLAUDE_TEXT:
+        chunk_open(answer, out);
+        ngx_claude_out_literal(out, "{\"content\":");
+        ngx_claude_out_string(out, p, len);
+        ngx_claude_out_literal(out, "}");
+        break;
+
+    case NGX_CLAUDE_THINKING:
+        chunk_open(answer, out);
+        ngx_claude_out_literal(out, "{\"reasoning_content\":");
+        ngx_claude_out_string(out, p, len);
+        ngx_claude_out_literal(out, "}");
+        break;
+
+    case NGX_CLAUDE_TOOL_USE:
+        chunk_open(answer, out);
+        chunk_arguments(answer, out, p, len);
+        break;
+
+    default:
+        return;
+    }
+
+    chunk_close(answer, out, NULL);
+}
+
+
+static void
+chunk_arguments(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
     u_char *p, size_t len)
 {
     ngx_http_claude_chat_t  *chat;
 
-    chat = choice->chat;
-
-    chunk_open(choice);
+    chat = answer->exchange->own;
 
     if (chat->functions) {
-        chunk_write(chat, "{\"function_call\":{\"arguments\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
-        chunk_write(chat, "}}");
+        ngx_claude_out_literal(out, "{\"function_call\":{\"arguments\":");
+        ngx_claude_out_string(out, p, len);
+        ngx_claude_out_literal(out, "}}");
 
     } else {
-        chunk_write(chat, "{\"tool_calls\":[{\"index\":");
-        chunk_number(chat, choice->ncalls - 1);
-        chunk_write(chat, ",\"function\":{\"arguments\":");
-        ngx_http_claude_stream_escape(&chat->stream, p, len);
-        chunk_write(chat, "}}]}");
+        ngx_claude_out(out, "{\"tool_calls\":[{\"index\":%ui,"
+                       "\"function\":{\"arguments\":", answer->ncalls - 1);
+        ngx_claude_out_string(out, p, len);
+        ngx_claude_out_literal(out, "}}]}");
     }
-
-    chunk_close(choice, NULL);
 }
 
 
 void
-ngx_http_claude_chat_chunk_end(ngx_http_claude_chat_choice_t *choice)
+ngx_http_claude_chat_end(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out)
+{
+    if (answer->turn.refusal.len) {
+        chunk_open(answer, out);
+        ngx_claude_out(out, "{\"refusal\":%J}", &answer->turn.refusal);
+        chunk_close(answer, out, NULL);
+    }
+
+    chunk_open(answer, out);
+    ngx_claude_out_literal(out, "{}");
+    chunk_close(answer, out, ngx_http_claude_chat_reason(answer));
+}
+
+
+void
+ngx_http_claude_chat_finish(ngx_http_claude_exchange_t *ex,
+    ngx_claude_out_t *out)
 {
     ngx_http_claude_chat_t  *chat;
 
-    chat = choice->chat;
+    chat = ex->own;
 
-    if (choice->turn.refusal.len && !chat->completions) {
-        chunk_open(choice);
-        chunk_write(chat, "{\"refusal\":");
-        chunk_string(chat, &choice->turn.refusal);
-        chunk_write(chat, "}");
-        chunk_close(choice, NULL);
-    }
-
-    chunk_open(choice);
-
-    if (chat->completions) {
-        chunk_write(chat, "\"\"");
-
-    } else {
-        chunk_write(chat, "{}");
-    }
-
-    chunk_close(choice, ngx_http_claude_chat_choice_finish(choice));
-}
-
-
-void
-ngx_http_claude_chat_chunks_end(ngx_http_claude_chat_t *chat)
-{
     if (chat->include_usage) {
-        chunk_usage(chat);
+        ngx_claude_out(out, "%V\"choices\":[],\"usage\":", &chat->prefix);
+        ngx_http_claude_chat_usage(ex, out);
+        ngx_claude_out_literal(out, "}\n\n");
     }
 
-    chunk_write(chat, "data: [DONE]\n\n");
+    ngx_claude_out_literal(out, "data: [DONE]\n\n");
 }
 
-
-/*
- * After the stream has begun an error goes out as data, and the body ends in
- * good order: a cut connection would be reported as another error.
- */
 
 void
-ngx_http_claude_chat_chunks_error(ngx_http_claude_chat_t *chat)
+ngx_http_claude_chat_failed(ngx_http_claude_exchange_t *ex,
+    ngx_claude_out_t *out)
 {
-    ngx_str_t  json;
-
-    json = ngx_http_claude_error_json(chat->ctx->request, &chat->ctx->error);
-
-    chunk_write(chat, "data: ");
-    ngx_http_claude_stream_write(&chat->stream, json.data, json.len);
-    chunk_write(chat, "\n\n");
+    ngx_claude_out_literal(out, "data: ");
+    ngx_http_claude_openai_error(out, &ex->ctx->error);
+    ngx_claude_out_literal(out, "\n\n");
 }
 
 
-static void
-chunk_number(ngx_http_claude_chat_t *chat, ngx_uint_t n)
+void
+ngx_http_claude_chat_chunk_open(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out)
 {
-    u_char  buf[NGX_INT_T_LEN], *p;
+    ngx_str_t  *prefix;
 
-    p = ngx_sprintf(buf, "%ui", n);
+    prefix = answer->own;
 
-    ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
+    ngx_claude_out_write(out, prefix->data, prefix->len);
 }
 
 
-static void
-chunk_string(ngx_http_claude_chat_t *chat, ngx_str_t *s)
-{
-    ngx_http_claude_stream_escape(&chat->stream, s->data, s->len);
-}
+/* reason: a literal, or NULL before the end */
 
-
-static void
-chunk_open(ngx_http_claude_chat_choice_t *choice)
-{
-    ngx_http_claude_stream_write(&choice->chat->stream, choice->prefix.data,
-                                 choice->prefix.len);
-}
-
-
-/* finish: a literal, or NULL before the end */
-
-static void
-chunk_close(ngx_http_claude_chat_choice_t *choice, const char *finish)
+void
+ngx_http_claude_chat_chunk_close(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out, const char *reason)
 {
     ngx_http_claude_chat_t  *chat;
 
-    chat = choice->chat;
+    chat = answer->exchange->own;
 
-    if (finish == NULL) {
-
-        if (chat->include_usage) {
-            chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":null}],"
-                              "\"usage\":null}\n\n");
-        } else {
-            chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":null}]}"
-                              "\n\n");
-        }
-
-        return;
-    }
-
-    chunk_write(chat, ",\"logprobs\":null,\"finish_reason\":\"");
-    ngx_http_claude_stream_write(&chat->stream, (u_char *) finish,
-                                 ngx_strlen(finish));
-
-    if (chat->include_usage) {
-        chunk_write(chat, "\"}],\"usage\":null}\n\n");
+    if (reason) {
+        ngx_claude_out(out, ",\"logprobs\":null,\"finish_reason\":\"%s\"}]",
+                       reason);
 
     } else {
-        chunk_write(chat, "\"}]}\n\n");
+        ngx_claude_out_literal(out, ",\"logprobs\":null,"
+                                    "\"finish_reason\":null}]");
+    }
+
+    if (chat->include_usage) {
+        ngx_claude_out_literal(out, ",\"usage\":null}\n\n");
+
+    } else {
+        ngx_claude_out_literal(out, "}\n\n");
     }
 }
 
 
-static void
-chunk_usage(ngx_http_claude_chat_t *chat)
+void
+ngx_http_claude_chat_usage(ngx_http_claude_exchange_t *ex,
+    ngx_claude_out_t *out)
 {
-    u_char  buf[NGX_HTTP_CLAUDE_CHAT_USAGE_LEN], *p;
+    uint64_t             prompt;
+    ngx_claude_usage_t  *usage;
 
-    ngx_http_claude_stream_write(&chat->stream, chat->prefix.data,
-                                 chat->prefix.len);
-    chunk_write(chat, "\"choices\":[],\"usage\":");
-
-    ngx_http_claude_chat_choices_sum(chat);
-
-    p = ngx_http_claude_chat_usage(buf, &chat->turn.usage);
-    ngx_http_claude_stream_write(&chat->stream, buf, p - buf);
-
-    chunk_write(chat, "}\n\n");
-}
-
-
-u_char *
-ngx_http_claude_chat_usage(u_char *p, ngx_claude_usage_t *usage)
-{
-    uint64_t  prompt;
+    ngx_http_claude_exchange_sum(ex);
+    usage = &ex->turn.usage;
 
     /* what the provider bills as input, read from and written to caches */
 
     prompt = usage->input + usage->cache_read + usage->cache_creation;
 
-    return ngx_sprintf(p, "{\"prompt_tokens\":%uL,\"completion_tokens\":%uL,"
-                       "\"total_tokens\":%uL,\"prompt_tokens_details\":"
-                       "{\"cached_tokens\":%uL,\"audio_tokens\":0},"
-                       "\"completion_tokens_details\":{"
-                       "\"reasoning_tokens\":%uL,\"audio_tokens\":0,"
-                       "\"accepted_prediction_tokens\":0,"
-                       "\"rejected_prediction_tokens\":0}}",
-                       prompt, usage->output, prompt + usage->output,
-                       usage->cache_read, usage->thinking);
+    ngx_claude_out(out, "{\"prompt_tokens\":%uL,\"completion_tokens\":%uL,"
+                   "\"total_tokens\":%uL,\"prompt_tokens_details\":"
+                   "{\"cached_tokens\":%uL,\"audio_tokens\":0},"
+                   "\"completion_tokens_details\":{"
+                   "\"reasoning_tokens\":%uL,\"audio_tokens\":0,"
+                   "\"accepted_prediction_tokens\":0,"
+                   "\"rejected_prediction_tokens\":0}}",
+                   prompt, usage->output, prompt + usage->output,
+                   usage->cache_read, usage->thinking);
 }

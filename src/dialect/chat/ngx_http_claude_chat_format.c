@@ -1,52 +1,47 @@
 
 /*
- * response_format of a chat request.  See the header.
+ * The dialect of chat completions, reading: response_format.
  */
 
 
-#include "ngx_http_claude_chat_format.h"
-#include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_error.h"
-#include "ngx_claude_schema.h"
-#include "ngx_claude_text.h"
-
-
-static ngx_int_t format_schema(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *format);
-static ngx_int_t format_rewrite(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *node, ngx_claude_json_t *about);
+#include "ngx_http_claude_params.h"
 
 
 #define FORMAT_SCHEMA   "response_format.json_schema"
 
-#define format_field    ngx_http_claude_chat_field
+#define format_field    ngx_claude_json_field
 
-#define format_error(chat, param, ...)                                        \
-    ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
-                          __VA_ARGS__)
+#define format_error(ex, param, ...)                                          \
+    ngx_http_claude_error_400((ex)->ctx, param, __VA_ARGS__)
+
+
+static ngx_int_t format_schema(ngx_http_claude_exchange_t *ex,
+    ngx_claude_json_t *format);
 
 
 ngx_int_t
-ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *body)
+ngx_http_claude_chat_format(void *data, const char *name,
+    ngx_claude_json_t *node)
 {
-    ngx_claude_json_t  *format, *type;
+    ngx_http_claude_exchange_t *ex = data;
 
-    format = format_field(body, "response_format");
+    ngx_claude_json_t  *type;
 
-    if (format == NULL) {
+    if (node == NULL) {
         return NGX_OK;
     }
 
     type = NULL;
 
-    if (format->type == NGX_CLAUDE_JSON_OBJECT) {
-        type = format_field(format, "type");
+    if (node->type == NGX_CLAUDE_JSON_OBJECT) {
+        type = format_field(node, "type");
     }
 
     if (type == NULL || type->type != NGX_CLAUDE_JSON_STRING) {
-        return format_error(chat, "response_format", "'response_format' must "
-                            "be an object with a \"type\".");
+        return format_error(ex, name, "'%s' must be an object with a "
+                            "\"type\".", name);
     }
 
     if (ngx_claude_json_is(type, "text")) {
@@ -54,76 +49,44 @@ ngx_http_claude_chat_format(ngx_http_claude_chat_t *chat,
     }
 
     if (ngx_claude_json_is(type, "json_schema")) {
-        return format_schema(chat, format);
+        return format_schema(ex, format_field(node, "json_schema"));
     }
 
     if (ngx_claude_json_is(type, "json_object")) {
-        chat->object = 1;
+        ex->object = 1;
         return NGX_OK;
     }
 
-    return format_error(chat, "response_format.type", "'response_format.type' "
+    return format_error(ex, "response_format.type", "'response_format.type' "
                         "must be one of text, json_object and json_schema.");
 }
 
 
 static ngx_int_t
-format_schema(ngx_http_claude_chat_t *chat, ngx_claude_json_t *format)
+format_schema(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *format)
 {
-    ngx_claude_json_t  *node, *about;
-
-    format = format_field(format, "json_schema");
+    ngx_str_t           description;
+    ngx_claude_json_t  *schema, *about;
 
     if (format == NULL || format->type != NGX_CLAUDE_JSON_OBJECT) {
-        return format_error(chat, FORMAT_SCHEMA, "'" FORMAT_SCHEMA "' must be "
+        return format_error(ex, FORMAT_SCHEMA, "'" FORMAT_SCHEMA "' must be "
                             "an object with a \"schema\".");
     }
 
-    node = format_field(format, "schema");
+    schema = format_field(format, "schema");
 
-    if (node == NULL || node->type != NGX_CLAUDE_JSON_OBJECT) {
-        return format_error(chat, FORMAT_SCHEMA ".schema",
+    if (schema == NULL || schema->type != NGX_CLAUDE_JSON_OBJECT) {
+        return format_error(ex, FORMAT_SCHEMA ".schema",
                             "'" FORMAT_SCHEMA ".schema' must be an object.");
     }
 
     about = format_field(format, "description");
 
     if (about && about->type != NGX_CLAUDE_JSON_STRING) {
-        return format_error(chat, FORMAT_SCHEMA ".description",
+        return format_error(ex, FORMAT_SCHEMA ".description",
                             "'" FORMAT_SCHEMA ".description' must be a "
                             "string.");
     }
-
-    return format_rewrite(chat, node, about);
-}
-
-
-/* the format's own description has no place but the schema's */
-
-static ngx_int_t
-format_rewrite(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node,
-    ngx_claude_json_t *about)
-{
-    ngx_int_t                  rc;
-    ngx_str_t                  description;
-    ngx_pool_t                *scratch;
-    ngx_claude_text_t          text;
-    ngx_claude_schema_t        schema;
-
-    if (ngx_claude_schema_init(&schema, &chat->schemas, chat->turn.log)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    scratch = ngx_create_pool(1024, chat->turn.log);
-    if (scratch == NULL) {
-        ngx_claude_schema_done(&schema);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_memzero(&text, sizeof(ngx_claude_text_t));
-    text.pool = scratch;
 
     ngx_str_null(&description);
 
@@ -131,26 +94,7 @@ format_rewrite(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node,
         description = ngx_claude_json_value(about);
     }
 
-    rc = ngx_claude_schema_rewrite(&schema, node,
-                             description.len ? &description : NULL,
-                             &text);
-
-    if (rc == NGX_DECLINED) {
-        rc = format_error(chat, FORMAT_SCHEMA ".schema",
-                          "'" FORMAT_SCHEMA ".schema' cannot be done: %V.",
-                          &schema.reason);
-
-    } else if (rc != NGX_OK
-               || ngx_claude_schema_defs(&schema, &text) != NGX_OK
-               || ngx_claude_text_copy(&text, chat->turn.pool,
-                                       &chat->turn.schema)
-                  != NGX_OK)
-    {
-        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_destroy_pool(scratch);
-    ngx_claude_schema_done(&schema);
-
-    return rc;
+    return ngx_http_claude_params_schema(ex, FORMAT_SCHEMA ".schema", schema,
+                                         description.len ? &description
+                                                         : NULL);
 }

@@ -10,87 +10,228 @@
 
 
 #include "ngx_http_claude_chat.h"
-#include "ngx_http_claude_chat_content.h"
-#include "ngx_http_claude_error.h"
-#include "ngx_http_claude_session.h"
 #include "ngx_claude_utf8.h"
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_openai.h"
+#include "ngx_http_claude_params.h"
+#include "ngx_http_claude_session.h"
 
 
-static ngx_int_t completions_prompts(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *node);
-static ngx_int_t completions_prompt(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *node);
-static ngx_int_t completions_echo(ngx_http_claude_chat_t *chat,
+static ngx_int_t completions_request(ngx_http_claude_exchange_t *ex,
     ngx_claude_json_t *body);
-static ngx_int_t completions_unsupported(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *body);
-static ngx_int_t completions_system(ngx_http_claude_chat_t *chat);
+static ngx_int_t completions_suffix(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_logprobs(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_bias(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_best_of(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_echo(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_prompts(void *data, const char *name,
+    ngx_claude_json_t *node);
+static ngx_int_t completions_prompt(ngx_http_claude_exchange_t *ex,
+    const char *name, ngx_claude_json_t *node);
+static ngx_int_t completions_answer(ngx_http_claude_answer_t *answer);
+static void completions_delta(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p, size_t len);
+static void completions_end(ngx_http_claude_answer_t *answer,
+    ngx_claude_out_t *out);
+static void completions_whole(ngx_http_claude_exchange_t *ex,
+    ngx_http_claude_document_t *document);
+static void completions_choice(ngx_http_claude_answer_t *answer,
+    ngx_http_claude_document_t *document);
 
 
-#define completions_error(chat, param, ...)                                   \
-    ngx_http_claude_error((chat)->ctx, NGX_HTTP_BAD_REQUEST, NULL, param,     \
-                          __VA_ARGS__)
+#define completions_error(ex, param, ...)                                     \
+    ngx_http_claude_error_400((ex)->ctx, param, __VA_ARGS__)
 
 
-ngx_int_t
-ngx_http_claude_completions_request(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *body)
+const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
+
+    NGX_HTTP_CLAUDE_CHAT_COMMON,
+
+    { ngx_string("suffix"), NULL, completions_suffix },
+    { ngx_string("logprobs"), NULL, completions_logprobs },
+    { ngx_string("logit_bias"), NULL, completions_bias },
+    { ngx_string("best_of"), NULL, completions_best_of },
+    { ngx_string("echo"), NULL, completions_echo },
+    { ngx_string("prompt"), ngx_http_claude_chat_items, completions_prompts },
+
+    { ngx_null_string, NULL, NULL }
+};
+
+
+const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
+    .path = ngx_string("/completions"),
+    .request_id = NGX_HTTP_CLAUDE_OPENAI_ID,
+    .failure = ngx_http_claude_openai_failure,
+    .error = ngx_http_claude_openai_error,
+
+    .id = "cmpl-",
+    .size = sizeof(ngx_http_claude_chat_t),
+    .fields = ngx_http_claude_completions_fields,
+    .request = completions_request,
+    .answer = completions_answer,
+
+    .delta = completions_delta,
+    .end = completions_end,
+    .finish = ngx_http_claude_chat_finish,
+    .failed = ngx_http_claude_chat_failed,
+    .whole = completions_whole,
+    .reason = ngx_http_claude_chat_reason
+};
+
+
+static ngx_int_t
+completions_request(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *body)
 {
     ngx_int_t  rc;
 
+    static ngx_str_t  words = ngx_string("The user's message is a text that "
+        "you complete. If it is a question or an instruction, write the "
+        "answer; else go on exactly where it ends. Write the completion and "
+        "nothing else: do not repeat the text, do not comment on it.");
+
     if (body->type != NGX_CLAUDE_JSON_OBJECT) {
-        return completions_error(chat, NULL, "The request body must be an "
+        return completions_error(ex, NULL, "The request body must be an "
                                  "object with \"model\" and \"prompt\".");
     }
 
-    if ((rc = ngx_http_claude_chat_request_knobs(chat, body)) != NGX_OK
-        || (rc = completions_unsupported(chat, body)) != NGX_OK
-        || (rc = completions_echo(chat, body)) != NGX_OK
-        || (rc = completions_prompts(chat,
-                             ngx_http_claude_chat_field(body, "prompt")))
-           != NGX_OK
-        || (rc = completions_system(chat)) != NGX_OK)
+    if ((rc = ngx_http_claude_params(ex, ngx_http_claude_completions_fields))
+        != NGX_OK
+        || (rc = ngx_http_claude_params_system(ex, NULL)) != NGX_OK
+        || (rc = ngx_http_claude_params_words(ex, &words)) != NGX_OK)
     {
         return rc;
     }
 
     /* there is nothing to go on with: each prompt is all of it */
 
-    return ngx_http_claude_session(chat->ctx, &chat->turn, 1);
+    return ngx_http_claude_session(ex->ctx, &ex->turn, 1);
 }
 
 
 static ngx_int_t
-completions_prompts(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node)
+completions_suffix(void *data, const char *name, ngx_claude_json_t *node)
 {
-    ngx_int_t  rc;
+    ngx_http_claude_exchange_t *ex = data;
 
-    if (node == NULL) {
-        return completions_error(chat, "prompt", "'prompt' is missing: it "
-                                 "must be a string or an array of strings.");
+    if (node == NULL || ngx_claude_json_is(node, "")) {
+        return NGX_OK;
     }
 
-    if (ngx_array_init(&chat->prompts, chat->turn.pool, 1, sizeof(ngx_str_t))
+    return completions_error(ex, name, "'%s' is not supported: the models "
+                             "write at the end of a text.", name);
+}
+
+
+/* a 0 asks for the probability of the token that was taken */
+
+static ngx_int_t
+completions_logprobs(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    if (node == NULL || node->type == NGX_CLAUDE_JSON_FALSE) {
+        return NGX_OK;
+    }
+
+    return completions_error(ex, name, "'%s' is not supported.", name);
+}
+
+
+static ngx_int_t
+completions_bias(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    if (node == NULL
+        || (node->type == NGX_CLAUDE_JSON_OBJECT
+            && !ngx_claude_json_holds(node)))
+    {
+        return NGX_OK;
+    }
+
+    return completions_error(ex, name, "'%s' is not supported.", name);
+}
+
+
+/* the best of several is told by their probabilities */
+
+static ngx_int_t
+completions_best_of(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    ngx_int_t  n;
+
+    if (node == NULL
+        || ngx_claude_json_integer(node, ex->n, ex->n, &n) == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    return completions_error(ex, name, "'%s' is not supported, unless it is "
+                             "'n'.", name);
+}
+
+
+static ngx_int_t
+completions_echo(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    ngx_int_t                rc;
+    ngx_uint_t               echo;
+    ngx_http_claude_chat_t  *chat;
+
+    rc = ngx_http_claude_params_flag(ex, name, node, &echo);
+
+    chat = ex->own;
+    chat->echo = (rc == NGX_OK && echo);
+
+    return rc;
+}
+
+
+static ngx_int_t
+completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    ngx_int_t                rc;
+    ngx_http_claude_chat_t  *chat;
+
+    if (node == NULL) {
+        return completions_error(ex, name, "'%s' is missing: it must be a "
+                                 "string or an array of strings.", name);
+    }
+
+    chat = ex->own;
+
+    if (ngx_array_init(&chat->prompts, ex->turn.pool, 1, sizeof(ngx_str_t))
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (node->type == NGX_CLAUDE_JSON_STRING) {
-        return completions_prompt(chat, node);
+        return completions_prompt(ex, name, node);
     }
 
     node = (node->type == NGX_CLAUDE_JSON_ARRAY)
            ? ngx_claude_json_first(node) : NULL;
 
     if (node == NULL) {
-        return completions_error(chat, "prompt", "'prompt' must be a string "
-                                 "or an array of strings.");
+        return completions_error(ex, name, "'%s' must be a string or an array "
+                                 "of strings.", name);
     }
 
     for ( /* void */ ; node; node = ngx_claude_json_next(node)) {
 
-        rc = completions_prompt(chat, node);
+        rc = completions_prompt(ex, name, node);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -101,30 +242,33 @@ completions_prompts(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node)
 
 
 static ngx_int_t
-completions_prompt(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node)
+completions_prompt(ngx_http_claude_exchange_t *ex, const char *name,
+    ngx_claude_json_t *node)
 {
-    ngx_str_t  *prompt, text;
+    ngx_str_t               *prompt, text;
+    ngx_http_claude_chat_t  *chat;
 
     if (node->type != NGX_CLAUDE_JSON_STRING) {
 
         /* numbers are tokens, of a tokenizer that is not the model's */
 
-        return completions_error(chat, "prompt", "'prompt' must be a string "
-                                 "or an array of strings; tokens are not "
-                                 "supported.");
+        return completions_error(ex, name, "'%s' must be a string or an array "
+                                 "of strings; tokens are not supported.",
+                                 name);
     }
 
     text = ngx_claude_json_value(node);
 
     if (ngx_claude_utf8_blank(&text)) {
-        return completions_error(chat, "prompt", "'prompt' is blank: it must "
-                                 "have some text.");
+        return completions_error(ex, name, "'%s' is blank: it must have some "
+                                 "text.", name);
     }
 
-    if ((chat->prompts.nelts + 1) * chat->n > NGX_HTTP_CLAUDE_CHAT_CHOICES) {
-        return completions_error(chat, "prompt", "'prompt' and 'n' ask for "
-                                 "more than %d answers.",
-                                 NGX_HTTP_CLAUDE_CHAT_CHOICES);
+    chat = ex->own;
+
+    if ((chat->prompts.nelts + 1) * ex->n > NGX_HTTP_CLAUDE_ANSWERS) {
+        return completions_error(ex, name, "'%s' and 'n' ask for more than %d "
+                                 "answers.", name, NGX_HTTP_CLAUDE_ANSWERS);
     }
 
     prompt = ngx_array_push(&chat->prompts);
@@ -133,94 +277,86 @@ completions_prompt(ngx_http_claude_chat_t *chat, ngx_claude_json_t *node)
     }
 
     *prompt = text;
+    ex->questions = chat->prompts.nelts;
 
     return NGX_OK;
 }
 
 
+/* the question of a prompt is one message of the user's */
+
 static ngx_int_t
-completions_echo(ngx_http_claude_chat_t *chat, ngx_claude_json_t *body)
+completions_answer(ngx_http_claude_answer_t *answer)
 {
-    ngx_claude_json_t  *node;
+    ngx_str_t                   *prompt;
+    ngx_claude_block_t          *block;
+    ngx_http_claude_chat_t      *chat;
+    ngx_http_claude_exchange_t  *ex;
 
-    node = ngx_http_claude_chat_field(body, "echo");
+    ex = answer->exchange;
+    chat = ex->own;
+    prompt = (ngx_str_t *) chat->prompts.elts + answer->index / ex->n;
 
-    if (node && node->type != NGX_CLAUDE_JSON_TRUE
-        && node->type != NGX_CLAUDE_JSON_FALSE)
+    if (ngx_array_init(&answer->turn.messages, ex->turn.pool, 1,
+                       sizeof(ngx_claude_message_t))
+        != NGX_OK)
     {
-        return completions_error(chat, "echo", "'echo' must be a boolean.");
+        return NGX_ERROR;
     }
 
-    chat->echo = (node && node->type == NGX_CLAUDE_JSON_TRUE);
+    block = ngx_claude_turn_add(&answer->turn, NGX_CLAUDE_USER,
+                                NGX_CLAUDE_TEXT);
+    if (block == NULL) {
+        return NGX_ERROR;
+    }
 
-    return NGX_OK;
+    block->text = *prompt;
+
+    if (chat->echo) {
+        answer->before = *prompt;
+    }
+
+    return ngx_http_claude_chat_prefix(answer, "text_completion", "text");
 }
 
 
-/* what would change the answer's meaning, and cannot be done */
-
-static ngx_int_t
-completions_unsupported(ngx_http_claude_chat_t *chat,
-    ngx_claude_json_t *body)
+static void
+completions_delta(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
+    ngx_claude_block_t *block, u_char *p, size_t len)
 {
-    ngx_int_t           n;
-    ngx_claude_json_t  *node;
-
-    node = ngx_http_claude_chat_field(body, "suffix");
-
-    if (node && !ngx_claude_json_is(node, ""))
-    {
-        return completions_error(chat, "suffix", "'suffix' is not supported: "
-                                 "the models write at the end of a text.");
+    if (block->type != NGX_CLAUDE_TEXT) {
+        return;
     }
 
-    /* a 0 asks for the probability of the token that was taken */
-
-    node = ngx_http_claude_chat_field(body, "logprobs");
-
-    if (node && node->type != NGX_CLAUDE_JSON_FALSE) {
-        return completions_error(chat, "logprobs",
-                                 "'logprobs' is not supported.");
-    }
-
-    node = ngx_http_claude_chat_field(body, "logit_bias");
-
-    if (node && (node->type != NGX_CLAUDE_JSON_OBJECT
-                 || ngx_claude_json_holds(node)))
-    {
-        return completions_error(chat, "logit_bias",
-                                 "'logit_bias' is not supported.");
-    }
-
-    /* the best of several is told by their probabilities */
-
-    node = ngx_http_claude_chat_field(body, "best_of");
-
-    if (node && ngx_claude_json_integer(node, chat->n, chat->n, &n)
-                != NGX_OK)
-    {
-        return completions_error(chat, "best_of", "'best_of' is not "
-                                 "supported, unless it is 'n'.");
-    }
-
-    return NGX_OK;
+    ngx_http_claude_chat_chunk_open(answer, out);
+    ngx_claude_out_string(out, p, len);
+    ngx_http_claude_chat_chunk_close(answer, out, NULL);
 }
 
 
-static ngx_int_t
-completions_system(ngx_http_claude_chat_t *chat)
+static void
+completions_end(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out)
 {
-    ngx_int_t  rc;
+    ngx_http_claude_chat_chunk_open(answer, out);
+    ngx_claude_out_literal(out, "\"\"");
+    ngx_http_claude_chat_chunk_close(answer, out,
+                                     ngx_http_claude_chat_reason(answer));
+}
 
-    static ngx_str_t  words = ngx_string("The user's message is a text that "
-        "you complete. If it is a question or an instruction, write the "
-        "answer; else go on exactly where it ends. Write the completion and "
-        "nothing else: do not repeat the text, do not comment on it.");
 
-    rc = ngx_http_claude_chat_request_system(chat);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+static void
+completions_whole(ngx_http_claude_exchange_t *ex,
+    ngx_http_claude_document_t *document)
+{
+    ngx_http_claude_chat_choices(ex, document, "text_completion",
+                                 completions_choice);
+}
 
-    return ngx_http_claude_chat_request_words(chat, &words);
+
+static void
+completions_choice(ngx_http_claude_answer_t *answer,
+    ngx_http_claude_document_t *document)
+{
+    ngx_http_claude_chat_text(answer, document, "\"text\":",
+                              NGX_CLAUDE_TEXT);
 }

@@ -1,0 +1,264 @@
+
+/*
+ * The JSON writer.  See the header.
+ */
+
+
+#include "ngx_claude_out.h"
+#include "ngx_claude_json.h"
+
+
+/* a string is escaped in slices that surely fit the room there is */
+#define OUT_SLICE   ((NGX_CLAUDE_OUT_ROOM - 2) / 6)
+
+/* digits of a number, and its sign */
+#define OUT_NUMBER  (NGX_INT64_LEN + 1)
+
+
+/* a conversion of a format */
+typedef struct {
+    ngx_uint_t   width;
+    ngx_uint_t   sign;
+    u_char       letter;
+} out_value_t;
+
+
+static ngx_uint_t out_room(ngx_claude_out_t *out, size_t least);
+static const char *out_parse(out_value_t *value, const char *fmt);
+static void out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter);
+static void out_signed(ngx_claude_out_t *out, out_value_t *value, int64_t n);
+static void out_number(ngx_claude_out_t *out, ngx_uint_t width, uint64_t n);
+
+
+void
+ngx_claude_out_write(ngx_claude_out_t *out, const void *p, size_t len)
+{
+    size_t         n;
+    const u_char  *from;
+
+    from = p;
+
+    while (len) {
+
+        if (!out_room(out, 1)) {
+            return;
+        }
+
+        n = ngx_min(len, (size_t) (out->end - out->last));
+
+        out->last = ngx_cpymem(out->last, from, n);
+        from += n;
+        len -= n;
+    }
+}
+
+
+void
+ngx_claude_out_string(ngx_claude_out_t *out, const u_char *p, size_t len)
+{
+    if (len <= OUT_SLICE) {
+
+        if (out_room(out, ngx_claude_json_escaped_max(len))) {
+            out->last = ngx_claude_json_escape(out->last, p, len);
+        }
+
+        return;
+    }
+
+    ngx_claude_out_literal(out, "\"");
+    ngx_claude_out_escape(out, p, len);
+    ngx_claude_out_literal(out, "\"");
+}
+
+
+void
+ngx_claude_out_escape(ngx_claude_out_t *out, const u_char *p, size_t len)
+{
+    size_t   n;
+    u_char  *to, before;
+
+    for ( /* void */ ; len; len -= n, p += n) {
+
+        n = ngx_min(len, OUT_SLICE);
+
+        if (n < len) {
+
+            /* not in the midst of a character */
+
+            while (n > 1 && (p[n] & 0xc0) == 0x80) {
+                n--;
+            }
+        }
+
+        if (!out_room(out, ngx_claude_json_escaped_max(n))) {
+            return;
+        }
+
+        /* each slice comes with quotes: the first goes, as does the last */
+
+        to = out->last;
+        before = to[-1];
+        out->last = ngx_claude_json_escape(to - 1, p, n) - 1;
+        to[-1] = before;
+    }
+}
+
+
+void
+ngx_claude_out(ngx_claude_out_t *out, const char *fmt, ...)
+{
+    va_list       args;
+    const char   *p, *s;
+    out_value_t   value;
+
+    va_start(args, fmt);
+
+    for ( ;; ) {
+
+        for (p = fmt; *p && *p != '%'; p++) { /* void */ }
+
+        ngx_claude_out_write(out, fmt, p - fmt);
+
+        if (*p == '\0') {
+            break;
+        }
+
+        fmt = out_parse(&value, p + 1);
+
+        switch (value.letter) {
+
+        case 'V':
+        case 'J':
+        case 'Q':
+            out_str(out, va_arg(args, ngx_str_t *), value.letter);
+            break;
+
+        case 's':
+            s = va_arg(args, const char *);
+            ngx_claude_out_write(out, s, ngx_strlen(s));
+            break;
+
+        case 'd':
+        case 'P':
+
+            if (value.sign) {
+                out_signed(out, &value, va_arg(args, int));
+
+            } else {
+                out_number(out, value.width, va_arg(args, unsigned int));
+            }
+
+            break;
+
+        case '%':
+            ngx_claude_out_literal(out, "%");
+            break;
+
+        case 'M':
+            out_number(out, value.width, va_arg(args, ngx_msec_t));
+            break;
+
+        default:                            /* i, z, A, L, T: of 64 bits */
+
+            if (value.sign) {
+                out_signed(out, &value, va_arg(args, int64_t));
+
+            } else {
+                out_number(out, value.width, va_arg(args, uint64_t));
+            }
+        }
+    }
+
+    va_end(args);
+}
+
+
+/* whether there is room now */
+
+static ngx_uint_t
+out_room(ngx_claude_out_t *out, size_t least)
+{
+    if ((size_t) (out->end - out->last) >= least) {
+        return 1;
+    }
+
+    if (out->failed) {
+        return 0;
+    }
+
+    out->room(out, least);
+
+    return (size_t) (out->end - out->last) >= least;
+}
+
+
+/* what stands behind a percent sign; returns the end of it */
+
+static const char *
+out_parse(out_value_t *value, const char *fmt)
+{
+    value->width = 0;
+    value->sign = 1;
+
+    while (*fmt >= '0' && *fmt <= '9') {
+        value->width = value->width * 10 + (*fmt++ - '0');
+    }
+
+    if (*fmt == 'u') {
+        value->sign = 0;
+        fmt++;
+    }
+
+    value->letter = (u_char) *fmt;
+
+    return *fmt ? fmt + 1 : fmt;
+}
+
+
+static void
+out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter)
+{
+    if (letter == 'V') {
+        ngx_claude_out_write(out, s->data, s->len);
+
+    } else if (letter == 'Q' && s->len == 0) {
+        ngx_claude_out_literal(out, "null");
+
+    } else {
+        ngx_claude_out_string(out, s->data, s->len);
+    }
+}
+
+
+static void
+out_signed(ngx_claude_out_t *out, out_value_t *value, int64_t n)
+{
+    if (n < 0) {
+        ngx_claude_out_literal(out, "-");
+        out_number(out, value->width, - (uint64_t) n);
+
+    } else {
+        out_number(out, value->width, n);
+    }
+}
+
+
+static void
+out_number(ngx_claude_out_t *out, ngx_uint_t width, uint64_t n)
+{
+    u_char  buf[OUT_NUMBER], *p, *last;
+
+    last = buf + sizeof(buf);
+    p = last;
+
+    do {
+        *--p = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    while (p > buf && (ngx_uint_t) (last - p) < width) {
+        *--p = '0';
+    }
+
+    ngx_claude_out_write(out, p, last - p);
+}

@@ -1,0 +1,249 @@
+
+/*
+ * The bill of an exchange.  See the header.
+ */
+
+
+#include "ngx_http_claude_bill.h"
+#include "ngx_claude_engine.h"
+
+
+static ngx_claude_turn_t *bill_total(void *data);
+static ngx_int_t bill_ends(void *data, ngx_str_t *ends);
+static ngx_uint_t bill_owing(ngx_http_claude_bill_t *bill);
+static void bill_add(ngx_claude_spent_t *spent,
+    ngx_http_claude_bill_t *bill);
+
+
+void
+ngx_http_claude_bill_open(ngx_http_claude_bill_t *bill,
+    ngx_http_claude_ctx_t *ctx, ngx_claude_turn_t *sum,
+    ngx_http_claude_answer_t *answers, ngx_uint_t nanswers)
+{
+    bill->ctx = ctx;
+    bill->sum = sum;
+    bill->answers = answers;
+    bill->nanswers = nanswers;
+    bill->earlier = ctx->spender;
+
+    ctx->spender = bill;
+    ctx->total = bill_total;
+    ctx->ends = bill_ends;
+
+    bill->held = 1;
+    ctx->request->main->count++;
+}
+
+
+/* a turn that has what the log is to say of all */
+
+static ngx_claude_turn_t *
+bill_total(void *data)
+{
+    ngx_http_claude_bill_t *bill = data;
+
+    ngx_uint_t          i;
+    ngx_claude_turn_t  *sum, *turn;
+
+    sum = bill->sum;
+
+    ngx_memzero(&sum->spent, sizeof(ngx_claude_spent_t));
+    sum->spent.cost = -1;
+
+    bill_add(&sum->spent, bill);
+
+    for (i = 0; i < bill->nanswers; i++) {
+        turn = &bill->answers[i].turn;
+
+        /* the first token of any, and where it came from */
+
+        if (i == 0 || turn->ttft < sum->ttft) {
+            sum->ttft = turn->ttft;
+            sum->rung = turn->rung;
+        }
+    }
+
+    return sum;
+}
+
+
+/* why the turns ended, one after the other.  NGX_ERROR: no memory */
+
+static ngx_int_t
+bill_ends(void *data, ngx_str_t *ends)
+{
+    ngx_http_claude_bill_t *bill = data;
+
+    const char                *end;
+    ngx_uint_t                 i;
+    ngx_claude_text_t          text;
+    ngx_http_claude_answer_t  *answer;
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = bill->sum->pool;
+
+    for (i = 0; i < bill->nanswers; i++) {
+        answer = &bill->answers[i];
+
+        if (!answer->turn.is_finished) {
+            continue;
+        }
+
+        end = answer->dialect->reason(answer);
+
+        if ((text.len && ngx_claude_text_literal(&text, ", ") != NGX_OK)
+            || ngx_claude_text_add(&text, end, ngx_strlen(end)) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ends->data = text.data;
+    ends->len = text.len;
+
+    return NGX_OK;
+}
+
+
+/* those of a location that has failed before this one, too */
+
+static void
+bill_add(ngx_claude_spent_t *spent, ngx_http_claude_bill_t *bill)
+{
+    ngx_uint_t  i;
+
+    for ( /* void */ ; bill; bill = bill->earlier) {
+        for (i = 0; i < bill->nanswers; i++) {
+            ngx_claude_spent_add(spent, &bill->answers[i].turn.spent);
+        }
+    }
+}
+
+
+static ngx_uint_t
+bill_owing(ngx_http_claude_bill_t *bill)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < bill->nanswers; i++) {
+        if (ngx_claude_turn_owing(&bill->answers[i].turn)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+ngx_http_claude_bill_release(ngx_http_claude_bill_t *bill)
+{
+    if (!bill->held) {
+        return;
+    }
+
+    if (bill_owing(bill)) {
+        bill->waiting = 1;
+        return;
+    }
+
+    bill->held = 0;
+    bill->ctx->request->main->count--;
+}
+
+
+ngx_uint_t
+ngx_http_claude_bill_defer(ngx_http_claude_bill_t *bill, ngx_int_t rc)
+{
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = bill->ctx->request;
+
+    if (!bill->waiting || !r->background) {
+        return 0;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!clcf->log_subrequest) {
+        return 0;
+    }
+
+    bill->deferred = 1;
+    bill->rc = rc;
+
+    return 1;
+}
+
+
+/*
+ * Nobody waits for the connection any more.  Termination does not heed the
+ * count, and sets it itself.
+ */
+
+void
+ngx_http_claude_bill_block(ngx_http_claude_bill_t *bill)
+{
+    ngx_http_request_t  *r;
+
+    bill->waiting = 0;
+
+    if (!bill->held) {
+        return;
+    }
+
+    bill->held = 0;
+
+    if (!bill_owing(bill)) {
+        return;
+    }
+
+    r = bill->ctx->request->main;
+
+    r->blocked++;
+    r->read_event_handler = ngx_http_block_reading;
+
+    bill->blocked = 1;
+    bill->waiting = 1;
+}
+
+
+void
+ngx_http_claude_bill_paid(ngx_http_claude_bill_t *bill)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    if (!bill->waiting || bill_owing(bill)) {
+        return;
+    }
+
+    r = bill->ctx->request->main;
+    c = r->connection;
+
+    bill->waiting = 0;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (bill->blocked) {
+        bill->blocked = 0;
+        r->blocked--;
+
+        ngx_http_finalize_request(r, NGX_ERROR);
+
+    } else if (bill->deferred) {
+        bill->deferred = 0;
+        bill->held = 0;
+        r->count--;
+
+        ngx_http_finalize_request(bill->ctx->request, bill->rc);
+
+    } else {
+        bill->held = 0;
+
+        ngx_http_finalize_request(r, NGX_DONE);
+    }
+
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,53 @@
+
+/*
+ * Images and files of a message, as blocks that the model takes.  What
+ * upstream would refuse is refused here by the name of its place: another
+ * kind of data than it says, broken base64, too much of it.  Nothing is ever
+ * fetched: a URL is handed on.
+ *
+ * Source: the Messages API, "Vision" and "PDF support".
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_MEDIA_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_MEDIA_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_claude_turn.h"
+#include "ngx_http_claude_place.h"
+
+
+/* those of one body */
+typedef struct {
+    ngx_http_claude_place_t   *place;
+    ngx_pool_t                *pool;         /* of the turn */
+    size_t                     attached;     /* bytes so far */
+} ngx_http_claude_media_t;
+
+
+/*
+ * Fill in a zeroed block; member: of the place, for errors.  NGX_OK, or an
+ * HTTP status with the error set.
+ */
+
+/* an image: a data URL, or one of https */
+ngx_int_t ngx_http_claude_media_image_url(ngx_http_claude_media_t *media,
+    const char *member, ngx_str_t *url, ngx_claude_block_t *block);
+
+/* an image of a type, lower case, in base64 */
+ngx_int_t ngx_http_claude_media_image(ngx_http_claude_media_t *media,
+    const char *member, ngx_str_t *type, ngx_str_t *base64,
+    ngx_claude_block_t *block);
+
+/* a PDF or a text: a data URL; and of a type, in base64 */
+ngx_int_t ngx_http_claude_media_file_url(ngx_http_claude_media_t *media,
+    const char *member, ngx_str_t *url, ngx_claude_block_t *block);
+ngx_int_t ngx_http_claude_media_file(ngx_http_claude_media_t *media,
+    const char *member, ngx_str_t *type, ngx_str_t *base64,
+    ngx_claude_block_t *block);
+
+
+#endif /* _NGX_HTTP_CLAUDE_MEDIA_H_INCLUDED_ */

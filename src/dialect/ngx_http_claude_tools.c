@@ -1,0 +1,825 @@
+
+/*
+ * The client's tools.  See the header.
+ */
+
+
+#include "ngx_http_claude_tools.h"
+#include "ngx_claude_cstr.h"
+#include "ngx_claude_profile.h"
+#include "ngx_claude_schema.h"
+#include "ngx_http_claude_error.h"
+#include "ngx_http_claude_models.h"
+
+
+/* what the Messages API takes: ^[a-zA-Z0-9_-]{1,128}$ */
+#define TOOLS_NAME   128
+
+
+/* a tool */
+typedef struct {
+    ngx_http_claude_tools_t  *all;
+    ngx_claude_json_t        *object;
+    ngx_str_t                 name;
+    ngx_str_t                 description;
+    ngx_claude_json_t        *schema;        /* NULL: none, or {} */
+    unsigned                  strict:1;
+} tools_tool_t;
+
+
+/* of a tool, by its name */
+typedef struct {
+    ngx_str_node_t            sn;
+    ngx_uint_t                n;             /* in the list */
+} tools_name_t;
+
+
+static ngx_int_t tools_read(tools_tool_t *tool);
+static ngx_int_t tools_name(tools_tool_t *tool);
+static ngx_int_t tools_name_is_new(tools_tool_t *tool);
+static ngx_int_t tools_schema(tools_tool_t *tool);
+static ngx_int_t tools_json(tools_tool_t *tool);
+static ngx_int_t tools_schema_strict(tools_tool_t *tool);
+static ngx_int_t tools_schema_copy(tools_tool_t *tool);
+static ngx_int_t tools_describe(tools_tool_t *tool);
+static ngx_int_t tools_describe_word(ngx_claude_text_t *about,
+    ngx_claude_json_t *word);
+static ngx_uint_t tools_combines(ngx_claude_json_t *word);
+static ngx_int_t tools_choose_named(ngx_http_claude_tools_t *tools,
+    const char *param, ngx_claude_json_t *name);
+static ngx_int_t tools_force(ngx_http_claude_tools_t *tools,
+    tools_tool_t *tool, const char *param);
+static ngx_int_t tools_emulate(ngx_http_claude_tools_t *tools,
+    tools_tool_t *tool, const char *param);
+static ngx_int_t tools_emulate_any(ngx_http_claude_tools_t *tools,
+    const char *param, ngx_claude_schema_t *schema, ngx_claude_text_t *text);
+static ngx_int_t tools_arguments(tools_tool_t *tool, const char *param,
+    ngx_claude_schema_t *schema, ngx_claude_text_t *text);
+
+
+#define tools_field  ngx_claude_json_field
+#define tools_first  ngx_claude_json_first
+#define tools_next   ngx_claude_json_next
+#define tools_value  ngx_claude_json_value
+
+#define tools_put    ngx_claude_text_literal
+
+#define tools_set_choice(tools, json)                                         \
+    ngx_str_set(&(tools)->ex->turn.tool_choice, json)
+
+#define tools_error(tool, member, message)                                    \
+    ngx_http_claude_place_error((tool)->all->place, member, message)
+
+
+/* what the model is told in words, since the Messages API refuses it on top */
+
+static const char  *tools_words[] = { "anyOf", "oneOf", "allOf" };
+
+#define TOOLS_WORDS  (sizeof(tools_words) / sizeof(tools_words[0]))
+
+
+ngx_int_t
+ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
+    ngx_http_claude_exchange_t *ex, ngx_http_claude_place_t *place,
+    const char *name, ngx_claude_json_t *list, const char *schema)
+{
+    ngx_uint_t          n;
+    ngx_claude_json_t  *node;
+
+    ngx_memzero(tools, sizeof(ngx_http_claude_tools_t));
+
+    tools->ex = ex;
+    tools->place = place;
+    tools->schema = schema;
+    tools->scratch = ex->ctx->scratch;
+    tools->json.pool = tools->scratch;
+    tools->about.pool = tools->scratch;
+
+    ngx_rbtree_init(&tools->names, &tools->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    if (list == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_claude_json_holds(list) && ex->turn.profile->agent) {
+        return ngx_http_claude_error_400(ex->ctx, name, "'%s' cannot be "
+                                         "offered here: the model has the "
+                                         "tools of the server.", name);
+    }
+
+    if (list->type != NGX_CLAUDE_JSON_ARRAY) {
+        return ngx_http_claude_error_400(ex->ctx, name,
+                                         "'%s' must be an array.", name);
+    }
+
+    n = 0;
+
+    for (node = tools_first(list); node; node = tools_next(node)) {
+        n++;
+    }
+
+    if (n
+        && (ngx_array_init(&tools->list, tools->scratch, n,
+                           sizeof(tools_tool_t))
+            != NGX_OK
+            || ngx_array_init(&ex->turn.tools, ex->turn.pool, n,
+                              sizeof(ngx_str_t))
+               != NGX_OK))
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
+    ngx_claude_json_t *object)
+{
+    ngx_int_t      rc;
+    ngx_str_t     *name;
+    tools_tool_t  *tool;
+
+    /* there is room: their number was known */
+
+    tool = ngx_array_push(&tools->list);
+    name = ngx_array_push(&tools->ex->turn.tools);
+
+    if (tool == NULL || name == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memzero(tool, sizeof(tools_tool_t));
+
+    tool->all = tools;
+    tool->object = object;
+
+    rc = tools_read(tool);
+
+    *name = tool->name;
+
+    return (rc == NGX_OK) ? tools_json(tool) : rc;
+}
+
+
+static ngx_int_t
+tools_read(tools_tool_t *tool)
+{
+    ngx_int_t           rc;
+    ngx_claude_json_t  *node;
+
+    rc = tools_name(tool);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    node = tools_field(tool->object, "description");
+
+    if (node) {
+        if (node->type != NGX_CLAUDE_JSON_STRING) {
+            return tools_error(tool, "description", "must be a string");
+        }
+
+        tool->description = tools_value(node);
+    }
+
+    node = tools_field(tool->object, "strict");
+
+    if (node && node->type != NGX_CLAUDE_JSON_TRUE
+        && node->type != NGX_CLAUDE_JSON_FALSE)
+    {
+        return tools_error(tool, "strict", "must be a boolean");
+    }
+
+    tool->strict = (node && node->type == NGX_CLAUDE_JSON_TRUE);
+
+    return tools_schema(tool);
+}
+
+
+static ngx_int_t
+tools_name(tools_tool_t *tool)
+{
+    u_char              ch;
+    size_t              i;
+    ngx_str_t           name;
+    ngx_claude_json_t  *node;
+
+    node = tools_field(tool->object, "name");
+
+    ngx_str_null(&name);
+
+    if (node && node->type == NGX_CLAUDE_JSON_STRING) {
+        name = tools_value(node);
+    }
+
+    if (name.len == 0 || name.len > TOOLS_NAME) {
+        return tools_error(tool, "name", "must be a string of 1 to 128 "
+                           "characters");
+    }
+
+    for (i = 0; i < name.len; i++) {
+        ch = name.data[i];
+
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+              || (ch >= '0' && ch <= '9') || ch == '_' || ch == '-'))
+        {
+            return tools_error(tool, "name", "may only have letters, digits, "
+                               "underscores and dashes");
+        }
+    }
+
+    tool->name = name;
+
+    return tools_name_is_new(tool);
+}
+
+
+static ngx_int_t
+tools_name_is_new(tools_tool_t *tool)
+{
+    uint32_t       hash;
+    tools_name_t  *node;
+
+    hash = ngx_crc32_long(tool->name.data, tool->name.len);
+
+    if (ngx_str_rbtree_lookup(&tool->all->names, &tool->name, hash)) {
+        return tools_error(tool, "name", "is the name of another tool, too");
+    }
+
+    node = ngx_palloc(tool->all->scratch, sizeof(tools_name_t));
+    if (node == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    node->sn.node.key = hash;
+    node->sn.str = tool->name;
+    node->n = tool->all->list.nelts - 1;
+    ngx_rbtree_insert(&tool->all->names, &node->sn.node);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+tools_schema(tools_tool_t *tool)
+{
+    const char         *member;
+    ngx_claude_json_t  *schema, *type;
+
+    member = tool->all->schema;
+    schema = tools_field(tool->object, member);
+
+    if (schema == NULL
+        || (schema->type == NGX_CLAUDE_JSON_OBJECT
+            && tools_first(schema) == NULL))
+    {
+        tool->strict = 0;
+        return NGX_OK;
+    }
+
+    if (schema->type != NGX_CLAUDE_JSON_OBJECT) {
+        return tools_error(tool, member, "must be an object, a JSON schema");
+    }
+
+    type = tools_field(schema, "type");
+
+    if (type && !ngx_claude_json_is(type, "object")) {
+        return tools_error(tool, member, "must have the type \"object\"");
+    }
+
+    tool->schema = schema;
+
+    return NGX_OK;
+}
+
+
+/* adds the tool as the Messages API has it */
+
+static ngx_int_t
+tools_json(tools_tool_t *tool)
+{
+    u_char             *p;
+    size_t              len;
+    ngx_int_t           rc;
+    ngx_claude_text_t  *json;
+
+    if (tool->schema && !tool->strict && tools_describe(tool) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    json = &tool->all->json;
+    len = sizeof(",{\"name\":\"\",\"description\":,\"input_schema\":")
+          + tool->name.len;
+
+    if (tool->description.len) {
+        len += ngx_claude_json_escaped_len(tool->description.data,
+                                       tool->description.len);
+    }
+
+    p = ngx_claude_text_room(json, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = ngx_sprintf(p, "%s{\"name\":\"%V\"", json->len ? "," : "[",
+                    &tool->name);
+
+    if (tool->description.len) {
+        p = ngx_cpymem(p, ",\"description\":",
+                       sizeof(",\"description\":") - 1);
+        p = ngx_claude_json_escape(p, tool->description.data,
+                                   tool->description.len);
+    }
+
+    p = ngx_cpymem(p, ",\"input_schema\":", sizeof(",\"input_schema\":") - 1);
+    json->len = p - json->data;
+
+    if (tool->schema == NULL) {
+        rc = tools_put(json, "{\"type\":\"object\",\"properties\":{}}");
+
+    } else if (tool->strict) {
+        rc = tools_schema_strict(tool);
+
+    } else {
+        rc = tools_schema_copy(tool);
+    }
+
+    if (rc == NGX_OK && tool->strict) {
+        rc = tools_put(json, ",\"strict\":true");
+    }
+
+    if (rc == NGX_OK) {
+        rc = tools_put(json, "}");
+    }
+
+    return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
+}
+
+
+/* the provider constrains the model to it, and takes fewer words for that */
+
+static ngx_int_t
+tools_schema_strict(tools_tool_t *tool)
+{
+    ngx_int_t                    rc;
+    ngx_claude_schema_t          schema;
+    ngx_http_claude_exchange_t  *ex;
+
+    ex = tool->all->ex;
+
+    if (ngx_claude_schema_init(&schema, &ex->schemas, ex->turn.log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_claude_schema_rewrite(&schema, tool->schema, NULL,
+                                   &tool->all->json);
+
+    if (rc == NGX_OK) {
+        rc = ngx_claude_schema_defs(&schema, &tool->all->json);
+
+    } else if (rc == NGX_DECLINED) {
+        rc = ngx_http_claude_place_refuse(tool->all->place,
+                                          tool->all->schema, &schema.reason);
+    }
+
+    ngx_claude_schema_done(&schema);
+
+    return rc;
+}
+
+
+/*
+ * As the client wrote it, but for what the Messages API refuses: no type, and
+ * a choice between schemas on top, which the model is told in words.
+ */
+
+static ngx_int_t
+tools_schema_copy(tools_tool_t *tool)
+{
+    u_char             *p;
+    ngx_str_t           name;
+    ngx_claude_text_t  *json;
+    ngx_claude_json_t  *schema, *word;
+
+    schema = tool->schema;
+    json = &tool->all->json;
+
+    p = ngx_claude_text_room(json, ngx_claude_json_text_len(schema)
+                                   + sizeof("\"type\":\"object\","));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *p++ = '{';
+
+    if (tools_field(schema, "type") == NULL) {
+        p = ngx_cpymem(p, "\"type\":\"object\",",
+                       sizeof("\"type\":\"object\",") - 1);
+    }
+
+    for (word = tools_first(schema); word; word = tools_next(word)) {
+
+        if (tools_combines(word) < TOOLS_WORDS) {
+            continue;
+        }
+
+        name = ngx_claude_json_name(word);
+
+        p = ngx_claude_json_escape(p, name.data, name.len);
+        *p++ = ':';
+        p = ngx_claude_json_write(p, word);
+        *p++ = ',';
+    }
+
+    if (p[-1] == ',') {
+        p--;
+    }
+
+    *p++ = '}';
+    json->len = p - json->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The words on top that the model is told are said behind the description,
+ * the last of each.
+ */
+
+static ngx_int_t
+tools_describe(tools_tool_t *tool)
+{
+    ngx_uint_t          i;
+    ngx_claude_json_t  *word, *last[TOOLS_WORDS];
+    ngx_claude_text_t  *about;
+
+    about = &tool->all->about;
+    about->len = 0;
+
+    for (i = 0; i < TOOLS_WORDS; i++) {
+        last[i] = NULL;
+    }
+
+    for (word = tools_first(tool->schema); word; word = tools_next(word)) {
+
+        i = tools_combines(word);
+
+        if (i < TOOLS_WORDS) {
+            last[i] = word;
+        }
+    }
+
+    for (word = tools_first(tool->schema); word; word = tools_next(word)) {
+
+        i = tools_combines(word);
+
+        if (i == TOOLS_WORDS || word != last[i]) {
+            continue;
+        }
+
+        if ((about->len == 0
+             && ngx_claude_text_add(about, tool->description.data,
+                                    tool->description.len)
+                != NGX_OK)
+            || tools_describe_word(about, word) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (about->len) {
+        tool->description.data = about->data;
+        tool->description.len = about->len;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+tools_describe_word(ngx_claude_text_t *about,
+    ngx_claude_json_t *word)
+{
+    u_char     *p;
+    ngx_str_t   name;
+
+    static ngx_str_t  lead = ngx_string("The arguments also match, as JSON "
+                                        "Schema's ");
+
+    name = ngx_claude_json_name(word);
+
+    p = ngx_claude_text_room(about,
+            sizeof("\n\n: ") + lead.len + name.len
+            + ngx_claude_json_text_len(word));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(p, "%s%V%V: ", about->len ? "\n\n" : "", &lead,
+                    &name);
+
+    about->len = ngx_claude_json_write(p, word) - about->data;
+
+    return NGX_OK;
+}
+
+
+/* which of the words a member is, TOOLS_WORDS if it is none */
+
+static ngx_uint_t
+tools_combines(ngx_claude_json_t *word)
+{
+    ngx_str_t   name;
+    ngx_uint_t  i;
+
+    name = ngx_claude_json_name(word);
+
+    for (i = 0; i < TOOLS_WORDS; i++) {
+        if (ngx_claude_is(&name, tools_words[i])) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* nothing to say is auto */
+
+ngx_int_t
+ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
+    const char *param, ngx_http_claude_choice_e choice,
+    ngx_claude_json_t *name)
+{
+    if (choice >= NGX_HTTP_CLAUDE_CHOICE_ANY && tools->list.nelts == 0) {
+        return ngx_http_claude_tools_needed(tools, param);
+    }
+
+    switch (choice) {
+
+    case NGX_HTTP_CLAUDE_CHOICE_ANY:
+        return tools_force(tools, NULL, param);
+
+    case NGX_HTTP_CLAUDE_CHOICE_NAMED:
+        return tools_choose_named(tools, param, name);
+
+    case NGX_HTTP_CLAUDE_CHOICE_NONE:
+
+        if (tools->list.nelts) {
+            tools_set_choice(tools, "{\"type\":\"none\"}");
+        }
+
+        return NGX_OK;
+
+    default:                                /* CHOICE_AUTO */
+
+        if (tools->list.nelts && tools->single) {
+            tools_set_choice(tools, "{\"type\":\"auto\","
+                                    "\"disable_parallel_tool_use\":true}");
+        }
+
+        return NGX_OK;
+    }
+}
+
+
+ngx_int_t
+ngx_http_claude_tools_needed(ngx_http_claude_tools_t *tools,
+    const char *param)
+{
+    if (tools->list.nelts) {
+        return NGX_OK;
+    }
+
+    return ngx_http_claude_error_400(tools->ex->ctx, param,
+                                     "'%s' needs tools to choose from.",
+                                     param);
+}
+
+
+static ngx_int_t
+tools_choose_named(ngx_http_claude_tools_t *tools, const char *param,
+    ngx_claude_json_t *name)
+{
+    uint32_t       hash;
+    ngx_str_t      value;
+    tools_name_t  *node;
+
+    ngx_str_null(&value);
+
+    if (name && name->type == NGX_CLAUDE_JSON_STRING) {
+        value = tools_value(name);
+    }
+
+    if (value.len && value.len <= TOOLS_NAME) {
+        hash = ngx_crc32_long(value.data, value.len);
+        node = (tools_name_t *) ngx_str_rbtree_lookup(&tools->names, &value,
+                                                      hash);
+        if (node) {
+            return tools_force(tools, (tools_tool_t *) tools->list.elts
+                                      + node->n, param);
+        }
+    }
+
+    return ngx_http_claude_error_400(tools->ex->ctx, param, "'%s' names no "
+                                     "function that is offered.", param);
+}
+
+
+/* tool: the one to be called, or NULL for any */
+
+static ngx_int_t
+tools_force(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
+    const char *param)
+{
+    u_char             *p;
+    ngx_str_t          *choice;
+    const char         *single;
+    ngx_claude_turn_t  *turn;
+
+    turn = &tools->ex->turn;
+
+    if (!ngx_http_claude_models_force(&turn->model)) {
+
+        if (tool == NULL && tools->list.nelts == 1) {
+            tool = tools->list.elts;
+        }
+
+        return tools_emulate(tools, tool, param);
+    }
+
+    /* the models that take it do so only when they do not think */
+
+    turn->thoughtless = 1;
+
+    single = tools->single ? ",\"disable_parallel_tool_use\":true" : "";
+    choice = &turn->tool_choice;
+
+    p = ngx_pnalloc(turn->pool,
+                    sizeof("{\"type\":\"tool\",\"name\":\"\","
+                           "\"disable_parallel_tool_use\":true}")
+                    + TOOLS_NAME);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    choice->data = p;
+
+    if (tool) {
+        p = ngx_sprintf(p, "{\"type\":\"tool\",\"name\":\"%V\"%s}",
+                        &tool->name, single);
+    } else {
+        p = ngx_sprintf(p, "{\"type\":\"any\"%s}", single);
+    }
+
+    choice->len = p - choice->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Models that always think take no forced choice.  They can be made to write
+ * the arguments as a constrained text, which the client gets as the call.
+ */
+
+static ngx_int_t
+tools_emulate(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
+    const char *param)
+{
+    ngx_int_t                    rc;
+    ngx_claude_text_t            text;
+    ngx_claude_schema_t          schema;
+    ngx_http_claude_exchange_t  *ex;
+
+    ex = tools->ex;
+
+    if (ngx_claude_schema_init(&schema, &ex->schemas, ex->turn.log)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = tools->scratch;
+
+    rc = tool ? tools_arguments(tool, param, &schema, &text)
+              : tools_emulate_any(tools, param, &schema, &text);
+
+    if (rc == NGX_OK
+        && (ngx_claude_schema_defs(&schema, &text) != NGX_OK
+            || ngx_claude_text_copy(&text, ex->turn.pool, &ex->turn.schema)
+               != NGX_OK))
+    {
+        rc = NGX_ERROR;
+    }
+
+    ngx_claude_schema_done(&schema);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
+    }
+
+    ex->forced = 1;
+    tools_set_choice(tools, "{\"type\":\"none\"}");
+
+    if (tool) {
+        ex->forced_name = tool->name;
+    }
+
+    return NGX_OK;
+}
+
+
+/* {"name":<its name>,"arguments":<its schema>}, both required, of any tool */
+
+static ngx_int_t
+tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
+    ngx_claude_schema_t *schema, ngx_claude_text_t *text)
+{
+    ngx_int_t      rc;
+    ngx_uint_t     i;
+    tools_tool_t  *tool;
+
+    tool = tools->list.elts;
+
+    if (tools_put(text, "{\"anyOf\":[") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < tools->list.nelts; i++) {
+
+        if ((i && tools_put(text, ",") != NGX_OK)
+            || tools_put(text, "{\"type\":\"object\",\"properties\":{"
+                         "\"name\":{\"type\":\"string\",\"const\":\"")
+               != NGX_OK
+            || ngx_claude_text_add(text, tool[i].name.data, tool[i].name.len)
+               != NGX_OK
+            || tools_put(text, "\"},\"arguments\":") != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = tools_arguments(&tool[i], param, schema, text);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (tools_put(text, "},\"required\":[\"name\",\"arguments\"],"
+                      "\"additionalProperties\":false}")
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return tools_put(text, "]}");
+}
+
+
+static ngx_int_t
+tools_arguments(tools_tool_t *tool, const char *param,
+    ngx_claude_schema_t *schema, ngx_claude_text_t *text)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_claude_schema_rewrite(schema,
+                                   tools_field(tool->object,
+                                               tool->all->schema),
+                                   NULL, text);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    return ngx_http_claude_error_400(tool->all->ex->ctx, param, "'%s' cannot "
+               "be had of this model: the parameters of '%V' cannot be "
+               "enforced, %V.", param, &tool->name, &schema->reason);
+}
+
+
+ngx_int_t
+ngx_http_claude_tools_done(ngx_http_claude_tools_t *tools)
+{
+    ngx_claude_turn_t  *turn;
+
+    if (tools->list.nelts == 0) {
+        return NGX_OK;
+    }
+
+    turn = &tools->ex->turn;
+
+    if (tools_put(&tools->json, "]") != NGX_OK
+        || ngx_claude_text_copy(&tools->json, turn->pool, &turn->tools_json)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_OK;
+}

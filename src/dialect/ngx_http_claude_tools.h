@@ -1,0 +1,78 @@
+
+/*
+ * The client's tools: what is offered, and what is wanted called.  The model
+ * gets the tools as the client wrote them.
+ *
+ * Source: the Messages API, "Tool use".
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_TOOLS_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_TOOLS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_claude_text.h"
+#include "ngx_http_claude_exchange.h"
+#include "ngx_http_claude_place.h"
+
+
+/* those of one body, while they are read */
+typedef struct {
+    ngx_http_claude_exchange_t  *ex;
+    ngx_http_claude_place_t     *place;
+    const char                  *schema;     /* the member of a tool that has
+                                                its schema */
+    ngx_pool_t                  *scratch;    /* until the turn has them */
+    ngx_claude_text_t            json;       /* as the Messages API has them */
+    ngx_claude_text_t            about;      /* a description with our words */
+    ngx_array_t                  list;       /* of tools_tool_t */
+    ngx_rbtree_t                 names;
+    ngx_rbtree_node_t            sentinel;
+    unsigned                     single:1;   /* no parallel calls */
+} ngx_http_claude_tools_t;
+
+
+typedef enum {
+    NGX_HTTP_CLAUDE_CHOICE_AUTO = 0,
+    NGX_HTTP_CLAUDE_CHOICE_NONE,
+    NGX_HTTP_CLAUDE_CHOICE_ANY,
+    NGX_HTTP_CLAUDE_CHOICE_NAMED
+} ngx_http_claude_choice_e;
+
+
+/*
+ * All of them return NGX_OK, or an HTTP status with the error set.
+ */
+
+/*
+ * Before the first one.  name, list: the member of the body that offers
+ * them, which may be NULL; it is an array then.
+ */
+ngx_int_t ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
+    ngx_http_claude_exchange_t *ex, ngx_http_claude_place_t *place,
+    const char *name, ngx_claude_json_t *list, const char *schema);
+
+/* a tool: an object with name, description, strict and the schema */
+ngx_int_t ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
+    ngx_claude_json_t *object);
+
+/*
+ * After the last one: which is to be called.  param: the member that says
+ * so; name: a string, NULL but for CHOICE_NAMED.
+ */
+ngx_int_t ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
+    const char *param, ngx_http_claude_choice_e choice,
+    ngx_claude_json_t *name);
+
+/* what can be chosen only where there are tools */
+ngx_int_t ngx_http_claude_tools_needed(ngx_http_claude_tools_t *tools,
+    const char *param);
+
+/* the turn gets them */
+ngx_int_t ngx_http_claude_tools_done(ngx_http_claude_tools_t *tools);
+
+
+#endif /* _NGX_HTTP_CLAUDE_TOOLS_H_INCLUDED_ */

@@ -1,0 +1,36 @@
+
+/*
+ * Work that goes on at the next turn of the event loop, so that others are
+ * served in between.  A worker that is to end waits for timers, and not for
+ * what is posted: there is a timer as long as something is to be done.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_LATER_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_LATER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+
+typedef struct {
+    ngx_event_t    event;
+    void         (*handler)(void *data);
+    void          *data;
+} ngx_http_claude_later_t;
+
+
+/* zeroed before; handler and data are set once */
+void ngx_http_claude_later_init(ngx_http_claude_later_t *later,
+    void (*handler)(void *data), void *data, ngx_log_t *log);
+
+/* the handler is called at the next turn, once */
+void ngx_http_claude_later(ngx_http_claude_later_t *later);
+
+/* there is nothing to be done any more */
+void ngx_http_claude_later_never(ngx_http_claude_later_t *later);
+
+
+#endif /* _NGX_HTTP_CLAUDE_LATER_H_INCLUDED_ */

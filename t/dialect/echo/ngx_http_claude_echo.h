@@ -1,0 +1,21 @@
+
+/*
+ * A dialect of the tests: what the model says comes back block by block.  It
+ * shows what a dialect needs: this folder.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_ECHO_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_ECHO_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_claude_dialect.h"
+
+
+extern const ngx_http_claude_dialect_t  ngx_http_claude_echo;
+
+
+#endif /* _NGX_HTTP_CLAUDE_ECHO_H_INCLUDED_ */
