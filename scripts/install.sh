@@ -20,6 +20,7 @@ APT_TEST=(curl openssl perl procps libipc-run-perl libwww-perl
 APT_FUZZ=(clang libclang-rt-dev)
 
 PERL_DIR=$BUILD/perl
+PYTHON_DIR=$BUILD/python
 
 
 as_root() {
@@ -153,6 +154,31 @@ pinned_opencode() {
     done
 
     die "no OpenCode is pinned for $(uname -m)"
+}
+
+
+# PyPI's openai, a client of the tests, in a venv of its own.
+install_python() {
+    local from=$ROOT/t/real/python/requirements.txt want
+
+    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        apt_install python3 python3-venv
+    fi
+
+    want=$(cksum <"$from"; python3 -V; echo "$PYTHON_DIR")
+
+    if [ "$want" = "$(cat "$PYTHON_DIR/installed" 2>/dev/null || true)" ]; then
+        return
+    fi
+
+    say "installing PyPI's openai into build/python/"
+
+    rm -rf "$PYTHON_DIR"
+    quietly venv python3 -m venv "$PYTHON_DIR"
+    quietly pip "$PYTHON_DIR/bin/python" -m pip install --no-cache-dir \
+        --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary :all: -r "$from"
+    echo "$want" >"$PYTHON_DIR/installed"
 }
 
 

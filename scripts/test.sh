@@ -13,6 +13,7 @@
 #   TEST_NGINX_PORT          the first of ten free ports
 #   TEST_CLAUDE_BINARY       the pinned CLI
 #   TEST_OPENCODE_BINARY     the pinned OpenCode
+#   TEST_PYTHON              a Python with the pinned openai
 #   TEST_SANITIZED           asan, or valgrind, else empty: times mean little
 #                            then
 #   TEST_ROOT, HOME          the checkout; an empty private directory
@@ -27,6 +28,9 @@ FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 # What they measure is the machine's as well, CPU time or memory or how long
 # something takes: nothing else of ours runs beside them.
 TEST_ALONE=(t/162-schema-cost.t 't/real/linear*')
+
+# They have no nginx to be sanitized.
+TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t)
 
 PASSED=0
 FAILED=0
@@ -81,6 +85,7 @@ start_suite() {
         TEST_NGINX_PORT="$port" \
         TEST_CLAUDE_BINARY="$TEST_CLAUDE" \
         TEST_OPENCODE_BINARY="$TEST_OPENCODE" \
+        TEST_PYTHON="$PYTHON_DIR/bin/python" \
         TEST_SANITIZED="$sanitized" \
         ASAN_OPTIONS="log_path=$dir/sanitizer/report" \
         UBSAN_OPTIONS="log_path=$dir/sanitizer/report:print_stacktrace=1" \
@@ -297,12 +302,14 @@ run_jobs() {
 }
 
 
-is_alone() {
-    local pattern
+# is_one_of FILE PATTERN…
+is_one_of() {
+    local file=$1 pattern
+    shift
 
-    for pattern in "${TEST_ALONE[@]}"; do
+    for pattern in "$@"; do
         # shellcheck disable=SC2053
-        [[ $1 != $pattern ]] || return 0
+        [[ $file != $pattern ]] || return 0
     done
 
     return 1
@@ -325,7 +332,7 @@ run_queue() {
     local job beside=() alone=()
 
     for job in ${QUEUE[@]+"${QUEUE[@]}"}; do
-        if is_alone "${job% *}"; then
+        if is_one_of "${job% *}" "${TEST_ALONE[@]}"; then
             alone+=("$job")
         else
             beside+=("$job")
@@ -393,6 +400,7 @@ install_for_tests() {
     install_node
     install_npm all
     install_opencode
+    install_python
     install_test_nginx
 }
 
@@ -415,6 +423,8 @@ find_suites() {
 
 
 test_everything() {
+    local file
+
     build_asan
     start_fuzz
 
@@ -428,7 +438,11 @@ test_everything() {
     fi
 
     queue "" "${SUITES[@]}"
-    queue asan "${SUITES[@]}"
+
+    for file in "${SUITES[@]}"; do
+        is_one_of "$file" "${TEST_ONCE[@]}" || queue asan "$file"
+    done
+
     run_queue
 }
 
