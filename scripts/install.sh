@@ -121,10 +121,10 @@ install_npm() {
 }
 
 
-# OpenCode, a client of the tests, on its own: its lock file names one binary
-# a platform, while the package opencode-ai brings four, 700 MB.
-install_opencode() {
-    local from=$ROOT/t/real/opencode dir=$BUILD/opencode want
+# install_npm_apart NAME FROM DIR: what FROM's lock file names, apart from what
+# the checkout has.
+install_npm_apart() {
+    local name=$1 from=$2 dir=$3 want
 
     want=$(cksum <"$from/package-lock.json")
 
@@ -133,12 +133,20 @@ install_opencode() {
     fi
 
     install_node
-    say "installing OpenCode into build/opencode/"
+    say "installing $name into ${dir#"$ROOT"/}/"
 
+    rm -rf "$dir"
     mkdir -p "$dir"
     cp "$from/package.json" "$from/package-lock.json" "$dir"
     npm_ci "$dir"
     echo "$want" >"$dir/installed"
+}
+
+
+# OpenCode, a client of the tests: its lock file names one binary a platform,
+# while the package opencode-ai brings four, 700 MB.
+install_opencode() {
+    install_npm_apart OpenCode "$ROOT/t/real/opencode" "$BUILD/opencode"
 }
 
 

@@ -14,6 +14,7 @@
 #   TEST_CLAUDE_BINARY       the pinned CLI
 #   TEST_OPENCODE_BINARY     the pinned OpenCode
 #   TEST_PYTHON              a Python with the pinned openai
+#   TEST_OPENCLAW            where the pinned OpenClaw is, if it is
 #   TEST_SANITIZED           asan, or valgrind, else empty: times mean little
 #                            then
 #   TEST_ROOT, HOME          the checkout; an empty private directory
@@ -25,9 +26,13 @@ FILE_SECONDS=${FILE_SECONDS:-300}       # for one file, twice that with ASan
 TOTAL_SECONDS=${TOTAL_SECONDS:-4500}    # for everything
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
-# What they measure is the machine's as well, CPU time or memory or how long
-# something takes: nothing else of ours runs beside them.
+# They measure CPU time, which is more when caches are cold: nothing else of
+# ours runs beside them. With sanitizers their bounds are so wide that it may.
 TEST_ALONE=(t/162-schema-cost.t 't/real/linear*')
+
+# They take longest, and come first, so that none of them is left for the end.
+TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
+            't/real/opencode*' t/105-locations.t)
 
 # They have no nginx to be sanitized.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t)
@@ -36,9 +41,10 @@ PASSED=0
 FAILED=0
 SKIPPED=0
 FAILURES=()
+declare -A RESULTS      # by name: "N passed, N failed"
 SKIPS=()                # "NAME: REASON (how many)" each
 
-FUZZ_PID=
+BESIDE=()               # pids of what runs beside the suites
 QUEUE=()                # "FILE SANITIZED" each
 SLOTS=()                # slots that are free
 JOB_SLOT=()             # by pid: what runs there
@@ -86,6 +92,7 @@ start_suite() {
         TEST_CLAUDE_BINARY="$TEST_CLAUDE" \
         TEST_OPENCODE_BINARY="$TEST_OPENCODE" \
         TEST_PYTHON="$PYTHON_DIR/bin/python" \
+        TEST_OPENCLAW="$BUILD/openclaw" \
         TEST_SANITIZED="$sanitized" \
         ASAN_OPTIONS="log_path=$dir/sanitizer/report" \
         UBSAN_OPTIONS="log_path=$dir/sanitizer/report:print_stacktrace=1" \
@@ -205,6 +212,8 @@ judge() {
     while read -r reason; do
         SKIPS+=("$name: $reason")
     done < <(reasons_of "$log")
+
+    RESULTS[$name]="$N_PASSED passed, $N_FAILED failed"
 
     printf '%-44s %4d passed %3d failed %4d s%s\n' "$name" "$N_PASSED" \
            "$N_FAILED" "$seconds" "${why:+  ($why)}"
@@ -329,11 +338,13 @@ queue() {
 
 # Runs what is in the queue: first what may run beside others.
 run_queue() {
-    local job beside=() alone=()
+    local job first=() beside=() alone=()
 
     for job in ${QUEUE[@]+"${QUEUE[@]}"}; do
-        if is_one_of "${job% *}" "${TEST_ALONE[@]}"; then
+        if is_one_of "$job" "${TEST_ALONE[@]/%/ }"; then
             alone+=("$job")
+        elif is_one_of "${job% *}" "${TEST_FIRST[@]}"; then
+            first+=("$job")
         else
             beside+=("$job")
         fi
@@ -347,8 +358,9 @@ run_queue() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 
-    run_jobs "$TEST_JOBS" ${beside[@]+"${beside[@]}"}
-    end_fuzz
+    run_jobs "$TEST_JOBS" ${first[@]+"${first[@]}"} \
+             ${beside[@]+"${beside[@]}"}
+    end_beside
     run_jobs 1 ${alone[@]+"${alone[@]}"}
 }
 
@@ -360,38 +372,65 @@ test_files() {
 }
 
 
-# Each fuzz target for $FUZZ_SECONDS. t/fuzz/run builds and runs them all and
-# speaks TAP, one line a target. They run beside the suites, with what these
-# leave of the machine.
-start_fuzz() {
-    if [ ! -x "$ROOT/t/fuzz/run" ]; then
-        return
-    fi
+# start_beside NAME COMMAND…: what speaks TAP and takes long, with what the
+# suites leave of the machine.
+start_beside() {
+    local name=$1
+    shift
 
-    apt_install "${APT_FUZZ[@]}"
-    mkdir -p "$TEST_DIR/log" "$BUILD/fuzz"
+    mkdir -p "$TEST_DIR/log"
 
-    (cd "$ROOT" && exec timeout -k 10 1200 nice -n 19 env -i PATH="$PATH" \
-        LANG=C.UTF-8 HOME="$BUILD/fuzz" \
-        TEST_ROOT="$ROOT" FUZZ_SECONDS="$FUZZ_SECONDS" FUZZ_JOBS=1 \
-        FUZZ_DIR="$BUILD/fuzz" NGINX_TREE="$BUILD/module" \
-        t/fuzz/run) >"$TEST_DIR/log/fuzz" 2>&1 </dev/null &
+    (cd "$ROOT" && exec timeout -k 10 "$TOTAL_SECONDS" nice -n 19 \
+        env --default-signal "$@") >"$(log_of "$name")" 2>&1 </dev/null &
 
-    FUZZ_PID=$!
-    FUZZ_SINCE=$SECONDS
-    CHILDREN+=("$FUZZ_PID")
+    CHILDREN+=("$!")
+    JOB_NAME[$!]=$name
+    JOB_SINCE[$!]=$SECONDS
+    BESIDE+=("$!")
 }
 
 
-end_fuzz() {
-    local status=0
+# Waits for all of them, and judges them.
+end_beside() {
+    local pid status
 
-    if [ -n "$FUZZ_PID" ]; then
-        wait "$FUZZ_PID" || status=$?
-        judge t/fuzz "$status" $((SECONDS - FUZZ_SINCE)) "$TEST_DIR/log/fuzz"
-        forget_child "$FUZZ_PID"
-        FUZZ_PID=
-    fi
+    for pid in ${BESIDE[@]+"${BESIDE[@]}"}; do
+        status=0
+        wait "$pid" || status=$?
+        judge "${JOB_NAME[pid]}" "$status" $((SECONDS - JOB_SINCE[pid])) \
+              "$(log_of "${JOB_NAME[pid]}")"
+        forget_child "$pid"
+    done
+
+    BESIDE=()
+}
+
+
+# Each fuzz target for $FUZZ_SECONDS, one line a target.
+start_fuzz() {
+    apt_install "${APT_FUZZ[@]}"
+    mkdir -p "$BUILD/fuzz"
+
+    start_beside t/fuzz -i PATH="$PATH" LANG=C.UTF-8 HOME="$BUILD/fuzz" \
+        TEST_ROOT="$ROOT" FUZZ_SECONDS="$FUZZ_SECONDS" FUZZ_JOBS=1 \
+        FUZZ_DIR="$BUILD/fuzz" NGINX_TREE="$BUILD/module" t/fuzz/run
+}
+
+
+# The text of the installation, word by word, in a Debian that debootstrap
+# makes: with the machine's settings for apt and npm, without its login.
+start_install() {
+    local name unset=()
+
+    [ -x "$ROOT/t/install.sh" ] || return 0
+
+    for name in $(compgen -e); do
+        case "$name" in
+        ANTHROPIC_*|CLAUDE*) unset+=(-u "$name") ;;
+        esac
+    done
+
+    start_beside t/install ${unset[@]+"${unset[@]}"} t/install.sh
 }
 
 
@@ -427,6 +466,7 @@ test_everything() {
 
     build_asan
     start_fuzz
+    start_install
 
     find_suites plain
     queue "" ${SUITES[@]+"${SUITES[@]}"}

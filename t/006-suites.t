@@ -22,7 +22,8 @@ sub content {
 
 
 my @perl = glob 't/*.t';
-my @suites = (@perl, glob 't/real/*.test.mjs t/stub/*.test.mjs');
+my @suites = (@perl, glob 't/real/*.test.mjs t/clients/*.test.mjs '
+                          . 't/stub/*.test.mjs');
 my %is = map { $_ => 1 } @suites;
 
 {
@@ -57,7 +58,7 @@ for (@suites) {
 {
     my $script = content('scripts/test.sh');
 
-    for my $list (qw(TEST_ALONE TEST_ONCE)) {
+    for my $list (qw(TEST_ALONE TEST_ONCE TEST_FIRST)) {
         my ($patterns) = $script =~ /^$list=\(([^)]+)\)/m;
         ok($patterns, "$list is a list of scripts/test.sh") or next;
         for my $pattern (map { tr/'//dr } split ' ', $patterns) {
