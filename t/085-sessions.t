@@ -9,7 +9,12 @@ use ClaudeTest;
 use Test::More;
 
 my $cut = { text => 'cut here', stop_reason => 'max_tokens',
-            slow_interrupt_ms => 1200 };
+            slow_interrupt_ms => 900 };
+
+# that process is done in two seconds at the latest, which a busy machine may
+# need for the next question: then all of it is tried again
+
+my $tries = 8;
 my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
 my $sessions = 0;
 
@@ -51,18 +56,25 @@ my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
 
     for my $whole (0, 1) {
         my $what = $whole ? 'a whole history' : 'a new message';
-        my @id = (headers => ['X-Session-Id: ' . uuid()]);
-        is($s->chat('one', @id)->{text}, 'echo: one', 'a session begins');
+        my (@id, $began, $next, $waits);
 
-        my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
-        ok($c->until(qr/\[DONE\]/), 'an answer is cut off');
-        is(turns($s), '1+0', '  its process is not done yet');
+        for (1 .. $tries) {
+            @id = (headers => ['X-Session-Id: ' . uuid()]);
+            $began = $s->chat('one', @id)->{text};
 
-        my $history = $whole ? said('one', 'echo: one', question('two', $cut),
-                                    'cut here') : [];
-        my $next = $s->open_chat('three', @id, history => $history);
-        wait_for { turns($s) eq '1+1' } "  $what waits for it";
-        $c->rest;
+            my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
+            $c->until(qr/\[DONE\]/) or last;
+
+            my $history = $whole ? said('one', 'echo: one',
+                                        question('two', $cut), 'cut here') : [];
+            $next = $s->open_chat('three', @id, history => $history);
+            $waits = wait_for { turns($s) eq '1+1' } undef, 2;
+            $c->rest;
+            last if $waits;
+            $next->rest;
+        }
+        is($began, 'echo: one', 'a session begins');
+        ok($waits, "  an answer is cut off, and $what waits for its process");
 
         my $r = $next->rest;
         is($r->{text}, 'echo: three', '  and is answered');
@@ -116,15 +128,13 @@ my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
     $s->stop;
 }
 
-# where nobody may wait, a whole history does without the session at once; the
-# process is done in two seconds at the latest, which a busy machine may need
-# for the questions: then once more
+# where nobody may wait, a whole history does without the session at once
 
 {
     my $s = ClaudeTest->start(@server, http => 'claude_queue 0;');
     my ($c, $new, $whole, $turns);
 
-    for (1 .. 8) {
+    for (1 .. $tries) {
         my @id = (headers => ['X-Session-Id: ' . uuid()]);
         $s->chat('one', @id);
 
