@@ -26,14 +26,7 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-/* by ngx_claude_fail_e; the message is followed by what the CLI says */
-
-static struct {
-    ngx_uint_t   status;
-    const char  *code;
-    unsigned     final;
-    const char  *message;
-} error_turns[] = {
+const ngx_http_claude_fail_t  ngx_http_claude_fails[NGX_CLAUDE_FAILS] = {
     { 500, "internal_error", 0, "The server could not handle the request." },
     { 429, "queue_full", 0, "The server is busy." },
     { 429, "queue_timeout", 0, "The server is busy." },
@@ -136,9 +129,11 @@ ngx_int_t
 ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn)
 {
-    u_char       wait[128], *p;
-    const char  *param, *space;
+    u_char                         wait[128], *p;
+    const char                    *param, *space;
+    const ngx_http_claude_fail_t  *fail;
 
+    fail = &ngx_http_claude_fails[turn->fail];
     p = wait;
     space = turn->reason.len ? " " : "";
 
@@ -169,13 +164,11 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
         turn->retry_after = ERROR_RETRY_MAX / 2;
     }
 
-    ctx->error.final = error_turns[turn->fail].final
-                       || turn->retry_after > ERROR_RETRY_MAX;
+    ctx->error.final = fail->final || turn->retry_after > ERROR_RETRY_MAX;
     ctx->error.retry_after = ngx_min(turn->retry_after, ERROR_RETRY_MAX);
 
-    return ngx_http_claude_error(ctx, error_turns[turn->fail].status,
-                                 error_turns[turn->fail].code, param,
-                                 "%s%*s%s%V", error_turns[turn->fail].message,
+    return ngx_http_claude_error(ctx, fail->status, fail->code, param,
+                                 "%s%*s%s%V", fail->message,
                                  (size_t) (p - wait), wait, space,
                                  &turn->reason);
 }

@@ -17,6 +17,17 @@
 #include "ngx_http_claude_ctx.h"
 
 
+/* what a client is told of a failed turn; by ngx_claude_fail_e */
+typedef struct {
+    ngx_uint_t               status;
+    const char              *code;     /* or NULL */
+    unsigned                 final;    /* a retry cannot help */
+    const char              *message;  /* what the CLI says follows it */
+} ngx_http_claude_fail_t;
+
+extern const ngx_http_claude_fail_t  ngx_http_claude_fails[];
+
+
 /*
  * Sets the error of a request and returns the status, to be returned by
  * handlers.  code, param: literals, or NULL for null.  fmt: as of
