@@ -5,7 +5,8 @@
 #
 # What there is the code says itself. A library that this test compiles with
 # the module's headers goes into "nginx -t" and prints the module's tables when
-# that ends (tables() below); metrics and two errors are a running server's.
+# that ends (tables() below); metrics, roles and two errors are a running
+# server's.
 
 use strict;
 use warnings;
@@ -53,12 +54,11 @@ sub tables {
                           ClaudeTest::binary(), "$root/build/x";
     die "no nginx that was configured to be built\n" if !defined $tree;
 
-    my @folders = map { "-I$_" } glob("$tree/nginx-src/src/{core,event,os/unix}"),
-                                 "$tree/nginx-src/src/event/modules",
-                                 "$tree/nginx-src/src/event/quic",
-                                 glob("$tree/nginx-src/src/http{,/modules,/v2,/v3}"),
-                                 "$tree/obj",
-                                 grep { -d } glob "$root/src/* $root/src/*/*";
+    my @folders = map { "-I$_" } "$tree/obj", grep { -d }
+                      glob("$tree/nginx-src/src/{core,os/unix}"),
+                      glob("$tree/nginx-src/src/event{,/modules,/quic}"),
+                      glob("$tree/nginx-src/src/http{,/modules,/v2,/v3}"),
+                      glob("$root/src/* $root/src/*/*");
     my $servroot = $ENV{TEST_NGINX_SERVROOT} || '/tmp/claude-test-servroot';
     my $modules = join '', map { "load_module $_;\n" }
                                split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
@@ -165,9 +165,10 @@ my %directive = map { $_->{name} => $_ } @{ $code->{directives} };
 }
 
 
-# Metrics, and two errors that no failure of a turn is, of a running server.
+# Of a running server: metrics, two errors that no failure of a turn is, and
+# the roles that it takes.
 
-my %metrics;
+my (%metrics, @roles);
 
 {
     my $s = ClaudeTest->start;
@@ -181,7 +182,7 @@ my %metrics;
 
     cmp_ok(scalar keys %metrics, '>', 15, 'the server has metrics');
     is_deeply(\%documented, \%metrics,
-              'the metrics documented are those of the server, with their types');
+              'the metrics documented are those of the server, with types');
 
     for my $r ($s->get('/v1/models', key => 'sk-wrong'),
                $s->get('/v1/nothing'))
@@ -191,6 +192,11 @@ my %metrics;
               final => ($r->{headers}{'x-should-retry'} // '') eq 'false'
                        ? 1 : 0 };
     }
+
+    my $said = $s->chat('x', with => { messages => [{ role => 'critic',
+                                                      content => 'x' }] })
+                 ->{error}{message};
+    @roles = $said =~ /must be one of (.*)\.$/ ? split(/, | and /, $1) : ();
 
     $s->stop;
 }
@@ -226,43 +232,44 @@ same([grep { !$directive{$_} && !$metrics{$_} && !/^claude_code_|^claude_$/ }
 }
 
 
-# Fields of a request: what the rooms of the chat dialect look at.
+# Fields of a request: what the tables of the dialects have, by their way down
+# from the body, "messages.content.text".
+
+sub documented {                       # field => what the rows of it say
+    my %rows;
+    for (split /\n/, section('docs/api-chat.md', $_[0])) {
+        my ($fields, $what) = /^\| (`.*?) \| (.*) \|$/ or next;
+        push @{ $rows{ s/\[\]//gr } }, $what for $fields =~ /`(.*?)`/g;
+    }
+    return \%rows;
+}
+
+sub fields_agree {
+    my ($what, $rows, @known) = @_;
+    my %known = map { $_ => 1 } @known;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    same([grep { !$rows->{$_} } @known], [],
+         "$what: there is a row for every field that the code reads");
+    same([grep { !$known{$_} && grep { !/^ignored\b/ } @{ $rows->{$_} } }
+          keys %$rows], [],
+         "$what: and \"ignored\" is said of every other");
+    same([grep { $known{$_} && grep { /^ignored\b/ } @{ $rows->{$_} } }
+          keys %$rows], [],
+         "$what: and not of one that it reads");
+}
 
 {
-    my $code = join '', map { slurp($_ =~ s{^\Q$root\E/}{}r) }
-                        glob("$root/src/dialect/chat/*.c");
-    my %code = map { $_ => 1 } $code =~ /\b\w+_field\([^,()]+, "(\w+)"\)/g;
+    my $rows = documented('The request, field by field');
 
-    while ($code =~ /names\[\] = \{(.*?)\}/sg) {
-        my $names = $1;
-        $code{$_} = 1 for $names =~ /"(\w+)"/g;
-    }
+    cmp_ok(scalar @{ $code->{chat} }, '>', 40, 'the code reads fields');
+    fields_agree('chat', $rows, @{ $code->{chat} });
+    fields_agree('completions', documented('Completions'),
+                 grep { !/\./ } @{ $code->{completions} });
 
-    cmp_ok(scalar keys %code, '>', 20, 'the code looks at fields');
-
-    my %rows;
-    for (split /\n/, section('docs/api-chat.md', 'The request, field by field')
-                     . section('docs/api-chat.md', 'Completions')) {
-        my ($fields, $what) = /^\| (`.*?) \| (.*) \|$/ or next;
-        push @{ $rows{$_} }, $what for $fields =~ /`(.*?)`/g;
-    }
-
-    my %leaves = map { /(\w+)$/ ? ($1 => 1) : () } keys %rows;
-
-    same([grep { !$leaves{$_} } keys %code], [],
-         'there is a row for every field that the code looks at');
-    same([grep { my ($leaf) = /(\w+)$/;
-                 !$code{$leaf} && grep { !/^ignored\b/ } @{ $rows{$_} } }
-          keys %rows], [],
-         'and "ignored" is said of every other');
-
-    my ($message) = $code =~ /^request_message\(.*?\)\n\{(.*?)^\}/ms;
-    my %roles = map { $_ => 1 } $message =~ /request_is\(role, "(\w+)"\)/g;
-
-    cmp_ok(scalar keys %roles, '>', 4, 'the code looks at roles');
-    my $row = ($rows{'messages[].role'} || [''])->[0];
-    same([grep { $row !~ /`$_`/ } keys %roles], [],
-         'and every role is named');
+    ok(@roles > 4, 'the server names its roles');
+    same([grep { $rows->{'messages.role'}[0] !~ /`$_`/ } @roles], [],
+         'and every role is documented');
 }
 
 
@@ -330,7 +337,7 @@ for my $page (@pages) {
     my @examples = map { m{([^/]+)$} } glob "$root/conf/examples/*.conf";
     same([grep { $page{'README.md'} !~ /`\Q$_\E`/ } @examples], [],
          'README names every example');
-    same([grep { $page{'README.md'} !~ /\]\(\Q$_\E\)/ } grep { m{^docs/} } @pages],
+    same([grep { m{^docs/} && $page{'README.md'} !~ /\]\(\Q$_\E\)/ } @pages],
          [], 'README links to every page of docs/');
     cmp_ok(scalar(() = $page{'README.md'} =~ /\n/g), '<=', 260,
            'README is short');

@@ -11,6 +11,7 @@
 #   - from the first file of the configuration on the chroot has a network of
 #     its own with nothing but the loopback, where t/stub/messages-api.mjs is
 #     in place of the model;
+#   - the last question is asked once more, with an X-Session-Id;
 #   - at "type it after the command" a made-up key is typed, and a second line
 #     that names the stub: ANTHROPIC_BASE_URL.
 #
@@ -27,6 +28,7 @@ set -uo pipefail
 
 DIR=$BUILD/install
 SECONDS_A_SUITE=${INSTALL_SECONDS:-1200}
+SESSION=5b3e0c1a-90a4-4c7e-9c53-6d2f8e1a7b40
 SUITES=("$@")
 
 if [ ${#SUITES[@]} = 0 ]; then
@@ -148,24 +150,33 @@ take_text() {
 }
 
 
+# The chroot's own /proc, terminals, /run and /tmp, and what is kept for the
+# next run. All of it is gone with the namespace.
+mount_chroot() {
+    mkdir -p "$1/root/.npm"
+
+    mount --make-rprivate / \
+        && mount -t proc proc "$1/proc" \
+        && mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 \
+                 devpts "$1/dev/pts" \
+        && mount --bind "$1/dev/pts/ptmx" "$1/dev/ptmx" \
+        && mount -t tmpfs tmpfs "$1/run" \
+        && mount -t tmpfs -o mode=1777 tmpfs "$1/tmp" \
+        && mount --bind "$DIR/packages" "$1/var/cache/apt/archives" \
+        && mount --bind "$DIR/npm" "$1/root/.npm" \
+        && mkdir "$1/run/lock"
+}
+
+
 # What happens inside, as the first process of its namespaces. It says its
 # results on descriptor 3.
 inside() {
     local root=$1 text=$2 log=$3 block network=1
 
-    mount --make-rprivate / \
-        && mount -t proc proc "$root/proc" \
-        && mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 \
-                 devpts "$root/dev/pts" \
-        && mount --bind "$root/dev/pts/ptmx" "$root/dev/ptmx" \
-        && mount -t tmpfs tmpfs "$root/run" \
-        && mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" \
-        && mount --bind "$DIR/packages" "$root/var/cache/apt/archives" \
-        && mkdir -p "$root/root/.npm" \
-        && mount --bind "$DIR/npm" "$root/root/.npm" \
-        || { echo "not ok - the chroot has its mounts" >&3; return; }
-
-    mkdir -p "$root/run/lock"
+    if ! mount_chroot "$root"; then
+        echo "not ok - $SUITE: the chroot has its mounts" >&3
+        return
+    fi
 
     for block in "$text"/*.sh "$text"/*.nginx; do
         echo "$block"
@@ -186,6 +197,12 @@ inside() {
             ;;
         esac
     done 4<"$text/order"
+
+    # the same question once more in a session, which is on disk
+
+    sed "s/-H 'Content-Type/-H 'X-Session-Id: $SESSION' &/" \
+        "$(last_block "$text")" >"$text.session.sh"
+    run_block "$root" "$text.session.sh" "" "$log"
 }
 
 
@@ -193,7 +210,7 @@ inside() {
 start_stub_inside() {
     local root=$1 i
 
-    mkfifo "$root/run/net"
+    # shellcheck disable=SC2016
     unshare --net sh -c '
         ip link set lo up && exec chroot "$1" setpriv --reuid=newcomer \
             --regid=newcomer --clear-groups \
@@ -264,6 +281,12 @@ run_block() {
 }
 
 
+# The last block of commands, which asks.
+last_block() {
+    find "$1" -name '*.sh' | sort | tail -n 1
+}
+
+
 # has_answer FILE: what curl got is a stream to its end, of the stub's words.
 has_answer() {
     grep -q '^data: \[DONE\]' "$1" 2>/dev/null \
@@ -274,7 +297,7 @@ has_answer() {
 
 try_suite() {
     local suite=$1 root=$DIR/root-$1 log=$DIR/log-$1 text=$DIR/text-$1
-    local status=0 last
+    local status=0 answer
 
     rm -rf --one-file-system "$root" "$text"
     rm -f "$log".*
@@ -302,16 +325,18 @@ try_suite() {
         sed 's/^/# /' "$log.inside" | tail -n 20
     fi
 
-    last=$(find "$text" -name '*.sh' | sort | tail -n 1)
-    last=$log.$(basename "$last")
+    for answer in "$(basename "$(last_block "$text")")" \
+                  "$(basename "$text").session.sh"
+    do
+        if has_answer "$log.$answer"; then
+            echo "ok - $suite: curl has an answer ($answer)"
+        else
+            echo "not ok - $suite: curl has an answer ($answer)"
+            tail -n 20 "$log.$answer" 2>&1 | sed 's/^/# /'
+        fi
+    done
 
-    if has_answer "$last"; then
-        echo "ok - $suite: curl has an answer"
-    else
-        echo "not ok - $suite: curl has an answer"
-        tail -n 20 "$last" 2>&1 | sed 's/^/# /'
-    fi
-
+    rm -f "$text.session.sh"
     rm -rf --one-file-system "$root" "$text"
 }
 

@@ -26,7 +26,8 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-const ngx_http_claude_fail_t  ngx_http_claude_fails[NGX_CLAUDE_FAILS] = {
+const ngx_http_claude_failure_t  ngx_http_claude_failures[NGX_CLAUDE_FAILS] =
+{
     { 500, "internal_error", 0, "The server could not handle the request." },
     { 429, "queue_full", 0, "The server is busy." },
     { 429, "queue_timeout", 0, "The server is busy." },
@@ -129,11 +130,11 @@ ngx_int_t
 ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn)
 {
-    u_char                         wait[128], *p;
-    const char                    *param, *space;
-    const ngx_http_claude_fail_t  *fail;
+    u_char                            wait[128], *p;
+    const char                       *param, *space;
+    const ngx_http_claude_failure_t  *fail;
 
-    fail = &ngx_http_claude_fails[turn->fail];
+    fail = &ngx_http_claude_failures[turn->fail];
     p = wait;
     space = turn->reason.len ? " " : "";
 

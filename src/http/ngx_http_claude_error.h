@@ -23,9 +23,9 @@ typedef struct {
     const char              *code;     /* or NULL */
     unsigned                 final;    /* a retry cannot help */
     const char              *message;  /* what the CLI says follows it */
-} ngx_http_claude_fail_t;
+} ngx_http_claude_failure_t;
 
-extern const ngx_http_claude_fail_t  ngx_http_claude_fails[];
+extern const ngx_http_claude_failure_t  ngx_http_claude_failures[];
 
 
 /*

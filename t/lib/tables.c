@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_claude_json.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_variables.h"
@@ -27,12 +28,29 @@ typedef struct {
 
 static char  *tables_path;
 static FILE  *out;
+static int    fields;
 
 
 static void *
 find(const char *name)
 {
     return dlsym(RTLD_DEFAULT, name);
+}
+
+
+/* one of the module's, that this relies on */
+
+static void *
+need(const char *name)
+{
+    void  *p = find(name);
+
+    if (p == NULL) {
+        fprintf(stderr, "tables: the module has no %s\n", name);
+        _exit(1);
+    }
+
+    return p;
 }
 
 
@@ -315,6 +333,26 @@ merged(ngx_module_t *module, tables_conf_t *conf)
 }
 
 
+/* the members of a body that a dialect reads, "stream_options.include_usage" */
+
+static void
+put_fields(const ngx_claude_json_field_t *field, const char *before)
+{
+    char  path[256];
+
+    for ( /* void */ ; field->name.len; field++) {
+        snprintf(path, sizeof(path), "%s%s%.*s", before, *before ? "." : "",
+                 (int) field->name.len, field->name.data);
+
+        fprintf(out, "%s\"%s\"", fields++ ? ",\n" : "", path);
+
+        if (field->inside) {
+            put_fields(field->inside, path);
+        }
+    }
+}
+
+
 static void __attribute__((constructor))
 tables_begin(void)
 {
@@ -326,11 +364,11 @@ tables_begin(void)
 static void __attribute__((destructor))
 tables_end(void)
 {
-    int                            i;
-    ngx_module_t                  *module = find("ngx_http_claude_module");
-    tables_conf_t                  conf;
-    ngx_http_variable_t           *v;
-    const ngx_http_claude_fail_t  *fail;
+    int                               i;
+    ngx_module_t                     *module = find("ngx_http_claude_module");
+    tables_conf_t                     conf;
+    ngx_http_variable_t              *v;
+    const ngx_http_claude_failure_t  *fail;
 
     /* whatever else has the library, a shell around nginx for instance */
 
@@ -349,14 +387,14 @@ tables_end(void)
     put_directives(module, &conf);
 
     fprintf(out, "],\n\"variables\":[");
-    v = find("ngx_http_claude_variables");
+    v = need("ngx_http_claude_variables");
 
     for (i = 0; v[i].name.len; i++) {
         fprintf(out, "%s\"%s\"", i ? "," : "", v[i].name.data);
     }
 
     fprintf(out, "],\n\"fails\":[");
-    fail = find("ngx_http_claude_fails");
+    fail = need("ngx_http_claude_failures");
 
     for (i = 0; i < NGX_CLAUDE_FAILS; i++) {
         fprintf(out, "%s{\"status\":%lu,\"final\":%u,\"code\":", i ? "," : "",
@@ -371,6 +409,14 @@ tables_end(void)
 
         putc('}', out);
     }
+
+    fprintf(out, "],\n\"chat\":[");
+    fields = 0;
+    put_fields(need("ngx_http_claude_chat_fields"), "");
+
+    fprintf(out, "],\n\"completions\":[");
+    fields = 0;
+    put_fields(need("ngx_http_claude_completions_fields"), "");
 
     fprintf(out, "]}\n");
     fclose(out);
