@@ -267,6 +267,10 @@ sub fields_agree {
     fields_agree('completions', documented('Completions'),
                  grep { !/\./ } @{ $code->{completions} });
 
+    same([grep { !grep { /^ignored\b/ } @{ $rows->{$_} // [] } }
+          @{ $code->{chat_ignored} }], [],
+         'and of those that the table has as ignored');
+
     ok(@roles > 4, 'the server names its roles');
     same([grep { $rows->{'messages.role'}[0] !~ /`$_`/ } @roles], [],
          'and every role is documented');

@@ -37,7 +37,7 @@ static ngx_int_t variable_error(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-ngx_http_variable_t  ngx_http_claude_variables[] = {
+const ngx_http_variable_t  ngx_http_claude_variables[] = {
 
     { ngx_string("claude_key_name"), NULL, variable_key_name, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -85,10 +85,11 @@ ngx_http_variable_t  ngx_http_claude_variables[] = {
 ngx_int_t
 ngx_http_claude_variables_add(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_http_variable_t        *var;
+    const ngx_http_variable_t  *v;
 
     for (v = ngx_http_claude_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        var = ngx_http_add_variable(cf, (ngx_str_t *) &v->name, v->flags);
         if (var == NULL) {
             return NGX_ERROR;
         }

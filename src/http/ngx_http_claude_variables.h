@@ -13,8 +13,9 @@
 #include <ngx_http.h>
 
 
-/* all of them; the last has no name */
-extern ngx_http_variable_t  ngx_http_claude_variables[];
+/* all of them, up to an empty name */
+extern const ngx_http_variable_t  ngx_http_claude_variables[];
+
 
 /* adds them, at preconfiguration */
 ngx_int_t ngx_http_claude_variables_add(ngx_conf_t *cf);

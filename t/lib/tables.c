@@ -333,21 +333,28 @@ merged(ngx_module_t *module, tables_conf_t *conf)
 }
 
 
-/* the members of a body that a dialect reads, "stream_options.include_usage" */
+/*
+ * The members of a body that a dialect reads, "stream_options.include_usage",
+ * or those that it has in its table as ignored.
+ */
 
 static void
-put_fields(const ngx_claude_json_field_t *field, const char *before)
+put_fields(const ngx_claude_json_field_t *field, const char *before,
+    int ignored)
 {
-    char  path[256];
+    char                            path[256];
+    const ngx_claude_json_field_t  *mark = find("ngx_claude_json_ignored");
 
     for ( /* void */ ; field->name.len; field++) {
         snprintf(path, sizeof(path), "%s%s%.*s", before, *before ? "." : "",
                  (int) field->name.len, field->name.data);
 
-        fprintf(out, "%s\"%s\"", fields++ ? ",\n" : "", path);
+        if ((mark && field->inside == mark) == ignored) {
+            fprintf(out, "%s\"%s\"", fields++ ? ",\n" : "", path);
+        }
 
         if (field->inside) {
-            put_fields(field->inside, path);
+            put_fields(field->inside, path, ignored);
         }
     }
 }
@@ -367,7 +374,7 @@ tables_end(void)
     int                               i;
     ngx_module_t                     *module = find("ngx_http_claude_module");
     tables_conf_t                     conf;
-    ngx_http_variable_t              *v;
+    const ngx_http_variable_t        *v;
     const ngx_http_claude_failure_t  *fail;
 
     /* whatever else has the library, a shell around nginx for instance */
@@ -412,11 +419,15 @@ tables_end(void)
 
     fprintf(out, "],\n\"chat\":[");
     fields = 0;
-    put_fields(need("ngx_http_claude_chat_fields"), "");
+    put_fields(need("ngx_http_claude_chat_fields"), "", 0);
+
+    fprintf(out, "],\n\"chat_ignored\":[");
+    fields = 0;
+    put_fields(need("ngx_http_claude_chat_fields"), "", 1);
 
     fprintf(out, "],\n\"completions\":[");
     fields = 0;
-    put_fields(need("ngx_http_claude_completions_fields"), "");
+    put_fields(need("ngx_http_claude_completions_fields"), "", 0);
 
     fprintf(out, "]}\n");
     fclose(out);
