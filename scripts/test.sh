@@ -35,7 +35,8 @@ TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
             't/real/opencode*' t/105-locations.t)
 
 # They have no nginx to be sanitized.
-TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t)
+TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
+           t/real/protocol.test.mjs)
 
 PASSED=0
 FAILED=0
