@@ -31,7 +31,6 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-<<<<<<< HEAD
 const ngx_http_claude_failure_t
     ngx_http_claude_failures[NGX_CLAUDE_FAILS] =
 {
@@ -98,49 +97,6 @@ const ngx_http_claude_failure_t
     [NGX_CLAUDE_FAIL_SESSION_SYSTEM] = { 400, "session_system", 1,
         "The session goes on with the system text that it began with. Send "
         "the whole history to change it, or leave it out." }
-=======
-const ngx_http_claude_failure_t  ngx_http_claude_failures[NGX_CLAUDE_FAILS] =
-{
-    { 500, "internal_error", 0, "The server could not handle the request." },
-    { 429, "queue_full", 0, "The server is busy." },
-    { 429, "queue_timeout", 0, "The server is busy." },
-    { 503, "cli_unavailable", 1,
-      "The Claude CLI cannot be started on the server. Its operator finds the "
-      "reason in nginx's error log." },
-    { 503, "cli_not_logged_in", 1,
-      "The Claude CLI on the server has no valid login. Its operator has to "
-      "log it in, or give it a key or token, as the user nginx runs as." },
-    { 503, "cli_too_old", 1,
-      "The Claude CLI on the server is too old: 2.1.260 or later is needed. "
-      "Its operator has to update it." },
-    { 502, "cli_failed", 0, "The Claude CLI failed." },
-    { 504, "timeout", 0, "The model did not answer in time." },
-    { 429, "rate_limit_exceeded", 0,
-      "The model's provider limits the rate of requests." },
-    { 503, "overloaded", 0,
-      "The model's provider is overloaded or out of reach." },
-    { 404, "model_not_found", 1,
-      "The model does not exist or you do not have access to it." },
-    { 400, NULL, 1, "The model's provider refused the request." },
-    { 413, "request_too_large", 1,
-      "The model's provider found the request too large." },
-    { 400, "context_length_exceeded", 1,
-      "This model's maximum context length is exceeded "
-      "(context_length_exceeded): shorten the messages." },
-    { 402, "budget_exceeded", 1,
-      "The budget of this request is used up." },
-    { 410, "session_expired", 1,
-      "The session has expired: no process holds its conversation any more. "
-      "Send the whole history." },
-    { 409, "session_busy", 0,
-      "The session is in use elsewhere on the server." },
-    { 400, "session_model", 1,
-      "The session goes on with the model that it began with. Send the whole "
-      "history to change it." },
-    { 400, "session_system", 1,
-      "The session goes on with the system text that it began with. Send the "
-      "whole history to change it, or leave it out." }
->>>>>>> h-docs
 };
 
 /* a failure that was added behind the last one has no row yet */
@@ -220,18 +176,11 @@ ngx_int_t
 ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn)
 {
-<<<<<<< HEAD
     u_char                            wait[128], buf[ERROR_MESSAGE], *p;
     u_char                           *last;
     const char                       *param, *space;
     const ngx_http_claude_failure_t  *failure;
-=======
-    u_char                            wait[128], *p;
-    const char                       *param, *space;
-    const ngx_http_claude_failure_t  *fail;
->>>>>>> h-docs
 
-    fail = &ngx_http_claude_failures[turn->fail];
     p = wait;
     space = turn->reason.len ? " " : "";
 
@@ -262,29 +211,17 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
         turn->retry_after = ERROR_RETRY_MAX / 2;
     }
 
-<<<<<<< HEAD
     failure = &ngx_http_claude_failures[turn->fail];
 
     ctx->error.final = failure->final
                        || turn->retry_after > ERROR_RETRY_MAX;
-=======
-    ctx->error.final = fail->final || turn->retry_after > ERROR_RETRY_MAX;
->>>>>>> h-docs
     ctx->error.retry_after = ngx_min(turn->retry_after, ERROR_RETRY_MAX);
     ctx->error.fail = turn->fail;
     ctx->error.status = failure->status;
 
-<<<<<<< HEAD
     last = ngx_slprintf(buf, buf + sizeof(buf), "%s%*s%s%V", failure->message,
                         (size_t) (p - wait), wait, space, &turn->reason);
     ngx_claude_utf8_clean(buf, last - buf);
-=======
-    return ngx_http_claude_error(ctx, fail->status, fail->code, param,
-                                 "%s%*s%s%V", fail->message,
-                                 (size_t) (p - wait), wait, space,
-                                 &turn->reason);
-}
->>>>>>> h-docs
 
     error_set(ctx, failure->code, param, buf, last - buf);
 

@@ -18,7 +18,6 @@
 #include "ngx_http_claude_ctx.h"
 
 
-<<<<<<< HEAD
 /* what a client is told of a failed turn */
 typedef struct {
     ngx_uint_t                 status;
@@ -29,17 +28,6 @@ typedef struct {
 
 extern const ngx_http_claude_failure_t
     ngx_http_claude_failures[NGX_CLAUDE_FAILS];
-=======
-/* what a client is told of a failed turn; by ngx_claude_fail_e */
-typedef struct {
-    ngx_uint_t               status;
-    const char              *code;     /* or NULL */
-    unsigned                 final;    /* a retry cannot help */
-    const char              *message;  /* what the CLI says follows it */
-} ngx_http_claude_failure_t;
-
-extern const ngx_http_claude_failure_t  ngx_http_claude_failures[];
->>>>>>> h-docs
 
 
 /*
