@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_claude_conf.h"
+#include "ngx_claude_engine.h"
 #include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_ctx.h"
@@ -598,13 +599,11 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
     mcf->zone->max_waiting = mcf->queue;
     mcf->zone->max_processes = mcf->max_processes;
 
-    mcf->engine.zone = mcf->zone;
-    mcf->engine.queue_timeout = mcf->queue_timeout;
-    mcf->engine.pool.zone = mcf->zone;
-    mcf->engine.pool.idle_timeout = mcf->idle_timeout;
-    mcf->engine.pool.session_ttl = (ngx_msec_t) mcf->session_ttl * 1000;
-    mcf->engine.pool.max_line = mcf->max_line;
-    mcf->engine.pool.profiles = &mcf->profiles;
+    mcf->limits.queue_timeout = mcf->queue_timeout;
+    mcf->limits.idle_timeout = mcf->idle_timeout;
+    mcf->limits.session_ttl = (ngx_msec_t) mcf->session_ttl * 1000;
+    mcf->limits.max_line = mcf->max_line;
+    mcf->limits.profiles = &mcf->profiles;
 
     return NGX_CONF_OK;
 }
@@ -955,10 +954,10 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
     workers = ngx_max(ccf->worker_processes, 1);
 
-    mcf->engine.pool.warm = mcf->warm / workers
-                            + (ngx_worker < mcf->warm % workers);
+    mcf->limits.warm = mcf->warm / workers
+                       + (ngx_worker < mcf->warm % workers);
 
-    ngx_claude_engine_init(&mcf->engine);
+    ngx_claude_engine_init(mcf->zone, &mcf->limits);
 
     return NGX_OK;
 }

@@ -606,7 +606,7 @@ cli_model(cli_parser_t *parser, const u_char *s, size_t len)
 
     models = &parser->line.models;
 
-    if (!ngx_claude_cli_model_valid(s, len)
+    if (!ngx_claude_model_valid(s, len)
         || sizeof(parser->models) - models->len < len + 1)
     {
         return;
@@ -618,29 +618,6 @@ cli_model(cli_parser_t *parser, const u_char *s, size_t len)
     *p++ = LF;
 
     models->len = p - models->data;
-}
-
-
-ngx_uint_t
-ngx_claude_cli_model_valid(const u_char *p, size_t len)
-{
-    size_t  i;
-
-    if (len == 0 || len > NGX_CLAUDE_CLI_MODEL_LEN) {
-        return 0;
-    }
-
-    for (i = 0; i < len; i++) {
-
-        if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z')
-              || (p[i] >= '0' && p[i] <= '9')
-              || (p[i] && strchr("-_.:@[]/", p[i]))))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

@@ -140,9 +140,6 @@ typedef struct {
 } ngx_claude_cli_line_t;
 
 
-/* the longest name of a model */
-#define NGX_CLAUDE_CLI_MODEL_LEN  128
-
 /* the longest list of models that is read; there are some ten */
 #define NGX_CLAUDE_CLI_MODELS  2048
 
@@ -170,12 +167,6 @@ ngx_int_t ngx_claude_cli_read(ngx_claude_cli_reader_t *reader, u_char *p,
 
 /* bytes of the line that has begun but is not complete */
 size_t ngx_claude_cli_pending(ngx_claude_cli_reader_t *reader);
-
-/*
- * Whether it may be a name of a model: 1 to MODEL_LEN letters, digits and what
- * else stands in them.
- */
-ngx_uint_t ngx_claude_cli_model_valid(const u_char *p, size_t len);
 
 /* "2.1.330" gives 201330; 0: not a version */
 ngx_uint_t ngx_claude_cli_version(ngx_str_t *version);

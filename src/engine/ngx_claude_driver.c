@@ -55,8 +55,8 @@ void
 ngx_claude_driver_init(ngx_claude_zone_t *z,
     const ngx_claude_driver_hooks_t *h)
 {
-    driver_zone   = z;
-    driver_hooks  = h;
+    driver_zone = z;
+    driver_hooks = h;
 
     ngx_queue_init(&driver_seats);
 }

@@ -265,7 +265,7 @@ driver_model_id(ngx_claude_seat_t *seat, ngx_str_t *id)
 {
     seat->holding.model_id_len = 0;
 
-    if (ngx_claude_cli_model_valid(id->data, id->len)) {
+    if (ngx_claude_model_valid(id->data, id->len)) {
         ngx_memcpy(seat->holding.model_id, id->data, id->len);
         seat->holding.model_id_len = id->len;
     }

@@ -11,6 +11,7 @@
 
 
 #include "ngx_claude_engine.h"
+#include "ngx_claude_pool.h"
 #include "ngx_claude_chain.h"
 #include "ngx_claude_driver.h"
 #include "ngx_claude_handover.h"
@@ -82,7 +83,8 @@ static const ngx_claude_mailbox_handlers_t  engine_mail = {
 
 
 static ngx_claude_handover_conf_t  engine_handover;
-static ngx_claude_engine_conf_t       *engine;
+static ngx_claude_zone_t              *engine_zone;
+static const ngx_claude_limits_t      *engine;
 static ngx_uint_t                      engine_entered;
 static ngx_queue_t                     engine_waiting;    /* turns */
 static ngx_event_t                     engine_sweep;
@@ -93,9 +95,11 @@ static ngx_uint_t                      engine_swept;      /* profiles */
 /* a failure is tried again by the next turn: the worker is not only ours */
 
 void
-ngx_claude_engine_init(ngx_claude_engine_conf_t *conf)
+ngx_claude_engine_init(ngx_claude_zone_t *zone,
+    const ngx_claude_limits_t *limits)
 {
-    engine  = conf;
+    engine_zone = zone;
+    engine = limits;
 
     (void) engine_enter();
 }
@@ -108,7 +112,7 @@ engine_enter(void)
 
     cycle = (ngx_cycle_t *) ngx_cycle;
 
-    if (ngx_claude_mailbox_open(cycle, engine->zone, &engine_mail)
+    if (ngx_claude_mailbox_open(cycle, engine_zone, &engine_mail)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -118,12 +122,12 @@ engine_enter(void)
 
     ngx_queue_init(&engine_waiting);
 
-    ngx_claude_driver_init(engine->zone, &engine_hooks);
-    ngx_claude_pool_init(&engine->pool);
+    ngx_claude_driver_init(engine_zone, &engine_hooks);
+    ngx_claude_pool_init(engine_zone, engine);
 
-    engine_handover.zone = engine->zone;
-    engine_handover.profiles = engine->pool.profiles;
-    engine_handover.max_line = engine->pool.max_line;
+    engine_handover.zone = engine_zone;
+    engine_handover.profiles = engine->profiles;
+    engine_handover.max_line = engine->max_line;
     engine_handover.handed = engine_handed;
     engine_handover.stray = ngx_claude_pool_put;
 
@@ -132,7 +136,7 @@ engine_enter(void)
 
     /* a worker that was killed may be the reason why this one starts */
 
-    ngx_claude_peers_init(engine->zone);
+    ngx_claude_peers_init(engine_zone);
 
     return NGX_OK;
 }
@@ -186,7 +190,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
-    switch (ngx_claude_zone_turn_enter(engine->zone, &turn->session,
+    switch (ngx_claude_zone_turn_enter(engine_zone, &turn->session,
                                        &turn->ticket))
     {
 
@@ -200,8 +204,8 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return NGX_OK;
 
     default:
-        turn->retry_after = 1 + ngx_claude_zone_waiting(engine->zone)
-                                / engine->zone->max_running;
+        turn->retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
+                                / engine_zone->max_running;
 
         return engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_FULL,
                              "Too many requests are waiting already.");
@@ -219,7 +223,7 @@ ngx_claude_turn_abort(ngx_claude_turn_t *turn)
     turn->over = 1;
 
     (void) ngx_atomic_fetch_add(
-        &engine->zone->counters->outcomes[turn->is_finished
+        &engine_zone->counters->outcomes[turn->is_finished
                                           ? NGX_CLAUDE_OUTCOME_FINISHED
                                           : NGX_CLAUDE_OUTCOME_ABORTED],
         1);
@@ -301,7 +305,7 @@ engine_woken(void)
 
         if (turn->queued) {
 
-            if (ngx_claude_zone_turn_granted(engine->zone, turn->ticket,
+            if (ngx_claude_zone_turn_granted(engine_zone, turn->ticket,
                                              &turn->session)
                 != NGX_OK)
             {
@@ -313,7 +317,7 @@ engine_woken(void)
 
         } else {
 
-            if (ngx_claude_zone_process_taken(engine->zone, turn->ticket,
+            if (ngx_claude_zone_process_taken(engine_zone, turn->ticket,
                                               &row)
                 != NGX_OK)
             {
@@ -378,8 +382,8 @@ engine_wait_timeout(ngx_event_t *ev)
     engine_leave(turn->ticket);
     turn->ticket = -1;
 
-    turn->retry_after = 1 + ngx_claude_zone_waiting(engine->zone)
-                            / engine->zone->max_running;
+    turn->retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
+                            / engine_zone->max_running;
 
     (void) engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_TIMEOUT,
                          "The request has waited too long for its turn.");
@@ -412,9 +416,9 @@ engine_place(ngx_claude_turn_t *turn)
 
         /* a process that holds it and could not be had has to let go */
 
-        ngx_claude_zone_session_evict(engine->zone, turn->session.hash,
+        ngx_claude_zone_session_evict(engine_zone, turn->session.hash,
                                       &wake);
-        ngx_claude_mailbox_wake(engine->zone, &wake);
+        ngx_claude_mailbox_wake(engine_zone, &wake);
         ngx_claude_pool_evict();
 
         wake.n = 0;
@@ -425,7 +429,7 @@ engine_place(ngx_claude_turn_t *turn)
         return;
     }
 
-    switch (ngx_claude_zone_process_take(engine->zone, turn->ticket,
+    switch (ngx_claude_zone_process_take(engine_zone, turn->ticket,
                                          &row, &wake))
     {
     case NGX_OK:
@@ -435,7 +439,7 @@ engine_place(ngx_claude_turn_t *turn)
     default:
         turn->rowless = 1;
         engine_wait(turn);
-        ngx_claude_mailbox_wake(engine->zone, &wake);
+        ngx_claude_mailbox_wake(engine_zone, &wake);
     }
 }
 
@@ -659,8 +663,8 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
 
     seat = ngx_claude_driver_spawn(turn->profile,
                      ngx_claude_record_ask(turn,
-                             engine->pool.session_ttl / 1000, &ask),
-                                 engine->pool.max_line, row,
+                             engine->session_ttl / 1000, &ask),
+                                 engine->max_line, row,
                                  turn->log);
     if (seat == NULL) {
         engine_leave(turn->ticket);
@@ -691,7 +695,7 @@ engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
         turn->reason.len = ngx_strlen(reason);
     }
 
-    ngx_claude_metrics_failed(engine->zone->counters, fail);
+    ngx_claude_metrics_failed(engine_zone->counters, fail);
     ngx_claude_driver_log(turn, 0);
 
     return NGX_DECLINED;
@@ -704,8 +708,8 @@ engine_free_row(ngx_int_t row)
     ngx_claude_zone_wake_t  wake;
 
     wake.n = 0;
-    ngx_claude_zone_process_free(engine->zone, row, &wake);
-    ngx_claude_mailbox_wake(engine->zone, &wake);
+    ngx_claude_zone_process_free(engine_zone, row, &wake);
+    ngx_claude_mailbox_wake(engine_zone, &wake);
 }
 
 
@@ -741,8 +745,8 @@ engine_idle(ngx_claude_seat_t *seat)
         }
 
         wake.n = 0;
-        ngx_claude_zone_process_untake(engine->zone, turn->ticket, &wake);
-        ngx_claude_mailbox_wake(engine->zone, &wake);
+        ngx_claude_zone_process_untake(engine_zone, turn->ticket, &wake);
+        ngx_claude_mailbox_wake(engine_zone, &wake);
 
         engine_unwait(turn);
         engine_begin(turn, seat, &plan);
@@ -798,8 +802,8 @@ engine_leave(ngx_int_t ticket)
     ngx_claude_zone_wake_t  wake;
 
     wake.n = 0;
-    ngx_claude_zone_turn_leave(engine->zone, ticket, &wake);
-    ngx_claude_mailbox_wake(engine->zone, &wake);
+    ngx_claude_zone_turn_leave(engine_zone, ticket, &wake);
+    ngx_claude_mailbox_wake(engine_zone, &wake);
 }
 
 
@@ -820,7 +824,7 @@ engine_sweep_init(void)
     engine_sweep.log = ngx_cycle->log;
     engine_sweep.cancelable = 1;
 
-    if (ngx_worker == 0 && engine->pool.profiles->nelts) {
+    if (ngx_worker == 0 && engine->profiles->nelts) {
         ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
     }
 }
@@ -836,13 +840,13 @@ engine_sweep_handler(ngx_event_t *ev)
         return;
     }
 
-    profile = engine->pool.profiles->elts;
+    profile = engine->profiles->elts;
 
     ngx_claude_spawner_forget_sessions(
-        profile[engine_swept++ % engine->pool.profiles->nelts]->transcripts,
-        engine->pool.session_ttl / 1000, ev->log);
+        profile[engine_swept++ % engine->profiles->nelts]->transcripts,
+        engine->session_ttl / 1000, ev->log);
 
-    interval = engine->pool.session_ttl / 2 / engine->pool.profiles->nelts;
+    interval = engine->session_ttl / 2 / engine->profiles->nelts;
     interval = ngx_min(interval, ENGINE_SWEEP_MAX);
 
     ngx_add_timer(ev, ngx_max(interval, ENGINE_SWEEP_MIN));

@@ -14,20 +14,17 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_claude_pool.h"
+#include "ngx_claude_limits.h"
 #include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
 
-typedef struct {
-    ngx_claude_zone_t      *zone;
-    ngx_msec_t              queue_timeout;
-    ngx_claude_pool_conf_t  pool;
-} ngx_claude_engine_conf_t;
-
-
-/* once a worker, before its first turn; conf lives as long as the cycle */
-void ngx_claude_engine_init(ngx_claude_engine_conf_t *conf);
+/*
+ * Once a worker, before its first turn; zone and limits live as long as the
+ * cycle.
+ */
+void ngx_claude_engine_init(ngx_claude_zone_t *zone,
+    const ngx_claude_limits_t *limits);
 
 /* at the end of a worker: leaves no process, connection or row behind */
 void ngx_claude_engine_exit(ngx_cycle_t *cycle);

@@ -38,7 +38,7 @@ typedef struct {
     ngx_claude_link_t    root;           /* root of its chain; zeroes:
                                             unknown */
     ngx_claude_hash_t    model;          /* SHA-1 of the name */
-    u_char               model_id[NGX_CLAUDE_CLI_MODEL_LEN];
+    u_char               model_id[NGX_CLAUDE_MODEL_LEN];
                                          /* full id, as the CLI has said */
     uint32_t             model_id_len;   /* bytes; 0: not known */
     ngx_claude_hash_t    system;         /* SHA-1 of the system text */

@@ -33,20 +33,23 @@ static void pool_warm_handler(ngx_event_t *ev);
 static ngx_uint_t pool_warm_count(ngx_claude_profile_t *profile);
 
 
-static ngx_claude_pool_conf_t  *pool;
-static ngx_queue_t              pool_idle;           /* the latest first */
-static ngx_claude_seat_t    *pool_starting;       /* the warm one */
-static ngx_event_t              pool_warm_event;
-static ngx_msec_t               pool_backoff;
-static ngx_connection_t         pool_dummy;
+static ngx_claude_zone_t          *pool_zone;
+static const ngx_claude_limits_t  *pool;           /* NULL: not open */
+static ngx_queue_t                 pool_idle;      /* the latest first */
+static ngx_claude_seat_t          *pool_starting;  /* the warm one */
+static ngx_event_t                 pool_warm_event;
+static ngx_msec_t                  pool_backoff;
+static ngx_connection_t            pool_dummy;
 
 
 void
-ngx_claude_pool_init(ngx_claude_pool_conf_t *conf)
+ngx_claude_pool_init(ngx_claude_zone_t *zone,
+    const ngx_claude_limits_t *limits)
 {
-    pool           = conf;
-    pool_starting  = NULL;
-    pool_backoff   = 0;
+    pool_zone = zone;
+    pool = limits;
+    pool_starting = NULL;
+    pool_backoff = 0;
 
     ngx_queue_init(&pool_idle);
 
@@ -61,7 +64,7 @@ ngx_claude_pool_init(ngx_claude_pool_conf_t *conf)
     pool_warm_event.log = ngx_cycle->log;
     pool_warm_event.cancelable = 1;
 
-    if (conf->warm) {
+    if (limits->warm) {
         ngx_add_timer(&pool_warm_event, 1);
     }
 }
@@ -98,7 +101,7 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 
         /* or it was evicted or asked for in this very moment */
 
-    } while (ngx_claude_zone_process_claim(pool->zone, best->row) != NGX_OK);
+    } while (ngx_claude_zone_process_claim(pool_zone, best->row) != NGX_OK);
 
     pool_remove(best);
 
@@ -129,7 +132,7 @@ pool_look(ngx_claude_profile_t *profile)
 
         if (seat->process->profile == profile
             && ngx_claude_holding_outdated(&seat->holding, profile)
-            && ngx_claude_zone_process_is_idle(pool->zone, seat->row))
+            && ngx_claude_zone_process_is_idle(pool_zone, seat->row))
         {
             ngx_claude_driver_end(seat);
         }
@@ -165,7 +168,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
                              seat->calls.elts, turn);
 
         if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
-            || !ngx_claude_zone_process_is_idle(pool->zone, seat->row))
+            || !ngx_claude_zone_process_is_idle(pool_zone, seat->row))
         {
             continue;
         }
@@ -258,7 +261,7 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (seat->holding.used && seat->process->profile->single)
-        || ngx_claude_zone_process_idle(pool->zone, seat->row, &what)
+        || ngx_claude_zone_process_idle(pool_zone, seat->row, &what)
            != NGX_OK)
     {
         ngx_claude_driver_end(seat);
@@ -361,7 +364,7 @@ ngx_claude_pool_evict(void)
         next = ngx_queue_next(q);
         seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (ngx_claude_zone_process_evicted(pool->zone, seat->row)) {
+        if (ngx_claude_zone_process_evicted(pool_zone, seat->row)) {
             ngx_claude_driver_end(seat);
         }
     }
@@ -440,7 +443,7 @@ pool_warm_handler(ngx_event_t *ev)
             continue;
         }
 
-        if (ngx_claude_zone_process_spare(pool->zone, &row) != NGX_OK) {
+        if (ngx_claude_zone_process_spare(pool_zone, &row) != NGX_OK) {
 
             /* engine_woken() when there may be one */
 

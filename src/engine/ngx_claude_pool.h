@@ -14,23 +14,15 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_limits.h"
 #include "ngx_claude_seat.h"
 #include "ngx_claude_turn.h"
 #include "ngx_claude_zone.h"
 
 
-typedef struct {
-    ngx_claude_zone_t           *zone;
-    ngx_msec_t                   idle_timeout;
-    ngx_msec_t                   session_ttl;
-    ngx_uint_t                   warm;        /* this worker's number of them,
-                                                 for each profile */
-    size_t                       max_line;
-    ngx_array_t                 *profiles;    /* profile_t * */
-} ngx_claude_pool_conf_t;
-
-
-void ngx_claude_pool_init(ngx_claude_pool_conf_t *conf);
+/* once a worker; zone and limits live as long as the cycle */
+void ngx_claude_pool_init(ngx_claude_zone_t *zone,
+    const ngx_claude_limits_t *limits);
 
 /* stops starting and ends what it has; at the end of a worker */
 void ngx_claude_pool_exit(void);

@@ -13,7 +13,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_claude_engine.h"
+#include "ngx_claude_limits.h"
 #include "ngx_claude_hash.h"
 #include "ngx_claude_profile.h"
 #include "ngx_claude_zone.h"
@@ -42,7 +42,7 @@ typedef struct {
                                                      once */
     ngx_array_t               dialects;           /* dialect_t *, those of the
                                                      longest paths first */
-    ngx_claude_engine_conf_t  engine;
+    ngx_claude_limits_t       limits;             /* set for the engine */
 } ngx_http_claude_main_conf_t;
 
 

@@ -5,7 +5,6 @@
 
 
 #include "ngx_http_claude_models.h"
-#include "ngx_claude_cli.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_claude_profile.h"
@@ -259,7 +258,7 @@ models_entries(ngx_claude_out_t *out, ngx_array_t *names)
 static ngx_uint_t
 models_claude(ngx_str_t *name)
 {
-    return ngx_claude_cli_model_valid(name->data, name->len)
+    return ngx_claude_model_valid(name->data, name->len)
            && ((name->len > sizeof("claude-") - 1
                 && ngx_memcmp(name->data, "claude-", sizeof("claude-") - 1)
                    == 0)

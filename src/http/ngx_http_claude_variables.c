@@ -10,7 +10,6 @@
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_ctx.h"
-#include "ngx_claude_engine.h"
 
 
 /* whose tokens */

@@ -154,3 +154,26 @@ ngx_claude_turn_push(ngx_array_t *array)
 
     return ngx_array_push(array);
 }
+
+
+ngx_uint_t
+ngx_claude_model_valid(const u_char *p, size_t len)
+{
+    size_t  i;
+
+    if (len == 0 || len > NGX_CLAUDE_MODEL_LEN) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+
+        if (!((p[i] >= 'a' && p[i] <= 'z') || (p[i] >= 'A' && p[i] <= 'Z')
+              || (p[i] >= '0' && p[i] <= '9')
+              || (p[i] && strchr("-_.:@[]/", p[i]))))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

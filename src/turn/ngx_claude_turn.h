@@ -28,6 +28,9 @@ typedef struct ngx_claude_seat_s     ngx_claude_seat_t;
 /* length of a tenant: the SHA-1 of an API key, zeroes without keys */
 #define NGX_CLAUDE_TENANT_LEN  20
 
+/* bytes of the longest name of a model */
+#define NGX_CLAUDE_MODEL_LEN   128
+
 
 typedef enum {
     NGX_CLAUDE_USER = 0,
@@ -415,6 +418,12 @@ ngx_int_t ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
 
 /* the name of a rung as the logs have it, "-" for none */
 ngx_str_t *ngx_claude_rung_name(ngx_claude_rung_e rung);
+
+/*
+ * Whether bytes may be a model's name: 1 to MODEL_LEN letters, digits and
+ * what else stands in them.
+ */
+ngx_uint_t ngx_claude_model_valid(const u_char *p, size_t len);
 
 /* adds tokens to a sum */
 void ngx_claude_usage_add(ngx_claude_usage_t *sum, ngx_claude_usage_t *more);

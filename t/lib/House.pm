@@ -448,7 +448,8 @@ sub figures {
     $say->('lines', $lines);
     $say->('folders', scalar @{ $s->{order} } || 1);
     $say->('floors', floors(\@rooms, $s->{needs}));
-    $say->('floors of folders', floors([sort keys %folder], \%between));
+    $say->('floors of folders',
+           floors([grep { $_ ne '' } sort keys %folder], \%between));
     for (@{ $s->{order} }) {
         $say->("floors of $_",
                floors([sort keys %{ $folder{$_} }], $s->{needs}));
