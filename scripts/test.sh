@@ -63,7 +63,7 @@ slot_dir() {
 # is $!.
 start_suite() {
     local slot=$1 sanitized=$2 seconds=$3 log=$4 nginx=$NGINX module=$MODULE
-    local dir claude opencode port
+    local dir port
     shift 4
 
     case "$sanitized" in
@@ -312,14 +312,14 @@ run_jobs() {
 }
 
 
-# is_one_of FILE PATTERN…
+# is_one_of TEXT PATTERN…
 is_one_of() {
-    local file=$1 pattern
+    local text=$1 pattern
     shift
 
     for pattern in "$@"; do
         # shellcheck disable=SC2053
-        [[ $file != $pattern ]] || return 0
+        [[ $text != $pattern ]] || return 0
     done
 
     return 1

@@ -2,7 +2,7 @@
 
 # The suites themselves: each has a number of its own, says in its first lines
 # what it proves, and stands in t/README.md, which names none that is not
-# there; and scripts/test.sh sorts out only such as are there.
+# there; and the scripts sort out and call only such as are there.
 
 use strict;
 use warnings;
@@ -65,6 +65,16 @@ for (@suites) {
             ok(scalar(grep { -e } glob $pattern), "  $pattern is there");
         }
     }
+}
+
+{
+    my %called = map { $_ => 1 }
+                     content('scripts/clients.sh') =~ /^    "(t\/[^:]+): /gm;
+
+    is_deeply([grep { !$is{$_} } sort keys %called], [],
+              './build.sh clients calls what is there');
+    is_deeply([grep { !$called{$_} } grep { m{^t/clients/} } @suites], [],
+              '  and all of t/clients/');
 }
 
 done_testing();
