@@ -42,6 +42,14 @@ skip_all() {
 }
 
 
+# bounded COMMAND…: in namespaces of its own, for so long at most, and not
+# longer than this script; what it has started ends with it.
+bounded() {
+    setpriv --pdeathsig TERM timeout -k 5 "$SECONDS_A_SUITE" \
+        unshare --mount --pid --uts --ipc --fork --kill-child "$@"
+}
+
+
 # The mirror of the machine's own apt, from the lists that scripts/install.sh
 # makes of it.
 find_mirror() {
@@ -67,8 +75,8 @@ bare_debian() {
     fi
 
     rm -rf "$root"
-    timeout -k 10 "$SECONDS_A_SUITE" debootstrap --variant=minbase \
-        --include=sudo,ca-certificates "$suite" "$root" "$MIRROR" \
+    bounded debootstrap --variant=minbase --include=sudo,ca-certificates \
+        "$suite" "$root" "$MIRROR" \
         >"$DIR/debootstrap-$suite.log" 2>&1 </dev/null \
         && rm -f "$root"/var/cache/apt/archives/*.deb \
         && tar -C "$root" -cf "$DIR/$suite.tar.new" . \
@@ -315,8 +323,7 @@ try_suite() {
         return
     fi
 
-    INSTALL_INSIDE=$suite timeout -k 10 "$SECONDS_A_SUITE" \
-        unshare --mount --pid --uts --ipc --fork --kill-child \
+    INSTALL_INSIDE=$suite bounded \
         "$BASH" "${BASH_SOURCE[0]}" "$root" "$text" "$log" \
         3>&1 >"$log.inside" 2>&1 </dev/null || status=$?
 
