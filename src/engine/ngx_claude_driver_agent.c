@@ -9,11 +9,7 @@
 
 
 #include "ngx_claude_driver_private.h"
-
-
-#define driver_agent_is(s, text)                                              \
-    ((s)->len == sizeof(text) - 1                                             \
-     && ngx_memcmp((s)->data, text, sizeof(text) - 1) == 0)
+#include "ngx_claude_cstr.h"
 
 
 /* the model goes on after the CLI has used its tools */
@@ -43,13 +39,13 @@ driver_agent_result(ngx_claude_seat_t *seat,
         return 0;
     }
 
-    if (driver_agent_is(subtype, "error_max_turns") && seat->reply.texted) {
+    if (ngx_claude_is(subtype, "error_max_turns") && seat->reply.texted) {
 
         /* --max-turns in claude_args */
 
         driver_stop_as(turn, NGX_CLAUDE_STOP_LENGTH);
 
-    } else if (line->is_error || !driver_agent_is(subtype, "success")) {
+    } else if (line->is_error || !ngx_claude_is(subtype, "success")) {
         return 0;
     }
 

@@ -11,6 +11,7 @@
 
 
 #include "ngx_claude_driver_private.h"
+#include "ngx_claude_cstr.h"
 
 
 /* parts of a block that a delta adds to; others are told as they are */
@@ -38,11 +39,6 @@ static ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
 static ngx_int_t driver_block_keep(ngx_claude_seat_t *seat, ngx_str_t *whole);
 static void driver_one_line(ngx_str_t *json);
-
-
-#define driver_is(s, text)                                                    \
-    ((s)->len == sizeof(text) - 1                                             \
-     && ngx_memcmp((s)->data, text, sizeof(text) - 1) == 0)
 
 
 ngx_claude_heard_e
@@ -492,19 +488,19 @@ driver_one_line(ngx_str_t *json)
 static ngx_claude_block_e
 driver_block_type(ngx_str_t *word)
 {
-    if (driver_is(word, "text")) {
+    if (ngx_claude_is(word, "text")) {
         return NGX_CLAUDE_TEXT;
     }
 
-    if (driver_is(word, "tool_use")) {
+    if (ngx_claude_is(word, "tool_use")) {
         return NGX_CLAUDE_TOOL_USE;
     }
 
-    if (driver_is(word, "thinking")) {
+    if (ngx_claude_is(word, "thinking")) {
         return NGX_CLAUDE_THINKING;
     }
 
-    if (driver_is(word, "redacted_thinking")) {
+    if (ngx_claude_is(word, "redacted_thinking")) {
         return NGX_CLAUDE_REDACTED;
     }
 
@@ -515,19 +511,19 @@ driver_block_type(ngx_str_t *word)
 static driver_delta_e
 driver_delta(ngx_str_t *word)
 {
-    if (driver_is(word, "text_delta")) {
+    if (ngx_claude_is(word, "text_delta")) {
         return DRIVER_DELTA_TEXT;
     }
 
-    if (driver_is(word, "input_json_delta")) {
+    if (ngx_claude_is(word, "input_json_delta")) {
         return DRIVER_DELTA_INPUT;
     }
 
-    if (driver_is(word, "thinking_delta")) {
+    if (ngx_claude_is(word, "thinking_delta")) {
         return DRIVER_DELTA_THINKING;
     }
 
-    if (driver_is(word, "signature_delta")) {
+    if (ngx_claude_is(word, "signature_delta")) {
         return DRIVER_DELTA_SIGNATURE;
     }
 

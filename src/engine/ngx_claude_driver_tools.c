@@ -11,8 +11,8 @@
 
 
 #include "ngx_claude_driver_private.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_index.h"
-#include "ngx_claude_json.h"
 
 
 /* ids of the CLI's are 36 characters, of the model's 30; longer are odd */
@@ -23,8 +23,6 @@
 
 
 static ngx_int_t driver_tools_list(ngx_claude_seat_t *seat);
-static ngx_uint_t driver_rpc_is(ngx_claude_cli_line_t *line,
-    const char *method);
 static ngx_claude_heard_e driver_route(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static ngx_claude_call_t *driver_call_add(ngx_claude_seat_t *seat,
@@ -112,10 +110,11 @@ ngx_claude_heard_e
 driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
     ngx_int_t           rpc, rc;
-    ngx_str_t          *id;
+    ngx_str_t          *id, *method;
     ngx_claude_heard_e  heard;
 
     id = &line->string[NGX_CLAUDE_CLI_S_REQUEST_ID];
+    method = &line->string[NGX_CLAUDE_CLI_S_RPC_METHOD];
     heard = NGX_CLAUDE_HEARD;
     rpc = 0;
 
@@ -125,14 +124,14 @@ driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         rpc = (ngx_int_t) line->number[NGX_CLAUDE_CLI_N_RPC_ID];
     }
 
-    if (driver_rpc_is(line, "tools/call")) {
+    if (ngx_claude_is(method, "tools/call")) {
         return driver_route(seat, line);
     }
 
-    if (driver_rpc_is(line, "initialize")) {
+    if (ngx_claude_is(method, "initialize")) {
         rc = ngx_claude_cli_rpc_initialized(seat->outbox, id, rpc);
 
-    } else if (driver_rpc_is(line, "tools/list") && seat->tools_list.len) {
+    } else if (ngx_claude_is(method, "tools/list") && seat->tools_list.len) {
         rc = ngx_claude_cli_rpc_tools(seat->outbox, id, rpc,
                                       &seat->tools_list);
 
@@ -143,10 +142,8 @@ driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
             heard = NGX_CLAUDE_ANSWERED;
         }
 
-    } else if (driver_rpc_is(line, "ping")
-               || ngx_strnstr(line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].data,
-                              "notifications/",
-                              line->string[NGX_CLAUDE_CLI_S_RPC_METHOD].len))
+    } else if (ngx_claude_is(method, "ping")
+               || ngx_strnstr(method->data, "notifications/", method->len))
     {
         rc = ngx_claude_cli_rpc_empty(seat->outbox, id, rpc);
 
@@ -159,18 +156,6 @@ driver_rpc(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
     }
 
     return heard;
-}
-
-
-static ngx_uint_t
-driver_rpc_is(ngx_claude_cli_line_t *line, const char *method)
-{
-    ngx_str_t  *s;
-
-    s = &line->string[NGX_CLAUDE_CLI_S_RPC_METHOD];
-
-    return s->len == ngx_strlen(method)
-           && ngx_memcmp(s->data, method, s->len) == 0;
 }
 
 
