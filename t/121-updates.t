@@ -1,4 +1,3 @@
-
 # Updates of the CLI: once the binary was replaced, no worker uses a process
 # of the old one that was started ahead of need, its own or another worker's.
 # A conversation keeps to the process that it began with.

@@ -1,4 +1,3 @@
-
 # A turn's story in the debug log: with error_log at debug the plan, its steps,
 # the kinds of lines that the CLI writes and the states of the process stand
 # there in the order in which they came, from one worker to another too; what

@@ -3,9 +3,9 @@
  * The CLI's protocol: the lines that it writes, read into one flat struct,
  * and the lines that it takes.
  *
- * Source of every line and field: CLI-PROTOCOL.md, measured on 2.1.330.  The
- * room knows what lines look like and nothing of when they are due: that is
- * the engine's.
+ * Source of every line and field: docs/cli-protocol.md, measured on 2.1.330.
+ * The room knows what lines look like and nothing of when they are due: that
+ * is the engine's.
  */
 
 

@@ -2,7 +2,7 @@
 /*
  * The CLI's protocol, writing: the client's tools as an MCP server inside the
  * pipe.  The CLI asks for it in JSON-RPC, wrapped in control requests.
- * Source: CLI-PROTOCOL.md, "Client tools"; MCP 2025-11-25.
+ * Source: docs/cli-protocol.md, "Tools of the client"; MCP 2025-11-25.
  *
  * What the model sees of the tools goes upstream another way (see
  * cli_extra_body): the CLI needs them only to route calls, so here they have

@@ -1,8 +1,8 @@
 
 /*
  * The CLI's protocol, meaning: its words for errors and stops in the terms of
- * a turn.  Source: the tables of CLI-PROTOCOL.md, and what 2.1.330 answers to
- * a set_model that upstream refuses.
+ * a turn.  Source: docs/cli-protocol.md, "Failures" and "What it does by
+ * itself".
  */
 
 

@@ -3,8 +3,8 @@
  * The driver: what the model says, and how a turn ends.
  *
  * The first stop reason decides a turn: after some of them the CLI would go
- * on by itself, at the user's expense (CLI-PROTOCOL.md, "It is an agent, not
- * a pipe"), so it is interrupted and the question taken back.
+ * on by itself, at the user's expense (docs/cli-protocol.md, "What it does by
+ * itself"), so it is interrupted and the question taken back.
  */
 
 

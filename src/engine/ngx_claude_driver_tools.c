@@ -6,7 +6,7 @@
  * of the model's is told to the client while it streams; the CLI asks the
  * server for its result and waits, and so does the process, like an idle one,
  * until a turn comes that goes on with just these results.  Any other turn
- * finds the calls called off (CLI-PROTOCOL.md, "Client tools").
+ * finds the calls called off (docs/cli-protocol.md, "Tools of the client").
  */
 
 

@@ -39,8 +39,7 @@ ngx_int_t ngx_http_claude_models_handler(ngx_http_request_t *r, ngx_str_t *id);
 
 /*
  * Whether the model, as the CLI is told it, can be made to call a tool: one
- * that always thinks cannot (CLI-PROTOCOL.md, "Rules of the real Messages
- * API").
+ * that always thinks cannot (docs/cli-protocol.md, "What the API refuses").
  */
 ngx_uint_t ngx_http_claude_models_force(ngx_str_t *model);
 
