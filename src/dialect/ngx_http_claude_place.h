@@ -29,9 +29,9 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_claude_ctx_t     *ctx;
-    ngx_uint_t                 n;            /* steps from the body to it */
-    unsigned                   dots:1;       /* messages.3.content.0 */
+    ngx_http_claude_ctx_t         *ctx;
+    ngx_uint_t                     n;        /* steps from the body to it */
+    unsigned                       dots:1;   /* messages.3.content.0 */
     ngx_http_claude_place_step_t  steps[NGX_HTTP_CLAUDE_PLACE_STEPS];
 } ngx_http_claude_place_t;
 

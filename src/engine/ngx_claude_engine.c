@@ -83,13 +83,13 @@ static const ngx_claude_mailbox_handlers_t  engine_mail = {
 
 
 static ngx_claude_handover_conf_t  engine_handover;
-static ngx_claude_zone_t              *engine_zone;
-static const ngx_claude_limits_t      *engine;
-static ngx_uint_t                      engine_entered;
-static ngx_queue_t                     engine_waiting;    /* turns */
-static ngx_event_t                     engine_sweep;
-static ngx_connection_t                engine_dummy;
-static ngx_uint_t                      engine_swept;      /* profiles */
+static ngx_claude_zone_t          *engine_zone;
+static const ngx_claude_limits_t  *engine;
+static ngx_uint_t                  engine_entered;
+static ngx_queue_t                 engine_waiting;    /* turns */
+static ngx_event_t                 engine_sweep;
+static ngx_connection_t            engine_dummy;
+static ngx_uint_t                  engine_swept;      /* profiles */
 
 
 /* a failure is tried again by the next turn: the worker is not only ours */
