@@ -199,6 +199,7 @@ describe("a client's own UUID", () => {
     test('nor one whose process was killed in its midst', async () => {
         const id = randomUUID();
         await turn(server, id, 'a');
+        await waitFor('nobody to be busy', async () => (await rowsIn(server, 'busy')).length === 0);
         const killed = ask(server, {
             messages: [user(scripted({ deltas: ['never', ' more'], gap_ms: 3000 }))],
             headers: { 'x-session-id': id },
