@@ -153,6 +153,7 @@ make_turn(ngx_uint_t verbatim)
 
     turn.handlers = &handlers;
     turn.profile = &profile;
+    turn.launch = &profile.hash;
     turn.verbatim = verbatim;
     turn.timeout = 60000;
 
