@@ -56,6 +56,14 @@ ngx_claude_out_write(ngx_claude_out_t *out, const void *p, size_t len)
 void
 ngx_claude_out_string(ngx_claude_out_t *out, const u_char *p, size_t len)
 {
+    if (len == 0) {
+
+        /* an empty string may have no address */
+
+        ngx_claude_out_literal(out, "\"\"");
+        return;
+    }
+
     if (len <= OUT_SLICE) {
 
         if (out_room(out, ngx_claude_json_escaped_max(len))) {
@@ -192,7 +200,7 @@ out_room(ngx_claude_out_t *out, size_t least)
 }
 
 
-/* what stands behind a percent sign; returns the end of it */
+/* reads a conversion behind its percent sign; returns its end */
 
 static const char *
 out_parse(out_value_t *value, const char *fmt)

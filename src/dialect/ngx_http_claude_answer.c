@@ -120,7 +120,7 @@ ngx_http_claude_answer_open(ngx_http_claude_answer_t *answer,
         return;
     }
 
-    /* what came of a filter, or was not the model's */
+    /* a block that a filter or the dialect has begun ends here */
 
     answer_out_close(answer);
     answer_out_open(answer, block);

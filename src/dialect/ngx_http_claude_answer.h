@@ -23,32 +23,35 @@
 
 
 struct ngx_http_claude_answer_s {
-    ngx_http_claude_exchange_t       *exchange;  /* whose answer it is, for
+    ngx_http_claude_exchange_t       *exchange;  /* exchange of the answer, for
                                                     the dialect */
     const ngx_http_claude_dialect_t  *dialect;
     ngx_http_claude_ctx_t            *ctx;
-    ngx_claude_out_t                 *out;       /* the stream's; of a whole
-                                                    one its failure alone */
+    ngx_claude_out_t                 *out;       /* sink of the stream; its
+                                                    failure is also a whole
+                                                    answer's */
     ngx_uint_t                        index;
     ngx_claude_turn_t                 turn;
-    void                             *own;       /* the dialect's */
-    ngx_str_t                         before;    /* text that it begins with,
-                                                    which is not the model's;
+    void                             *own;       /* state of the dialect */
+    ngx_str_t                         before;    /* text before the model's,
                                                     or empty */
 
-    ngx_claude_block_t               *block;     /* that is open, or NULL */
-    ngx_uint_t                        ncalls;    /* blocks that are calls */
-    ngx_http_claude_answer_text_t     text;      /* what is kept of it */
+    ngx_claude_block_t               *block;     /* block that is open, or
+                                                    NULL */
+    ngx_uint_t                        ncalls;    /* number of calls so far */
+    ngx_http_claude_answer_text_t     text;      /* blocks that are kept */
 
-    ngx_http_claude_filter_t         *filter;    /* the first; NULL: none */
-    ngx_http_claude_filter_t          sink;      /* the last */
-    ngx_claude_block_t                filtered;  /* what comes out of it */
+    ngx_http_claude_filter_t         *filter;    /* first filter of its
+                                                    text, or NULL */
+    ngx_http_claude_filter_t          sink;      /* last filter, which
+                                                    writes */
+    ngx_claude_block_t                filtered;  /* block that it writes */
     ngx_http_claude_filter_stops_t    stops;
     ngx_http_claude_filter_object_t   object;
     ngx_http_claude_filter_forced_t   forced;
 
     unsigned                          streamed:1;
-    unsigned                          keeps:1;   /* its text is kept */
+    unsigned                          keeps:1;   /* blocks are kept */
     unsigned                          thoughts:1; /* thinking is shown */
 };
 

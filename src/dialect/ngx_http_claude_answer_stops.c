@@ -99,7 +99,7 @@ stops_delta(ngx_http_claude_filter_t *filter, u_char *p, size_t len)
 
     surplus = stops_search(stops, p, len, &end);
 
-    /* what goes out: some of what was held, then some of the piece */
+    /* held text goes out first, then the piece, up to the end of both */
 
     held.len = ngx_min(end, before);
     end -= held.len;
@@ -143,7 +143,7 @@ stops_search(ngx_http_claude_filter_stops_t *stops, u_char *p, size_t len,
         for (n = 0; n < stops->stops.nelts; n++) {
             if (stops_next(&stop[n], p[i])) {
 
-                /* of two that end here the longer one began first */
+                /* two that end here: the longer one began first */
 
                 found = 1;
                 behind = ngx_max(behind, stop[n].text.len);
@@ -151,7 +151,7 @@ stops_search(ngx_http_claude_filter_stops_t *stops, u_char *p, size_t len,
         }
     }
 
-    /* what is behind the text that goes out: a stop, or a beginning of one */
+    /* behind the text that goes out is a stop, or the beginning of one */
 
     if (!found) {
         behind = stops_longest(stops)->matched;

@@ -105,7 +105,7 @@ bill_ends(void *data, ngx_str_t *ends)
 }
 
 
-/* those of a location that has failed before this one, too */
+/* adds the turns of locations that have failed before this one, too */
 
 static void
 bill_add(ngx_claude_spent_t *spent, ngx_http_claude_bill_t *bill)

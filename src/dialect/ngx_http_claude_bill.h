@@ -27,12 +27,12 @@ typedef struct ngx_http_claude_bill_s  ngx_http_claude_bill_t;
 
 struct ngx_http_claude_bill_s {
     ngx_http_claude_ctx_t     *ctx;
-    ngx_claude_turn_t         *sum;          /* has what the log is to say of
-                                                all turns */
+    ngx_claude_turn_t         *sum;          /* turn that says of all what
+                                                the log wants */
     ngx_http_claude_answer_t  *answers;
     ngx_uint_t                 nanswers;
-    ngx_http_claude_bill_t    *earlier;      /* whose turns began before, in
-                                                another location */
+    ngx_http_claude_bill_t    *earlier;      /* bill of a location that had
+                                                turns before */
     unsigned                   held:1;       /* the request is counted */
     unsigned                   waiting:1;    /* the request is kept for
                                                 nothing else */

@@ -32,7 +32,7 @@ typedef struct {
 /* the open calls that an id, or a name, could mean */
 typedef struct {
     ngx_str_node_t  sn;
-    ngx_uint_t      first;      /* that may have no result yet, or NONE */
+    ngx_uint_t      first;      /* call that may have no result yet, or NONE */
     ngx_uint_t      last;
 } calls_key_t;
 
@@ -404,7 +404,7 @@ ngx_http_claude_calls_result(ngx_http_claude_calls_t *calls, ngx_str_t *s,
 }
 
 
-/* what begins the conversation: the model knows its own ids */
+/* a result that begins the conversation: the model knows its own ids */
 
 static ngx_int_t
 calls_orphan(ngx_http_claude_calls_t *calls, ngx_str_t *id,
@@ -536,7 +536,7 @@ calls_keys(ngx_http_claude_calls_t *calls, ngx_uint_t by)
 }
 
 
-/* what was called before is over */
+/* forgets the calls of the message before */
 
 static void
 calls_close(ngx_http_claude_calls_t *calls)

@@ -24,7 +24,7 @@
 #include "ngx_http_claude_place.h"
 
 
-/* what a result tells its call by */
+/* ways in which a result tells its call */
 #define NGX_HTTP_CLAUDE_CALLS_ID    0
 #define NGX_HTTP_CLAUDE_CALLS_NAME  1
 
@@ -32,24 +32,24 @@
 typedef struct {
     ngx_http_claude_place_t  *place;
     ngx_claude_turn_t        *turn;
-    const char               *members[2];    /* of a result, by which it tells
-                                                its call */
+    const char               *members[2];    /* names of a result's members
+                                                that tell its call */
 
-    ngx_pool_t               *scratch;       /* of all tables here */
-    ngx_rbtree_t              ids;           /* all that the model knows */
-    ngx_rbtree_t              again;         /* those that were rewritten */
+    ngx_pool_t               *scratch;       /* memory of all tables here */
+    ngx_rbtree_t              ids;           /* ids that the model knows */
+    ngx_rbtree_t              again;         /* ids that were rewritten */
     ngx_rbtree_node_t         sentinel;
-    ngx_uint_t                nameless;      /* calls without an id */
+    ngx_uint_t                nameless;      /* number of calls without id */
 
-    /* those of the last message of the assistant */
+    /* calls of the last message of the assistant */
     ngx_array_t               open;
-    ngx_rbtree_t              keys[2];       /* by their ids, by names */
-    ngx_uint_t                keyed[2];      /* whether it is made */
-    ngx_uint_t                left;          /* calls without a result */
+    ngx_rbtree_t              keys[2];       /* calls by ids, by names */
+    ngx_uint_t                keyed[2];      /* boolean: keys is made */
+    ngx_uint_t                left;          /* number without a result */
 
     /* results with no call before them: the session's, perhaps */
     ngx_uint_t                orphans;
-    ngx_http_claude_place_t   orphan;        /* where the first one is */
+    ngx_http_claude_place_t   orphan;        /* place of the first one */
 } ngx_http_claude_calls_t;
 
 
@@ -58,7 +58,7 @@ ngx_int_t ngx_http_claude_calls_init(ngx_http_claude_calls_t *calls,
     ngx_http_claude_place_t *place, ngx_claude_turn_t *turn,
     ngx_pool_t *scratch);
 
-/* a message of the assistant begins: what was called before is over */
+/* a message of the assistant begins: earlier calls are over */
 void ngx_http_claude_calls_begin(ngx_http_claude_calls_t *calls);
 
 /*

@@ -574,7 +574,7 @@ exchange_finished(ngx_claude_turn_t *turn)
 
     ex->stream.complete = 1;
 
-    /* it has all of it: closing the connection takes nothing back */
+    /* the client has all: closing the connection takes nothing back */
 
     ex->ctx->request->read_event_handler = ngx_http_block_reading;
 }

@@ -33,24 +33,28 @@
 struct ngx_http_claude_exchange_s {
     const ngx_http_claude_dialect_t  *dialect;
     ngx_http_claude_ctx_t            *ctx;
-    void                             *own;       /* the dialect's, zeroed when
-                                                    the body is there */
-    ngx_str_t                         id;        /* of the answer */
-    time_t                            created;   /* seconds */
+    void                             *own;       /* state of the dialect,
+                                                    zeroes at first */
+    ngx_str_t                         id;        /* id of the response */
+    time_t                            created;   /* seconds since the epoch */
 
-    /* the question, set by the dialect */
+    /* the question, set by the dialect's request() */
 
-    ngx_claude_json_t                *body;      /* while it is read */
-    ngx_claude_turn_t                 turn;      /* each answer has one like
+    ngx_claude_json_t                *body;      /* tree of the body, while it
+                                                    is read */
+    ngx_claude_turn_t                 turn;      /* turn that those of the
+                                                    answers are copies of */
+    ngx_str_t                         model;     /* name as the client wrote
                                                     it */
-    ngx_str_t                         model;     /* as the client wrote it */
-    ngx_int_t                         n;         /* answers to a question */
-    ngx_uint_t                        questions; /* in one request */
-    ngx_array_t                       stops;     /* of stop_t, which the
+    ngx_int_t                         n;         /* number of answers to each
+                                                    question */
+    ngx_uint_t                        questions; /* number of them */
+    ngx_array_t                       stops;     /* stop_t, sequences that the
                                                     provider does not take */
-    ngx_str_t                         forced_name; /* of a forced call; empty:
-                                                      any tool */
-    ngx_claude_schema_work_t          schemas;   /* what all of them cost */
+    ngx_str_t                         forced_name; /* tool of a forced call;
+                                                      empty: any */
+    ngx_claude_schema_work_t          schemas;   /* work that all schemas have
+                                                    made */
     unsigned                          streamed:1;
     unsigned                          thoughts:1; /* thinking is shown */
     unsigned                          object:1;  /* an answer is one JSON
@@ -63,12 +67,14 @@ struct ngx_http_claude_exchange_s {
 
     ngx_http_claude_answer_t         *answers;
     ngx_uint_t                        nanswers;
-    ngx_uint_t                        unfinished; /* answers */
-    ngx_uint_t                        unsettled;
-    ngx_http_claude_stream_t          stream;    /* of a whole response only
-                                                    the marks of failure and
-                                                    opening */
-    ngx_http_claude_later_t           later;     /* reading goes on */
+    ngx_uint_t                        unfinished; /* number of answers whose
+                                                     text is not complete */
+    ngx_uint_t                        unsettled; /* number of those that have
+                                                    no bill yet */
+    ngx_http_claude_stream_t          stream;    /* output; a whole response
+                                                    has its marks of failure
+                                                    and opening alone */
+    ngx_http_claude_later_t           later;     /* next slice of the body */
     ngx_http_claude_bill_t            bill;
 };
 

@@ -13,7 +13,7 @@
 #include "ngx_claude_utf8.h"
 
 
-/* what the Messages API takes: base64 of an image, of a whole request */
+/* bytes of base64 in an image, and in a request (Messages API) */
 #define MEDIA_IMAGE     (5 * 1024 * 1024)
 #define MEDIA_REQUEST   (32 * 1024 * 1024)
 
@@ -257,7 +257,7 @@ media_data_url(ngx_pool_t *pool, ngx_str_t *url, media_data_t *data)
         return NGX_DECLINED;
     }
 
-    /* what stands before the data is short */
+    /* the head is short, the data may be megabytes */
 
     last = url->data + ngx_min(url->len, 256);
     comma = ngx_strlchr(p, last, ',');

@@ -20,11 +20,11 @@
 #include "ngx_http_claude_place.h"
 
 
-/* those of one body */
+/* images and files of one body */
 typedef struct {
     ngx_http_claude_place_t   *place;
-    ngx_pool_t                *pool;         /* of the turn */
-    size_t                     attached;     /* bytes so far */
+    ngx_pool_t                *pool;         /* memory of the turn */
+    size_t                     attached;     /* bytes of base64 so far */
 } ngx_http_claude_media_t;
 
 

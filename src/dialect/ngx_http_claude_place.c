@@ -57,7 +57,7 @@ ngx_http_claude_place_text(ngx_http_claude_place_t *place, const char *member,
 
     *p = '\0';
 
-    /* it ends here */
+    /* a NUL was put at the end above */
 
     return ngx_claude_cstr(buf);
 }

@@ -23,15 +23,18 @@
 
 
 typedef struct {
-    const char                *member;       /* of an object; NULL: an item */
-    ngx_uint_t                 index;        /* of an array */
+    const char                *member;       /* name of an object's member;
+                                                NULL: an item of an array */
+    ngx_uint_t                 index;        /* number of the item, from 0 */
 } ngx_http_claude_place_step_t;
 
 
 typedef struct {
     ngx_http_claude_ctx_t         *ctx;
-    ngx_uint_t                     n;        /* steps from the body to it */
-    unsigned                       dots:1;   /* messages.3.content.0 */
+    ngx_uint_t                     n;        /* number of steps from the body
+                                                to the place */
+    unsigned                       dots:1;   /* it is written as
+                                                messages.3.content.0 */
     ngx_http_claude_place_step_t  steps[NGX_HTTP_CLAUDE_PLACE_STEPS];
 } ngx_http_claude_place_t;
 
@@ -42,7 +45,7 @@ void ngx_http_claude_place_in(ngx_http_claude_place_t *place,
 void ngx_http_claude_place_at(ngx_http_claude_place_t *place,
     ngx_uint_t index);
 
-/* as a text, with a member behind it, or NULL; cut if buf is too small */
+/* the place as a text; member: behind it, or NULL; cut to the size of buf */
 const char *ngx_http_claude_place_text(ngx_http_claude_place_t *place,
     const char *member, u_char *buf, size_t size);
 

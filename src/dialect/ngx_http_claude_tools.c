@@ -12,7 +12,7 @@
 #include "ngx_http_claude_models.h"
 
 
-/* what the Messages API takes: ^[a-zA-Z0-9_-]{1,128}$ */
+/* bytes of a name: ^[a-zA-Z0-9_-]{1,128}$ in the Messages API */
 #define TOOLS_NAME   128
 
 
@@ -27,7 +27,7 @@ typedef struct {
 } tools_tool_t;
 
 
-/* of a tool, by its name */
+/* entry of a tool in the tree of names */
 typedef struct {
     ngx_str_node_t            sn;
     ngx_uint_t                n;             /* in the list */
@@ -71,7 +71,7 @@ static ngx_int_t tools_arguments(tools_tool_t *tool, const char *param,
     ngx_http_claude_place_error((tool)->all->place, member, message)
 
 
-/* what the model is told in words, since the Messages API refuses it on top */
+/* words that the Messages API refuses on top of a schema: the model is told */
 
 static const char  *tools_words[] = { "anyOf", "oneOf", "allOf" };
 

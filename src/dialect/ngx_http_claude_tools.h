@@ -19,19 +19,20 @@
 #include "ngx_http_claude_place.h"
 
 
-/* those of one body, while they are read */
+/* tools of one body, while they are read */
 typedef struct {
     ngx_http_claude_exchange_t  *ex;
     ngx_http_claude_place_t     *place;
-    const char                  *schema;     /* the member of a tool that has
+    const char                  *schema;     /* name of a tool's member that is
                                                 its schema */
-    ngx_pool_t                  *scratch;    /* until the turn has them */
-    ngx_claude_text_t            json;       /* as the Messages API has them */
+    ngx_pool_t                  *scratch;    /* memory of the reading */
+    ngx_claude_text_t            json;       /* all tools as the Messages API
+                                                has them */
     ngx_claude_text_t            about;      /* a description with our words */
-    ngx_array_t                  list;       /* of tools_tool_t */
+    ngx_array_t                  list;       /* tools_tool_t */
     ngx_rbtree_t                 names;
     ngx_rbtree_node_t            sentinel;
-    unsigned                     single:1;   /* no parallel calls */
+    unsigned                     single:1;   /* one call at a time */
 } ngx_http_claude_tools_t;
 
 
@@ -67,11 +68,11 @@ ngx_int_t ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
     const char *param, ngx_http_claude_choice_e choice,
     ngx_claude_json_t *name);
 
-/* what can be chosen only where there are tools */
+/* for a choice that makes no sense without tools */
 ngx_int_t ngx_http_claude_tools_needed(ngx_http_claude_tools_t *tools,
     const char *param);
 
-/* the turn gets them */
+/* after the choice: the turn gets the tools */
 ngx_int_t ngx_http_claude_tools_done(ngx_http_claude_tools_t *tools);
 
 

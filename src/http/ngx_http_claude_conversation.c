@@ -8,43 +8,29 @@
 
 
 #include "ngx_http_claude_conversation.h"
-#include "ngx_claude_json.h"
-
-#include <ngx_sha1.h>
+#include "ngx_http_claude_conf.h"
 
 
 #define CONVERSATION_LEN  40
 
 
-static const ngx_claude_json_field_t  conversation_message[] = {
-    { ngx_string("role"), NULL, NULL },
-    { ngx_string("content"), ngx_claude_json_all, NULL },
-    { ngx_null_string, NULL, NULL }
-};
-
-static const ngx_claude_json_field_t  conversation_fields[] = {
-    { ngx_string("messages"), conversation_message, NULL },
-    { ngx_string("prompt"), ngx_claude_json_all, NULL },
-    { ngx_null_string, NULL, NULL }
-};
-
-
+static ngx_int_t conversation_hash(ngx_http_request_t *r,
+    ngx_http_claude_first_t *first, u_char *hash);
+static ngx_uint_t conversation_speaks(ngx_http_request_t *r,
+    const ngx_http_claude_dialect_t *dialect);
+static ngx_int_t conversation_first(ngx_http_request_t *r,
+    const ngx_http_claude_dialect_t *dialect, ngx_http_claude_first_t *first);
 static ngx_claude_json_t *conversation_body(ngx_http_request_t *r,
-    ngx_pool_t *pool);
-static ngx_int_t conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
-    ngx_claude_json_t *body, u_char *hash);
-static ngx_int_t conversation_add(ngx_sha1_t *sha1, ngx_pool_t *pool,
-    ngx_claude_json_t *node);
+    ngx_pool_t *pool, const ngx_claude_json_field_t *fields);
 
 
 ngx_int_t
 ngx_http_claude_conversation_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char             *p, hash[20];
-    ngx_int_t           rc;
-    ngx_pool_t         *pool;
-    ngx_claude_json_t  *body;
+    u_char                   *p, hash[20];
+    ngx_int_t                 rc;
+    ngx_http_claude_first_t   first;
 
     v->valid = 1;
     v->no_cacheable = 1;
@@ -52,15 +38,14 @@ ngx_http_claude_conversation_variable(ngx_http_request_t *r,
     v->len = 0;
     v->data = (u_char *) "";
 
-    pool = ngx_create_pool(4096, r->connection->log);
-    if (pool == NULL) {
+    first.pool = ngx_create_pool(4096, r->connection->log);
+    if (first.pool == NULL) {
         return NGX_ERROR;
     }
 
-    body = conversation_body(r, pool);
-    rc = body ? conversation_hash(r, pool, body, hash) : NGX_DECLINED;
+    rc = conversation_hash(r, &first, hash);
 
-    ngx_destroy_pool(pool);
+    ngx_destroy_pool(first.pool);
 
     if (rc == NGX_DECLINED) {
         v->not_found = 1;
@@ -82,10 +67,88 @@ ngx_http_claude_conversation_variable(ngx_http_request_t *r,
 }
 
 
+/*
+ * The dialects are asked in turn whether the body is one of theirs, those of
+ * the address before the others: the node in front knows no location of ours.
+ */
+
+static ngx_int_t
+conversation_hash(ngx_http_request_t *r, ngx_http_claude_first_t *first,
+    u_char *hash)
+{
+    ngx_int_t                          rc;
+    ngx_uint_t                         i, others;
+    ngx_http_claude_main_conf_t       *mcf;
+    const ngx_http_claude_dialect_t  **dialect;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_claude_module);
+    dialect = mcf->dialects.elts;
+    rc = NGX_DECLINED;
+
+    for (others = 0; others < 2; others++) {
+        for (i = 0; i < mcf->dialects.nelts && rc == NGX_DECLINED; i++) {
+
+            if (dialect[i]->first == NULL
+                || conversation_speaks(r, dialect[i]) == others)
+            {
+                continue;
+            }
+
+            rc = conversation_first(r, dialect[i], first);
+        }
+    }
+
+    if (rc == NGX_OK) {
+        ngx_sha1_final(hash, &first->sha1);
+    }
+
+    return rc;
+}
+
+
+static ngx_uint_t
+conversation_speaks(ngx_http_request_t *r,
+    const ngx_http_claude_dialect_t *dialect)
+{
+    const ngx_str_t  *path;
+
+    path = &dialect->path;
+
+    return r->uri.len >= path->len
+           && ngx_memcmp(r->uri.data + r->uri.len - path->len, path->data,
+                         path->len)
+              == 0;
+}
+
+
+static ngx_int_t
+conversation_first(ngx_http_request_t *r,
+    const ngx_http_claude_dialect_t *dialect, ngx_http_claude_first_t *first)
+{
+    ngx_str_t          *key;
+    ngx_claude_json_t  *body;
+
+    body = conversation_body(r, first->pool, dialect->opening);
+    if (body == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_sha1_init(&first->sha1);
+
+    if (r->headers_in.authorization) {
+        key = &r->headers_in.authorization->value;
+        ngx_sha1_update(&first->sha1, key->data, key->len);
+    }
+
+    return dialect->first(first, body);
+}
+
+
 /* NULL: it was not read, is in a file, or is no JSON */
 
 static ngx_claude_json_t *
-conversation_body(ngx_http_request_t *r, ngx_pool_t *pool)
+conversation_body(ngx_http_request_t *r, ngx_pool_t *pool,
+    const ngx_claude_json_field_t *fields)
 {
     ngx_buf_t                 *b;
     ngx_chain_t               *cl;
@@ -97,7 +160,7 @@ conversation_body(ngx_http_request_t *r, ngx_pool_t *pool)
         return NULL;
     }
 
-    reader = ngx_claude_json_reader(pool, pool, conversation_fields);
+    reader = ngx_claude_json_reader(pool, pool, fields);
     if (reader == NULL) {
         return NULL;
     }
@@ -122,92 +185,17 @@ conversation_body(ngx_http_request_t *r, ngx_pool_t *pool)
 }
 
 
-/* NGX_DECLINED: it has neither a message of the user nor a prompt */
-
-static ngx_int_t
-conversation_hash(ngx_http_request_t *r, ngx_pool_t *pool,
-    ngx_claude_json_t *body, u_char *hash)
-{
-    ngx_sha1_t          sha1;
-    ngx_uint_t          user;
-    ngx_claude_json_t  *list, *message, *role, *content;
-
-    ngx_sha1_init(&sha1);
-
-    if (r->headers_in.authorization) {
-        ngx_sha1_update(&sha1, r->headers_in.authorization->value.data,
-                        r->headers_in.authorization->value.len);
-    }
-
-    list = ngx_claude_json_member(body, "messages");
-
-    if (list == NULL) {
-
-        /* of the older endpoint */
-
-        list = ngx_claude_json_member(body, "prompt");
-
-        if (list == NULL || conversation_add(&sha1, pool, list) != NGX_OK) {
-            return list ? NGX_ERROR : NGX_DECLINED;
-        }
-
-        ngx_sha1_final(hash, &sha1);
-
-        return NGX_OK;
-    }
-
-    if (list->type != NGX_CLAUDE_JSON_ARRAY) {
-        return NGX_DECLINED;
-    }
-
-    user = 0;
-
-    /* later system messages come and go, those before the user stay */
-
-    for (message = ngx_claude_json_first(list);
-         message && !user;
-         message = ngx_claude_json_next(message))
-    {
-
-        role = ngx_claude_json_member(message, "role");
-        content = ngx_claude_json_member(message, "content");
-
-        if (role == NULL || content == NULL) {
-            return NGX_DECLINED;
-        }
-
-        user = ngx_claude_json_is(role, "user");
-
-        if (!user && !ngx_claude_json_is(role, "system")
-            && !ngx_claude_json_is(role, "developer"))
-        {
-            continue;
-        }
-
-        ngx_sha1_update(&sha1, user ? "\0u" : "\0s", 2);
-
-        if (conversation_add(&sha1, pool, content) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_sha1_final(hash, &sha1);
-
-    return user ? NGX_OK : NGX_DECLINED;
-}
-
-
-static ngx_int_t
-conversation_add(ngx_sha1_t *sha1, ngx_pool_t *pool,
+ngx_int_t
+ngx_http_claude_conversation_add(ngx_http_claude_first_t *first,
     ngx_claude_json_t *node)
 {
     ngx_str_t  text;
 
-    if (ngx_claude_json_text(pool, node, &text) != NGX_OK) {
+    if (ngx_claude_json_text(first->pool, node, &text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_sha1_update(sha1, text.data, text.len);
+    ngx_sha1_update(&first->sha1, text.data, text.len);
 
     return NGX_OK;
 }

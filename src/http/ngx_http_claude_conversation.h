@@ -14,6 +14,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_claude_json.h"
+#include "ngx_http_claude_dialect.h"
+
 
 /*
  * A variable's handler: 40 hexadecimal digits of a hash over the key that the
@@ -23,6 +26,11 @@
  */
 ngx_int_t ngx_http_claude_conversation_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+
+
+/* for a dialect: adds the text of a tree to the hash.  NGX_ERROR: no memory */
+ngx_int_t ngx_http_claude_conversation_add(ngx_http_claude_first_t *first,
+    ngx_claude_json_t *node);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONVERSATION_H_INCLUDED_ */

@@ -5,6 +5,9 @@
  * (src/dialect/), and its errors, which this folder writes where no exchange
  * has come of a request: 401, 404, 405, 413.  So it is found by the address,
  * before there is a body.
+ *
+ * A new one is a folder in src/dialect/, that folder in config, and a line in
+ * ngx_http_claude_module.c; t/dialect/echo/ is an example.
  */
 
 
@@ -15,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include <ngx_sha1.h>
 
 #include "ngx_claude_json.h"
 #include "ngx_claude_out.h"
@@ -41,6 +45,13 @@ typedef struct {
     time_t                        retry_after;  /* seconds, 0: not said */
     unsigned                      final:1;      /* a retry cannot help */
 } ngx_http_claude_error_t;
+
+
+/* the hash of what a conversation begins with, and memory for a moment */
+typedef struct {
+    ngx_sha1_t                    sha1;
+    ngx_pool_t                   *pool;
+} ngx_http_claude_first_t;
 
 
 /*
@@ -113,6 +124,15 @@ struct ngx_http_claude_dialect_s {
 
     /* why an answer ended, a literal, for the log */
     const char                   *(*reason)(ngx_http_claude_answer_t *answer);
+
+    /*
+     * $claude_conversation: the members of a body that a conversation begins
+     * with, and their hash, the same for all its turns.  NGX_OK;
+     * NGX_DECLINED: the body has none; NGX_ERROR: no memory.
+     */
+    const ngx_claude_json_field_t  *opening;
+    ngx_int_t                     (*first)(ngx_http_claude_first_t *first,
+        ngx_claude_json_t *body);
 };
 
 

@@ -182,7 +182,7 @@ document_buf(ngx_http_claude_document_t *document, size_t least)
 }
 
 
-/* what was free in a buffer when others were added behind it */
+/* room that was left in a buffer when others were added behind it */
 
 static ngx_buf_t *
 document_rest(ngx_http_claude_document_t *document)

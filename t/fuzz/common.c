@@ -516,6 +516,10 @@ fuzz_request(ngx_pool_t *pool)
     ngx_http_request_t  *r;
     fuzz_request_t      *fake;
 
+    static const ngx_http_claude_dialect_t  *fuzz_dialects[] = {
+        &ngx_http_claude_chat, &ngx_http_claude_completions
+    };
+
     static const struct { const char *from, *to; } map[] = {
         { "gpt-4o", "sonnet" }, { "gpt-4", "opus" }, { "tiny", "haiku" }
     };
@@ -565,6 +569,8 @@ fuzz_request(ngx_pool_t *pool)
     fake->main_confs[0] = &fake->mcf;
     fake->mcf.max_line = 16 * 1024 * 1024;
     fake->mcf.zone = fuzz_zone(&fake->log);
+    fake->mcf.dialects.elts = fuzz_dialects;
+    fake->mcf.dialects.nelts = 2;
     fake->lcf.profile = &fake->profile;
     fake->loc_confs[0] = &fake->lcf;
     fake->loc_confs[1] = &fake->clcf;

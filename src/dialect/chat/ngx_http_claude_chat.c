@@ -5,7 +5,24 @@
 
 
 #include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_openai.h"
+
+
+static ngx_int_t chat_first(ngx_http_claude_first_t *first,
+    ngx_claude_json_t *body);
+
+
+static const ngx_claude_json_field_t  chat_opening_message[] = {
+    { ngx_string("role"), NULL, NULL },
+    { ngx_string("content"), ngx_claude_json_all, NULL },
+    { ngx_null_string, NULL, NULL }
+};
+
+static const ngx_claude_json_field_t  chat_opening[] = {
+    { ngx_string("messages"), chat_opening_message, NULL },
+    { ngx_null_string, NULL, NULL }
+};
 
 
 const ngx_http_claude_dialect_t  ngx_http_claude_chat = {
@@ -27,7 +44,10 @@ const ngx_http_claude_dialect_t  ngx_http_claude_chat = {
     .finish = ngx_http_claude_chat_finish,
     .failed = ngx_http_claude_chat_failed,
     .whole = ngx_http_claude_chat_whole,
-    .reason = ngx_http_claude_chat_reason
+    .reason = ngx_http_claude_chat_reason,
+
+    .opening = chat_opening,
+    .first = chat_first
 };
 
 
@@ -40,7 +60,7 @@ ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
     chat = answer->exchange->own;
     calls = chat->functions ? "function_call" : "tool_calls";
 
-    /* of a forced call the model knows nothing */
+    /* a forced call is one that the model knows nothing of */
 
     if (answer->ncalls && answer->turn.stop <= NGX_CLAUDE_STOP_SEQUENCE) {
         return calls;
@@ -60,4 +80,52 @@ ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
     default:
         return "stop";
     }
+}
+
+
+/* later system messages come and go, those before the user stay */
+
+static ngx_int_t
+chat_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
+{
+    ngx_uint_t          user;
+    ngx_claude_json_t  *list, *message, *role, *content;
+
+    list = ngx_claude_json_member(body, "messages");
+
+    if (list == NULL || list->type != NGX_CLAUDE_JSON_ARRAY) {
+        return NGX_DECLINED;
+    }
+
+    for (message = ngx_claude_json_first(list);
+         message;
+         message = ngx_claude_json_next(message))
+    {
+        role = ngx_claude_json_member(message, "role");
+        content = ngx_claude_json_member(message, "content");
+
+        if (role == NULL || content == NULL) {
+            return NGX_DECLINED;
+        }
+
+        user = ngx_claude_json_is(role, "user");
+
+        if (!user && !ngx_claude_json_is(role, "system")
+            && !ngx_claude_json_is(role, "developer"))
+        {
+            continue;
+        }
+
+        ngx_sha1_update(&first->sha1, user ? "\0u" : "\0s", 2);
+
+        if (ngx_http_claude_conversation_add(first, content) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (user) {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
 }

@@ -33,7 +33,7 @@ ngx_http_claude_chat_answer(ngx_http_claude_answer_t *answer)
 }
 
 
-/* in one piece, since each delta has it */
+/* the beginning of an answer's chunks is one piece: each delta has it */
 
 ngx_int_t
 ngx_http_claude_chat_prefix(ngx_http_claude_answer_t *answer,
@@ -75,7 +75,7 @@ ngx_http_claude_chat_prefix(ngx_http_claude_answer_t *answer,
 }
 
 
-/* what all chunks of a stream begin with */
+/* makes the beginning of all chunks of a stream */
 
 static ngx_int_t
 chunk_prefix(ngx_http_claude_exchange_t *ex, const char *object)
@@ -296,7 +296,7 @@ ngx_http_claude_chat_usage(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_exchange_sum(ex);
     usage = &ex->turn.usage;
 
-    /* what the provider bills as input, read from and written to caches */
+    /* input as it is billed: read from and written to caches, too */
 
     prompt = usage->input + usage->cache_read + usage->cache_creation;
 

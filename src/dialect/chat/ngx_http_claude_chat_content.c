@@ -10,7 +10,7 @@
 #include "ngx_claude_utf8.h"
 
 
-/* what ngx_http_claude_chat_part() makes of a part, and text */
+/* kinds that are read, for errors */
 #define CONTENT_PARTS  "text, image_url and file"
 
 

@@ -548,7 +548,7 @@ request_part(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
 
     } else if (request_is(type, "refusal") && role == NGX_CLAUDE_ASSISTANT) {
 
-        /* what the model said when it refused is what it said */
+        /* a refusal is what the model said */
 
         text = request_field(part, "refusal");
 

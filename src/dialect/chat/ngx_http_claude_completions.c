@@ -11,6 +11,7 @@
 
 #include "ngx_http_claude_chat.h"
 #include "ngx_claude_utf8.h"
+#include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_openai.h"
 #include "ngx_http_claude_params.h"
@@ -42,6 +43,8 @@ static void completions_whole(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_document_t *document);
 static void completions_choice(ngx_http_claude_answer_t *answer,
     ngx_http_claude_document_t *document);
+static ngx_int_t completions_first(ngx_http_claude_first_t *first,
+    ngx_claude_json_t *body);
 
 
 #define completions_error(ex, param, ...)                                     \
@@ -63,6 +66,12 @@ const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
 };
 
 
+static const ngx_claude_json_field_t  completions_opening[] = {
+    { ngx_string("prompt"), ngx_claude_json_all, NULL },
+    { ngx_null_string, NULL, NULL }
+};
+
+
 const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
     .path = ngx_string("/completions"),
     .request_id = NGX_HTTP_CLAUDE_OPENAI_ID,
@@ -80,7 +89,10 @@ const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
     .finish = ngx_http_claude_chat_finish,
     .failed = ngx_http_claude_chat_failed,
     .whole = completions_whole,
-    .reason = ngx_http_claude_chat_reason
+    .reason = ngx_http_claude_chat_reason,
+
+    .opening = completions_opening,
+    .first = completions_first
 };
 
 
@@ -359,4 +371,16 @@ completions_choice(ngx_http_claude_answer_t *answer,
 {
     ngx_http_claude_chat_text(answer, document, "\"text\":",
                               NGX_CLAUDE_TEXT);
+}
+
+
+static ngx_int_t
+completions_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
+{
+    ngx_claude_json_t  *prompt;
+
+    prompt = ngx_claude_json_member(body, "prompt");
+
+    return prompt ? ngx_http_claude_conversation_add(first, prompt)
+                  : NGX_DECLINED;
 }
