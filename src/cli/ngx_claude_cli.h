@@ -130,7 +130,8 @@ typedef struct {
     ngx_str_t                         block;         /* event.content_block
                                                         and event.delta, whole,
                                                         JSON as it came; there
-                                                        may be a CR in it */
+                                                        may be a CR in it, and
+                                                        what is no UTF-8 */
     ngx_str_t                         delta;
     ngx_str_t                         models;        /* names that response.
                                                         response.models has,

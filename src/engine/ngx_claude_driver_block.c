@@ -12,6 +12,7 @@
 
 #include "ngx_claude_driver_private.h"
 #include "ngx_claude_cstr.h"
+#include "ngx_claude_utf8.h"
 
 
 /* parts of a block that a delta adds to; others are told as they are */
@@ -38,7 +39,7 @@ static ngx_claude_heard_e driver_block_call(ngx_claude_seat_t *seat,
 static ngx_claude_heard_e driver_block_begin(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line, ngx_claude_block_t *block);
 static ngx_int_t driver_block_keep(ngx_claude_seat_t *seat, ngx_str_t *whole);
-static void driver_one_line(ngx_str_t *json);
+static ngx_uint_t driver_one_line(ngx_str_t *json);
 
 
 ngx_claude_heard_e
@@ -83,11 +84,9 @@ driver_block_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     case NGX_CLAUDE_OTHER:
 
-        if (line->block.len == 0) {
+        if (!driver_one_line(&line->block)) {
             return NGX_CLAUDE_HEARD;
         }
-
-        driver_one_line(&line->block);
 
         block.text = line->block;
         block.id = line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
@@ -283,9 +282,7 @@ driver_block_delta(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         break;
     }
 
-    if (line->delta.len) {
-        driver_one_line(&line->delta);
-
+    if (driver_one_line(&line->delta)) {
         turn->handlers->other(turn, block, line->delta.data, line->delta.len);
     }
 
@@ -470,18 +467,28 @@ driver_block_end(ngx_claude_seat_t *seat)
 }
 
 
-/* a CR between two tokens could end a line of what the asker writes */
+/*
+ * Whether there is something that can be told as it came: half a surrogate
+ * pair as bytes passes yajl, and is no UTF-8.  A CR between two tokens could
+ * end a line of what the asker writes.
+ */
 
-static void
+static ngx_uint_t
 driver_one_line(ngx_str_t *json)
 {
     u_char  *p, *last;
+
+    if (json->len == 0 || !ngx_claude_utf8_valid(json->data, json->len)) {
+        return 0;
+    }
 
     last = json->data + json->len;
 
     for (p = json->data; (p = ngx_strlchr(p, last, CR)) != NULL; p++) {
         *p = ' ';
     }
+
+    return 1;
 }
 
 
