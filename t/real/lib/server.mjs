@@ -274,7 +274,11 @@ class Server {
                     ...headers,
                 },
             }, (res) => collect(res).then(resolve, reject));
-            req.on('error', reject);
+            req.on('error', (error) => {
+                /* a kept connection whose worker was killed meanwhile; a question may have been heard */
+                if (req.reusedSocket && method === 'GET') resolve(this.request(method, path, { body, headers, key, signal }));
+                else reject(error);
+            });
             req.end(text);
         });
     }
