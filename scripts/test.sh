@@ -36,7 +36,7 @@ TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
 
 # They have no nginx to be sanitized.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
-           t/real/protocol.test.mjs)
+           t/008-house.t t/real/protocol.test.mjs)
 
 PASSED=0
 FAILED=0
