@@ -267,7 +267,6 @@ END
 
 my @known = (
     qr{^\S+ is in a circle: chat chat_},
-    qr{^\S+ ngx_claude_turn_s has },
 );
 
 my $house = House->new(root => root());

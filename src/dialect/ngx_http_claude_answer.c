@@ -175,8 +175,10 @@ ngx_http_claude_answer_end(ngx_http_claude_answer_t *answer)
 
     answer_out_close(answer);
 
-    if (turn->stop == NGX_CLAUDE_STOP_REFUSAL && turn->refusal.len == 0) {
-        ngx_str_set(&turn->refusal, "The model refused to answer.");
+    if (turn->answer.stop == NGX_CLAUDE_STOP_REFUSAL
+        && turn->answer.refusal.len == 0)
+    {
+        ngx_str_set(&turn->answer.refusal, "The model refused to answer.");
     }
 
     if (answer->streamed && answer->dialect->end) {

@@ -47,19 +47,19 @@ bill_total(void *data)
 
     sum = bill->sum;
 
-    ngx_memzero(&sum->spent, sizeof(ngx_claude_spent_t));
-    sum->spent.cost = -1;
+    ngx_memzero(&sum->answer.spent, sizeof(ngx_claude_spent_t));
+    sum->answer.spent.cost = -1;
 
-    bill_add(&sum->spent, bill);
+    bill_add(&sum->answer.spent, bill);
 
     for (i = 0; i < bill->nanswers; i++) {
         turn = &bill->answers[i].turn;
 
         /* the first token of any, and where it came from */
 
-        if (i == 0 || turn->ttft < sum->ttft) {
-            sum->ttft = turn->ttft;
-            sum->rung = turn->rung;
+        if (i == 0 || turn->answer.ttft < sum->answer.ttft) {
+            sum->answer.ttft = turn->answer.ttft;
+            sum->answer.rung = turn->answer.rung;
         }
     }
 
@@ -85,7 +85,7 @@ bill_ends(void *data, ngx_str_t *ends)
     for (i = 0; i < bill->nanswers; i++) {
         answer = &bill->answers[i];
 
-        if (!answer->turn.is_finished) {
+        if (!answer->turn.answer.is_finished) {
             continue;
         }
 
@@ -114,7 +114,7 @@ bill_add(ngx_claude_spent_t *spent, ngx_http_claude_bill_t *bill)
 
     for ( /* void */ ; bill; bill = bill->earlier) {
         for (i = 0; i < bill->nanswers; i++) {
-            ngx_claude_spent_add(spent, &bill->answers[i].turn.spent);
+            ngx_claude_spent_add(spent, &bill->answers[i].turn.answer.spent);
         }
     }
 }

@@ -502,12 +502,12 @@ ngx_http_claude_exchange_sum(ngx_http_claude_exchange_t *ex)
     ngx_uint_t           i;
     ngx_claude_usage_t  *usage;
 
-    usage = &ex->turn.usage;
+    usage = &ex->turn.answer.usage;
 
     ngx_memzero(usage, sizeof(ngx_claude_usage_t));
 
     for (i = 0; i < ex->nanswers; i++) {
-        ngx_claude_usage_add(usage, &ex->answers[i].turn.usage);
+        ngx_claude_usage_add(usage, &ex->answers[i].turn.answer.usage);
     }
 }
 

@@ -312,7 +312,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     ngx_claude_process_idle(seat->process, 0);
 
-    turn->seat = seat;
+    turn->engine.seat = seat;
 
     if (plan) {
         seat->plan = *plan;
@@ -321,7 +321,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
         ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
     }
 
-    turn->rung = seat->plan.rung;
+    turn->answer.rung = seat->plan.rung;
 
     if (!seat->holding.used) {
         seat->holding.used = 1;
@@ -365,8 +365,8 @@ driver_begin_plan(ngx_claude_seat_t *seat)
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
                    "claude: process %P, plan: %V, keeps %uD of %uD messages, "
                    "%uD steps", seat->process->pid,
-                   ngx_claude_rung_name(seat->turn->rung), seat->plan.keep,
-                   seat->holding.nheld, seat->plan.nsteps);
+                   ngx_claude_rung_name(seat->turn->answer.rung),
+                   seat->plan.keep, seat->holding.nheld, seat->plan.nsteps);
 
     if (seat->doubtful || seat->plan.rung == NGX_CLAUDE_RUNG_NONE
         || driver_session_follow(seat, seat->plan.keep) != NGX_OK)
@@ -388,13 +388,13 @@ driver_count(ngx_claude_seat_t *seat)
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
-    rung = turn->rung;
+    rung = turn->answer.rung;
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->rungs[rung], 1);
 
-    if (turn->retried == 0) {
+    if (turn->engine.retried == 0) {
         ngx_claude_histogram_add(&driver_zone->counters->wait,
-                                 ngx_current_msec - turn->begun);
+                                 ngx_current_msec - turn->answer.begun);
     }
 
     ngx_claude_zone_process_turn(driver_zone, seat->row, rung);
@@ -531,7 +531,7 @@ driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
     ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
 
     if (resumed) {
-        turn->rung = NGX_CLAUDE_RUNG_RESUMED;
+        turn->answer.rung = NGX_CLAUDE_RUNG_RESUMED;
     }
 
     driver_count(seat);
@@ -757,7 +757,7 @@ driver_quiet(ngx_claude_process_t *process)
 {
     ngx_claude_seat_t *seat = process->data;
 
-    if (seat->turn && seat->turn->is_started) {
+    if (seat->turn && seat->turn->engine.is_started) {
         seat->turn->handlers->flush(seat->turn);
     }
 }
@@ -786,7 +786,9 @@ driver_broken(ngx_claude_process_t *process)
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->died, 1);
 
-    if (seat->state == NGX_CLAUDE_SEAT_SETTLING || seat->turn->is_finished) {
+    if (seat->state == NGX_CLAUDE_SEAT_SETTLING
+        || seat->turn->answer.is_finished)
+    {
         driver_settled(seat);
         return;
     }

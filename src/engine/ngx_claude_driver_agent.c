@@ -35,7 +35,7 @@ driver_agent_result(ngx_claude_seat_t *seat,
     turn = seat->turn;
     subtype = &line->string[NGX_CLAUDE_CLI_S_SUBTYPE];
 
-    if (!turn->is_started) {
+    if (!turn->engine.is_started) {
         return 0;
     }
 
@@ -49,11 +49,11 @@ driver_agent_result(ngx_claude_seat_t *seat,
         return 0;
     }
 
-    if (turn->stop == NGX_CLAUDE_STOP_TOOL) {
+    if (turn->answer.stop == NGX_CLAUDE_STOP_TOOL) {
         driver_stop_as(turn, NGX_CLAUDE_STOP_END);
     }
 
-    turn->usage = turn->spent.usage;
+    turn->answer.usage = turn->answer.spent.usage;
 
     return 1;
 }

@@ -52,7 +52,7 @@ driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         return NGX_CLAUDE_HEARD;
     }
 
-    turn->retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
+    turn->answer.retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
 
     return ngx_claude_seat_failed(seat,
                                   (status == 429)
@@ -77,7 +77,7 @@ driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     /* the end of the message whose calls are answered may come that late */
 
-    if (!turn->is_started) {
+    if (!turn->engine.is_started) {
         return NGX_CLAUDE_HEARD;
     }
 
@@ -93,7 +93,7 @@ driver_event(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         return driver_block_stop(seat);
 
     case NGX_CLAUDE_CLI_MESSAGE_DELTA:
-        turn->usage = seat->bill.call;
+        turn->answer.usage = seat->bill.call;
         return driver_hear_stop(seat, line);
 
     case NGX_CLAUDE_CLI_MESSAGE_STOP:
@@ -118,12 +118,12 @@ driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     turn = seat->turn;
 
-    if (turn->is_started && seat->process->profile->agent) {
+    if (turn->engine.is_started && seat->process->profile->agent) {
         driver_agent_next(seat);
         return NGX_CLAUDE_HEARD;
     }
 
-    if (turn->is_started) {
+    if (turn->engine.is_started) {
 
         /* the answer broke off and the CLI asks again by itself */
 
@@ -154,8 +154,8 @@ driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     seat->open.is_open = 0;
 
-    turn->usage = seat->bill.call;
-    turn->is_started = 1;
+    turn->answer.usage = seat->bill.call;
+    turn->engine.is_started = 1;
     seat->process->profile->failed = NGX_CLAUDE_FAIL_INTERNAL;
     turn->handlers->started(turn);
 
@@ -209,7 +209,7 @@ driver_hear_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     driver_block_end(seat);
 
-    if (seat->turn != turn || turn->is_finished) {
+    if (seat->turn != turn || turn->answer.is_finished) {
         return NGX_CLAUDE_HEARD;
     }
 
@@ -222,12 +222,13 @@ driver_hear_stop(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
         return NGX_CLAUDE_HEARD;
     }
 
-    if (turn->stop == NGX_CLAUDE_STOP_REFUSAL) {
-        turn->refusal = driver_words(turn,
+    if (turn->answer.stop == NGX_CLAUDE_STOP_REFUSAL) {
+        turn->answer.refusal = driver_words(turn,
                                   &line->string[NGX_CLAUDE_CLI_S_EXPLANATION]);
     }
 
-    if (seat->holding.ncalls && turn->stop <= NGX_CLAUDE_STOP_SEQUENCE) {
+    if (seat->holding.ncalls && turn->answer.stop <= NGX_CLAUDE_STOP_SEQUENCE)
+    {
         driver_stop_as(turn, NGX_CLAUDE_STOP_TOOL);
     }
 
@@ -249,14 +250,14 @@ driver_stop_is(ngx_claude_turn_t *turn, ngx_claude_cli_line_t *line)
     driver_stop_as(turn, ngx_claude_cli_stop(
                              &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]));
 
-    turn->stop_reason = driver_words(turn,
+    turn->answer.stop_reason = driver_words(turn,
                                  &line->string[NGX_CLAUDE_CLI_S_STOP_REASON]);
 
     if (sequence->len) {
-        turn->stop_sequence.data = ngx_pstrdup(turn->pool, sequence);
+        turn->answer.stop_sequence.data = ngx_pstrdup(turn->pool, sequence);
 
-        if (turn->stop_sequence.data) {
-            turn->stop_sequence.len = sequence->len;
+        if (turn->answer.stop_sequence.data) {
+            turn->answer.stop_sequence.len = sequence->len;
         }
     }
 }
@@ -272,13 +273,13 @@ static ngx_uint_t
 driver_keeps(ngx_claude_seat_t *seat)
 {
     if (seat->holding.ncalls) {
-        return seat->turn->stop == NGX_CLAUDE_STOP_TOOL
+        return seat->turn->answer.stop == NGX_CLAUDE_STOP_TOOL
                && !seat->reply.calling
                && driver_calls_link(seat) == NGX_OK;
     }
 
     return seat->reply.texted
-           && seat->turn->stop <= NGX_CLAUDE_STOP_SEQUENCE;
+           && seat->turn->answer.stop <= NGX_CLAUDE_STOP_SEQUENCE;
 }
 
 
@@ -381,7 +382,7 @@ driver_result_asked(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     seat->reply.resulted = 1;
     seat->loginless = ngx_claude_cli_no_login(line);
-    seat->turn->error_type = driver_words(seat->turn,
+    seat->turn->answer.error_type = driver_words(seat->turn,
                                   &line->string[NGX_CLAUDE_CLI_S_ERROR_TYPE]);
 
     return ngx_claude_seat_failed(seat, fail,

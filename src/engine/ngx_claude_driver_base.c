@@ -23,8 +23,8 @@ driver_id(ngx_claude_seat_t *seat, ngx_uint_t kind)
 void
 driver_token(ngx_claude_turn_t *turn)
 {
-    if (turn->ttft == (ngx_msec_t) -1) {
-        turn->ttft = ngx_current_msec - turn->begun;
+    if (turn->answer.ttft == (ngx_msec_t) -1) {
+        turn->answer.ttft = ngx_current_msec - turn->answer.begun;
     }
 }
 
@@ -63,8 +63,8 @@ driver_foreign_tool(ngx_claude_seat_t *seat)
 void
 driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop)
 {
-    turn->stop = stop;
+    turn->answer.stop = stop;
 
-    ngx_str_null(&turn->stop_reason);
-    ngx_str_null(&turn->stop_sequence);
+    ngx_str_null(&turn->answer.stop_reason);
+    ngx_str_null(&turn->answer.stop_sequence);
 }

@@ -46,7 +46,7 @@ driver_payer(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
     seat->payer = turn;
     seat->billed = 0;
 
-    turn->payee = seat;
+    turn->engine.payee = seat;
 }
 
 
@@ -63,7 +63,7 @@ driver_paid(ngx_claude_seat_t *seat)
 
     ngx_claude_driver_forgo(turn);
 
-    if (turn->over) {
+    if (turn->engine.over) {
         turn->handlers->paid(turn);
     }
 }
@@ -72,12 +72,12 @@ driver_paid(ngx_claude_seat_t *seat)
 void
 ngx_claude_driver_forgo(ngx_claude_turn_t *turn)
 {
-    turn->payee->payer = NULL;
-    turn->payee->asking = 0;
-    turn->payee = NULL;
+    turn->engine.payee->payer = NULL;
+    turn->engine.payee->asking = 0;
+    turn->engine.payee = NULL;
 
-    if (turn->timer.timer_set) {
-        ngx_del_timer(&turn->timer);
+    if (turn->engine.timer.timer_set) {
+        ngx_del_timer(&turn->engine.timer);
     }
 }
 
@@ -204,7 +204,7 @@ driver_bill_usage(ngx_claude_seat_t *seat,
         }
 
         spent.cost = -1;
-        ngx_claude_spent_add(&turn->spent, &spent);
+        ngx_claude_spent_add(&turn->answer.spent, &spent);
     }
 
     if (seat->bill.account) {
@@ -342,7 +342,7 @@ driver_bill_pay(ngx_claude_seat_t *seat)
 {
     ngx_claude_spent_t  *spent;
 
-    spent = &seat->payer->spent;
+    spent = &seat->payer->answer.spent;
 
     spent->cost = ngx_max(spent->cost, 0)
                   + ngx_max(seat->bill.cost - seat->bill.charged, 0);
@@ -407,15 +407,15 @@ driver_bill_asked(ngx_claude_seat_t *seat,
 void
 driver_bill_wait(ngx_claude_turn_t *turn)
 {
-    if (turn->payee == NULL) {
+    if (turn->engine.payee == NULL) {
         return;
     }
 
-    turn->timer.handler = driver_bill_timeout;
-    turn->timer.data = turn;
-    turn->timer.log = turn->log;
+    turn->engine.timer.handler = driver_bill_timeout;
+    turn->engine.timer.data = turn;
+    turn->engine.timer.log = turn->log;
 
-    ngx_add_timer(&turn->timer, DRIVER_COST_WAIT);
+    ngx_add_timer(&turn->engine.timer, DRIVER_COST_WAIT);
 }
 
 
@@ -424,5 +424,5 @@ driver_bill_timeout(ngx_event_t *ev)
 {
     ngx_claude_turn_t  *turn = ev->data;
 
-    driver_paid(turn->payee);
+    driver_paid(turn->engine.payee);
 }

@@ -183,7 +183,7 @@ driver_block_begin(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line,
 static ngx_uint_t
 driver_deaf(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    return seat->turn != turn || turn->is_finished;
+    return seat->turn != turn || turn->answer.is_finished;
 }
 
 

@@ -90,11 +90,12 @@ ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
 {
     ngx_str_t  *words;
 
-    words = turn->words.len ? &turn->words : &turn->reason;
+    words = turn->answer.words.len ? &turn->answer.words
+                                   : &turn->answer.reason;
 
-    ngx_log_error(driver_fails[turn->fail].level, turn->log, 0,
+    ngx_log_error(driver_fails[turn->answer.fail].level, turn->log, 0,
                   "claude: %s%s%V, process %P, request %V",
-                  driver_fails[turn->fail].text, words->len ? ": " : "",
+                  driver_fails[turn->answer.fail].text, words->len ? ": " : "",
                   words, pid, &turn->id);
 }
 
@@ -119,11 +120,11 @@ driver_fail_reason(ngx_claude_seat_t *seat,
     profile = seat->process->profile;
 
     if (detail) {
-        turn->reason.data = (u_char *) detail;
-        turn->reason.len = ngx_strlen(detail);
+        turn->answer.reason.data = (u_char *) detail;
+        turn->answer.reason.len = ngx_strlen(detail);
     }
 
-    switch (turn->fail) {
+    switch (turn->answer.fail) {
 
     case NGX_CLAUDE_FAIL_RATE_LIMIT:
     case NGX_CLAUDE_FAIL_REQUEST:
@@ -135,24 +136,24 @@ driver_fail_reason(ngx_claude_seat_t *seat,
 
         /* these words name the operator's gateway: they are for the log */
 
-        turn->words = driver_words(turn, reason);
+        turn->answer.words = driver_words(turn, reason);
         return;
 
     case NGX_CLAUDE_FAIL_NOT_LOGGED_IN:
         if (seat->loginless) {
-            driver_remember(profile, turn->fail);
+            driver_remember(profile, turn->answer.fail);
             return;
         }
 
-        turn->words = driver_words(turn, reason);
+        turn->answer.words = driver_words(turn, reason);
         return;
 
     case NGX_CLAUDE_FAIL_TOO_OLD:
-        driver_remember(profile, turn->fail);
+        driver_remember(profile, turn->answer.fail);
         return;
 
     case NGX_CLAUDE_FAIL_UNAVAILABLE:
-        turn->words = driver_words(turn, &seat->process->detail);
+        turn->answer.words = driver_words(turn, &seat->process->detail);
         reason = &seat->process->reason;
         break;
 
@@ -165,7 +166,7 @@ driver_fail_reason(ngx_claude_seat_t *seat,
     }
 
     if (reason && reason->len) {
-        turn->reason = driver_words(turn, reason);
+        turn->answer.reason = driver_words(turn, reason);
     }
 }
 

@@ -65,7 +65,7 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
-    links = turn->links;
+    links = turn->engine.links;
 
     ngx_claude_holding_sum(&turn->model, &seat->holding.model);
     ngx_claude_holding_sum(&turn->system, &seat->holding.system);
@@ -112,7 +112,7 @@ driver_replay(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_uint_t             n;
     ngx_claude_message_t  *message;
 
-    for (n = seat->holding.nheld - seat->turn->before; n < arg; n++) {
+    for (n = seat->holding.nheld - seat->turn->engine.before; n < arg; n++) {
 
         if (driver_message(seat, n, 0) != NGX_OK) {
             return NGX_ERROR;
@@ -136,7 +136,7 @@ driver_ask(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_claude_link_t  *links;
 
     n = seat->turn->messages.nelts;
-    links = seat->turn->links;
+    links = seat->turn->engine.links;
 
     if (driver_message(seat, n - 1, 1) != NGX_OK) {
         return NGX_ERROR;
@@ -158,7 +158,7 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
     ngx_claude_link_t     *links;
     ngx_claude_message_t  *message;
 
-    links = seat->turn->links;
+    links = seat->turn->engine.links;
     message = (ngx_claude_message_t *) seat->turn->messages.elts + n;
     line = ++seat->holding.lines;
 

@@ -104,8 +104,8 @@ driver_restate_due(ngx_claude_seat_t *seat)
 
     return !seat->doubtful && !seat->process->is_broken
            && seat->holding.ncalls == 0
-           && (turn->stop == NGX_CLAUDE_STOP_LENGTH
-               || turn->stop == NGX_CLAUDE_STOP_SEQUENCE)
+           && (turn->answer.stop == NGX_CLAUDE_STOP_LENGTH
+               || turn->answer.stop == NGX_CLAUDE_STOP_SEQUENCE)
            && !ngx_claude_utf8_blank(&seat->reply.said);
 }
 
@@ -120,7 +120,7 @@ driver_restate(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_claude_block_t     block;
     ngx_claude_message_t   message;
 
-    links = seat->turn->links;
+    links = seat->turn->engine.links;
     said = &seat->reply.said;
 
     driver_restate_message(&message, &block, NGX_CLAUDE_ASSISTANT, said);

@@ -69,11 +69,11 @@ driver_session_follow(ngx_claude_seat_t *seat, ngx_uint_t keep)
     held = seat->held.elts;
     before = turn->session.continues ? keep : 0;
 
-    if (before == 0 && turn->before == 0) {
+    if (before == 0 && turn->engine.before == 0) {
         return NGX_OK;
     }
 
-    turn->before = before;
+    turn->engine.before = before;
 
     if (turn->session.results && driver_results_order(seat) != NGX_OK) {
         return NGX_ERROR;

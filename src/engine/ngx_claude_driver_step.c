@@ -344,7 +344,8 @@ driver_settled(ngx_claude_seat_t *seat)
 
     turn = seat->turn;
 
-    if (turn && turn->is_finished && seat->reply.end == NGX_CLAUDE_END_UNDO
+    if (turn && turn->answer.is_finished
+        && seat->reply.end == NGX_CLAUDE_END_UNDO
         && driver_restate_due(seat))
     {
         ngx_claude_plan_end(&seat->plan, &seat->holding, seat->held.elts, turn,
@@ -509,7 +510,7 @@ driver_detach(ngx_claude_seat_t *seat)
     ngx_claude_metrics_parted(driver_zone->counters, turn,
                               seat->billed ? seat->bill.account : NULL);
 
-    turn->seat = NULL;
+    turn->engine.seat = NULL;
     seat->turn = NULL;
 
     return turn;
@@ -523,8 +524,8 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
     ngx_int_t  ticket;
 
-    ticket = turn->ticket;
-    turn->ticket = -1;
+    ticket = turn->engine.ticket;
+    turn->engine.ticket = -1;
 
     if (turn->session.named && turn->session.owner) {
 
@@ -550,10 +551,10 @@ driver_turn_finished(ngx_claude_turn_t *turn)
     ngx_claude_seat_t  *seat;
 
     if (turn->session.named && turn->session.owner) {
-        ngx_claude_zone_turn_answered(driver_zone, turn->ticket);
+        ngx_claude_zone_turn_answered(driver_zone, turn->engine.ticket);
     }
 
-    seat = turn->seat;
+    seat = turn->engine.seat;
 
     driver_block_end(seat);
 
@@ -561,7 +562,7 @@ driver_turn_finished(ngx_claude_turn_t *turn)
         return;
     }
 
-    turn->is_finished = 1;
+    turn->answer.is_finished = 1;
     turn->handlers->finished(turn);
 }
 
@@ -574,7 +575,7 @@ driver_turn_settled(ngx_claude_turn_t *turn)
     (void) ngx_atomic_fetch_add(
         &driver_zone->counters->outcomes[NGX_CLAUDE_OUTCOME_FINISHED], 1);
 
-    turn->over = 1;
+    turn->engine.over = 1;
     turn->handlers->settled(turn);
 }
 
@@ -596,7 +597,7 @@ driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail, ngx_str_t *reason,
     turn = seat->turn;
     pid = seat->process->pid;
 
-    if (turn->is_finished) {
+    if (turn->answer.is_finished) {
 
         /* the answer is there: only the process is of no use any more */
 
@@ -615,7 +616,7 @@ driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail, ngx_str_t *reason,
         return;
     }
 
-    turn->fail = fail;
+    turn->answer.fail = fail;
     driver_fail_reason(seat, turn, reason, detail);
 
     (void) driver_detach(seat);
@@ -625,7 +626,7 @@ driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail, ngx_str_t *reason,
 
     driver_unasked(seat);
 
-    turn->over = 1;
+    turn->engine.over = 1;
 
     ngx_claude_metrics_failed(driver_zone->counters, fail);
     ngx_claude_driver_log(turn, pid);
@@ -643,9 +644,9 @@ driver_replaceable(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     turn = seat->turn;
 
-    return fail == NGX_CLAUDE_FAIL_CLI && !turn->is_started
-           && turn->retried < NGX_CLAUDE_DRIVER_RETRIES
-           && turn->rung != NGX_CLAUDE_RUNG_COLD
+    return fail == NGX_CLAUDE_FAIL_CLI && !turn->engine.is_started
+           && turn->engine.retried < NGX_CLAUDE_DRIVER_RETRIES
+           && turn->answer.rung != NGX_CLAUDE_RUNG_COLD
            && !seat->reply.resulted;
 }
 
@@ -658,7 +659,7 @@ driver_replace(ngx_claude_seat_t *seat)
     (void) ngx_atomic_fetch_add(&driver_zone->counters->replaced, 1);
 
     turn = driver_detach(seat);
-    turn->retried++;
+    turn->engine.retried++;
 
     ngx_claude_driver_end(seat);
 
@@ -776,7 +777,7 @@ ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
 
     if (seat->turn && seat->state < NGX_CLAUDE_SEAT_SETTLING
         && !ngx_claude_seat_at(seat, NGX_CLAUDE_STEP_CALL_OFF)
-        && !seat->turn->is_finished)
+        && !seat->turn->answer.is_finished)
     {
         timeout = seat->turn->timeout;
 

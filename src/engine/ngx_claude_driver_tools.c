@@ -64,7 +64,7 @@ driver_servers(ngx_claude_seat_t *seat, ngx_uint_t arg)
     }
 
     seat->due++;
-    seat->holding.tools = turn->toolset;
+    seat->holding.tools = turn->engine.toolset;
 
     return NGX_OK;
 }
@@ -506,7 +506,7 @@ driver_results_order(ngx_claude_seat_t *seat)
     n = seat->calls.nelts;
     call = seat->calls.elts;
 
-    index = seat->turn->results;
+    index = seat->turn->engine.results;
     block = ngx_palloc(seat->turn->pool,
                        n * sizeof(ngx_claude_block_t));
 
@@ -540,15 +540,16 @@ driver_is_tool(ngx_claude_turn_t *turn, ngx_str_t *name)
         return NGX_DECLINED;
     }
 
-    if (turn->index == NULL) {
-        turn->index = ngx_claude_index(turn->pool, turn->tools.elts,
-                                       turn->tools.nelts, sizeof(ngx_str_t));
-        if (turn->index == NULL) {
+    if (turn->engine.index == NULL) {
+        turn->engine.index = ngx_claude_index(turn->pool, turn->tools.elts,
+                                              turn->tools.nelts,
+                                              sizeof(ngx_str_t));
+        if (turn->engine.index == NULL) {
             return NGX_ERROR;
         }
     }
 
-    return ngx_claude_index_find(turn->index, turn->tools.nelts, name)
+    return ngx_claude_index_find(turn->engine.index, turn->tools.nelts, name)
            ? NGX_OK : NGX_DECLINED;
 }
 
@@ -566,7 +567,7 @@ driver_results(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_claude_link_t  *links;
 
     n = seat->turn->messages.nelts;
-    links = seat->turn->links;
+    links = seat->turn->engine.links;
 
     seat->holding.waiting = 0;
     seat->answered = 0;

@@ -170,7 +170,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
 {
     ngx_claude_profile_t  *profile;
 
-    turn->begun = ngx_current_msec;
+    turn->answer.begun = ngx_current_msec;
     profile = turn->profile;
 
     if (!engine_entered && engine_enter() != NGX_OK) {
@@ -184,27 +184,27 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return engine_refuse(turn, profile->failed, NULL);
     }
 
-    turn->links = ngx_claude_chain(turn);
+    turn->engine.links = ngx_claude_chain(turn);
 
-    if (turn->links == NULL || ngx_claude_plan_turn(turn) != NGX_OK) {
+    if (turn->engine.links == NULL || ngx_claude_plan_turn(turn) != NGX_OK) {
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
     switch (ngx_claude_zone_turn_enter(engine_zone, &turn->session,
-                                       &turn->ticket))
+                                       &turn->engine.ticket))
     {
 
     case NGX_OK:
         engine_place(turn);
-        return turn->over ? NGX_DECLINED : NGX_OK;
+        return turn->engine.over ? NGX_DECLINED : NGX_OK;
 
     case NGX_AGAIN:
-        turn->queued = 1;
+        turn->engine.queued = 1;
         engine_wait(turn);
         return NGX_OK;
 
     default:
-        turn->retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
+        turn->answer.retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
                                 / engine_zone->max_running;
 
         return engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_FULL,
@@ -216,34 +216,34 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_abort(ngx_claude_turn_t *turn)
 {
-    if (turn->over || turn->ticket == -1) {
+    if (turn->engine.over || turn->engine.ticket == -1) {
         return;
     }
 
-    turn->over = 1;
+    turn->engine.over = 1;
 
     (void) ngx_atomic_fetch_add(
-        &engine_zone->counters->outcomes[turn->is_finished
+        &engine_zone->counters->outcomes[turn->answer.is_finished
                                           ? NGX_CLAUDE_OUTCOME_FINISHED
                                           : NGX_CLAUDE_OUTCOME_ABORTED],
         1);
 
-    if (turn->seat) {
-        ngx_claude_driver_abandon(turn->seat);
+    if (turn->engine.seat) {
+        ngx_claude_driver_abandon(turn->engine.seat);
         return;
     }
 
     ngx_claude_handover_cancel(turn);
     engine_unwait(turn);
-    engine_leave(turn->ticket);
-    turn->ticket = -1;
+    engine_leave(turn->engine.ticket);
+    turn->engine.ticket = -1;
 }
 
 
 void
 ngx_claude_turn_forgo(ngx_claude_turn_t *turn)
 {
-    if (turn->payee) {
+    if (turn->engine.payee) {
         ngx_claude_driver_forgo(turn);
     }
 }
@@ -252,8 +252,8 @@ ngx_claude_turn_forgo(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 {
-    if (turn->seat && !turn->is_finished) {
-        ngx_claude_driver_turn_cut(turn->seat, surplus);
+    if (turn->engine.seat && !turn->answer.is_finished) {
+        ngx_claude_driver_turn_cut(turn->engine.seat, surplus);
     }
 }
 
@@ -261,11 +261,11 @@ ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 void
 ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 {
-    if (turn->seat) {
-        ngx_claude_process_pause(turn->seat->process);
+    if (turn->engine.seat) {
+        ngx_claude_process_pause(turn->engine.seat->process);
 
-        if (turn->seat->timer.timer_set) {
-            ngx_del_timer(&turn->seat->timer);
+        if (turn->engine.seat->timer.timer_set) {
+            ngx_del_timer(&turn->engine.seat->timer);
         }
     }
 }
@@ -274,9 +274,9 @@ ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 {
-    if (turn->seat && turn->seat->process->paused) {
-        ngx_claude_process_resume(turn->seat->process);
-        ngx_claude_driver_rearm(turn->seat);
+    if (turn->engine.seat && turn->engine.seat->process->paused) {
+        ngx_claude_process_resume(turn->engine.seat->process);
+        ngx_claude_driver_rearm(turn->engine.seat);
     }
 }
 
@@ -301,11 +301,11 @@ engine_woken(void)
          q = next)
     {
         next = ngx_queue_next(q);
-        turn = ngx_queue_data(q, ngx_claude_turn_t, waiting);
+        turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
 
-        if (turn->queued) {
+        if (turn->engine.queued) {
 
-            if (ngx_claude_zone_turn_granted(engine_zone, turn->ticket,
+            if (ngx_claude_zone_turn_granted(engine_zone, turn->engine.ticket,
                                              &turn->session)
                 != NGX_OK)
             {
@@ -317,7 +317,7 @@ engine_woken(void)
 
         } else {
 
-            if (ngx_claude_zone_process_taken(engine_zone, turn->ticket,
+            if (ngx_claude_zone_process_taken(engine_zone, turn->engine.ticket,
                                               &row)
                 != NGX_OK)
             {
@@ -328,7 +328,7 @@ engine_woken(void)
             engine_spawn(turn, row);
         }
 
-        if (turn->over) {
+        if (turn->engine.over) {
             turn->handlers->failed(turn);
 
             /* the handler may have done anything to the queue */
@@ -342,34 +342,34 @@ engine_woken(void)
 static void
 engine_wait(ngx_claude_turn_t *turn)
 {
-    turn->timer.handler = engine_wait_timeout;
-    turn->timer.data = turn;
-    turn->timer.log = turn->log;
+    turn->engine.timer.handler = engine_wait_timeout;
+    turn->engine.timer.data = turn;
+    turn->engine.timer.log = turn->log;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, turn->log, 0,
                    "claude: the turn waits for a %s",
-                   turn->queued ? "place" : "process");
+                   turn->engine.queued ? "place" : "process");
 
-    ngx_add_timer(&turn->timer, engine->queue_timeout);
-    ngx_queue_insert_tail(&engine_waiting, &turn->waiting);
+    ngx_add_timer(&turn->engine.timer, engine->queue_timeout);
+    ngx_queue_insert_tail(&engine_waiting, &turn->engine.waiting);
 }
 
 
 static void
 engine_unwait(ngx_claude_turn_t *turn)
 {
-    if (!turn->queued && !turn->rowless) {
+    if (!turn->engine.queued && !turn->engine.rowless) {
         return;
     }
 
-    turn->queued = 0;
-    turn->rowless = 0;
+    turn->engine.queued = 0;
+    turn->engine.rowless = 0;
 
-    if (turn->timer.timer_set) {
-        ngx_del_timer(&turn->timer);
+    if (turn->engine.timer.timer_set) {
+        ngx_del_timer(&turn->engine.timer);
     }
 
-    ngx_queue_remove(&turn->waiting);
+    ngx_queue_remove(&turn->engine.waiting);
 }
 
 
@@ -379,10 +379,10 @@ engine_wait_timeout(ngx_event_t *ev)
     ngx_claude_turn_t  *turn = ev->data;
 
     engine_unwait(turn);
-    engine_leave(turn->ticket);
-    turn->ticket = -1;
+    engine_leave(turn->engine.ticket);
+    turn->engine.ticket = -1;
 
-    turn->retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
+    turn->answer.retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
                             / engine_zone->max_running;
 
     (void) engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_TIMEOUT,
@@ -404,7 +404,7 @@ engine_place(ngx_claude_turn_t *turn)
     ngx_int_t               row;
     ngx_claude_zone_wake_t  wake;
 
-    if (turn->retried < NGX_CLAUDE_DRIVER_RETRIES
+    if (turn->engine.retried < NGX_CLAUDE_DRIVER_RETRIES
         && engine_reuse(turn) == NGX_OK)
     {
         return;
@@ -424,12 +424,12 @@ engine_place(ngx_claude_turn_t *turn)
         wake.n = 0;
 
     } else if (turn->session.continues) {
-        engine_leave(turn->ticket);
+        engine_leave(turn->engine.ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
     }
 
-    switch (ngx_claude_zone_process_take(engine_zone, turn->ticket,
+    switch (ngx_claude_zone_process_take(engine_zone, turn->engine.ticket,
                                          &row, &wake))
     {
     case NGX_OK:
@@ -437,7 +437,7 @@ engine_place(ngx_claude_turn_t *turn)
         break;
 
     default:
-        turn->rowless = 1;
+        turn->engine.rowless = 1;
         engine_wait(turn);
         ngx_claude_mailbox_wake(engine_zone, &wake);
     }
@@ -449,14 +449,14 @@ engine_place(ngx_claude_turn_t *turn)
 static ngx_int_t
 engine_reuse(ngx_claude_turn_t *turn)
 {
-    if (turn->asked == ENGINE_ASK_TIP
+    if (turn->engine.asked == ENGINE_ASK_TIP
         && (engine_local(turn, NGX_CLAUDE_RUNG_LIVE) == NGX_OK
             || engine_ask(turn) == NGX_OK))
     {
         return NGX_OK;
     }
 
-    if (turn->asked == ENGINE_ASK_FIRST
+    if (turn->engine.asked == ENGINE_ASK_FIRST
         && (engine_local(turn, NGX_CLAUDE_RUNG_REWOUND) == NGX_OK
             || engine_ask_first(turn) == NGX_OK))
     {
@@ -480,13 +480,13 @@ engine_ask_first(ngx_claude_turn_t *turn)
     ngx_claude_link_t      *links;
     ngx_claude_zone_idle_t  what;
 
-    turn->asked++;
+    turn->engine.asked++;
 
     if (turn->messages.nelts < ENGINE_ASK_HISTORY) {
         return NGX_DECLINED;
     }
 
-    links = turn->links;
+    links = turn->engine.links;
 
     ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
 
@@ -526,13 +526,13 @@ engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
 {
     if (plan->fail != NGX_CLAUDE_FAIL_INTERNAL) {
         ngx_claude_pool_put(seat);
-        engine_leave(turn->ticket);
+        engine_leave(turn->engine.ticket);
         (void) engine_refuse(turn, plan->fail, NULL);
         return;
     }
 
     if (ngx_claude_driver_begin(seat, turn, plan) != NGX_OK) {
-        engine_leave(turn->ticket);
+        engine_leave(turn->engine.ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 }
@@ -574,13 +574,13 @@ engine_ask(ngx_claude_turn_t *turn)
     ngx_claude_link_t      *links;
     ngx_claude_zone_idle_t  what;
 
-    links = turn->links;
+    links = turn->engine.links;
 
     ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
     what.kin = kin;
 
-    if (turn->asked == ENGINE_ASK_TIP) {
-        turn->asked++;
+    if (turn->engine.asked == ENGINE_ASK_TIP) {
+        turn->engine.asked++;
 
         ngx_claude_pool_kin(turn->profile, turn->tenant,
                             engine_is_own(turn) ? turn->session.hash
@@ -588,7 +588,7 @@ engine_ask(ngx_claude_turn_t *turn)
                             kin);
 
         if (engine_is_own(turn) || turn->session.continues) {
-            turn->asked = ENGINE_ASK_NOTHING;
+            turn->engine.asked = ENGINE_ASK_NOTHING;
             what.session = turn->session.hash;
 
         } else if (turn->messages.nelts > 1) {
@@ -602,11 +602,12 @@ engine_ask(ngx_claude_turn_t *turn)
     }
 
     for (rc = NGX_DECLINED;
-         rc != NGX_OK && turn->asked < ENGINE_ASK_NOTHING;
-         turn->asked++)
+         rc != NGX_OK && turn->engine.asked < ENGINE_ASK_NOTHING;
+         turn->engine.asked++)
     {
         if (turn->profile->agent
-            && (turn->asked == ENGINE_ASK_KIN || turn->messages.nelts > 1))
+            && (turn->engine.asked == ENGINE_ASK_KIN
+                || turn->messages.nelts > 1))
         {
             /* never emptied, and what it did before may be on disk */
 
@@ -614,7 +615,7 @@ engine_ask(ngx_claude_turn_t *turn)
         }
 
         ngx_claude_pool_kin(turn->profile,
-                            (turn->asked == ENGINE_ASK_KIN)
+                            (turn->engine.asked == ENGINE_ASK_KIN)
                             ? turn->tenant : NULL,
                             NULL, kin);
 
@@ -649,7 +650,7 @@ engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
         engine_begin(turn, seat, &plan);
     }
 
-    if (turn->over) {
+    if (turn->engine.over) {
         turn->handlers->failed(turn);
     }
 }
@@ -667,14 +668,14 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
                                  engine->max_line, row,
                                  turn->log);
     if (seat == NULL) {
-        engine_leave(turn->ticket);
-        ngx_str_set(&turn->words, "see the line before");
+        engine_leave(turn->engine.ticket);
+        ngx_str_set(&turn->answer.words, "see the line before");
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE, NULL);
         return;
     }
 
     if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
-        engine_leave(turn->ticket);
+        engine_leave(turn->engine.ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 }
@@ -686,13 +687,13 @@ static ngx_int_t
 engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
     const char *reason)
 {
-    turn->over = 1;
-    turn->fail = fail;
-    turn->ticket = -1;
+    turn->engine.over = 1;
+    turn->answer.fail = fail;
+    turn->engine.ticket = -1;
 
     if (reason) {
-        turn->reason.data = (u_char *) reason;
-        turn->reason.len = ngx_strlen(reason);
+        turn->answer.reason.data = (u_char *) reason;
+        turn->answer.reason.len = ngx_strlen(reason);
     }
 
     ngx_claude_metrics_failed(engine_zone->counters, fail);
@@ -732,9 +733,9 @@ engine_idle(ngx_claude_seat_t *seat)
          q != ngx_queue_sentinel(&engine_waiting);
          q = ngx_queue_next(q))
     {
-        turn = ngx_queue_data(q, ngx_claude_turn_t, waiting);
+        turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
 
-        if (!turn->rowless || seat->process->profile->single) {
+        if (!turn->engine.rowless || seat->process->profile->single) {
             continue;
         }
 
@@ -745,13 +746,14 @@ engine_idle(ngx_claude_seat_t *seat)
         }
 
         wake.n = 0;
-        ngx_claude_zone_process_untake(engine_zone, turn->ticket, &wake);
+        ngx_claude_zone_process_untake(engine_zone, turn->engine.ticket,
+                                       &wake);
         ngx_claude_mailbox_wake(engine_zone, &wake);
 
         engine_unwait(turn);
         engine_begin(turn, seat, &plan);
 
-        if (turn->over) {
+        if (turn->engine.over) {
             turn->handlers->failed(turn);
         }
 
@@ -777,20 +779,20 @@ engine_ended(ngx_claude_seat_t *seat)
 static void
 engine_again(ngx_claude_turn_t *turn)
 {
-    if (turn->before
+    if (turn->engine.before
         && ngx_claude_chain_follow(turn, NULL) != NGX_OK)
     {
-        engine_leave(turn->ticket);
+        engine_leave(turn->engine.ticket);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
         turn->handlers->failed(turn);
         return;
     }
 
-    turn->before = 0;
+    turn->engine.before = 0;
 
     engine_place(turn);
 
-    if (turn->over) {
+    if (turn->engine.over) {
         turn->handlers->failed(turn);
     }
 }

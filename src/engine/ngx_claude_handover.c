@@ -153,7 +153,7 @@ ngx_claude_handover_ask(ngx_claude_turn_t *turn,
 
     ngx_add_timer(c->read, HANDOVER_WAIT);
 
-    turn->handover = handover;
+    turn->engine.handover = handover;
 
     return NGX_OK;
 
@@ -172,13 +172,13 @@ ngx_claude_handover_cancel(ngx_claude_turn_t *turn)
     handover_t         *handover;
     ngx_claude_seat_t  *seat;
 
-    handover = turn->handover;
+    handover = turn->engine.handover;
 
     if (handover == NULL) {
         return;
     }
 
-    turn->handover = NULL;
+    turn->engine.handover = NULL;
 
     if (handover_unask(handover) == NGX_DECLINED) {
         seat = handover_last(handover);
@@ -372,7 +372,7 @@ handover_done(handover_t *handover, ngx_claude_seat_t *seat)
     ngx_claude_turn_t  *turn;
 
     turn = handover->turn;
-    turn->handover = NULL;
+    turn->engine.handover = NULL;
 
     if (seat) {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->log, 0,

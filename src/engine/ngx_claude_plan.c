@@ -80,17 +80,17 @@ ngx_claude_plan_turn(ngx_claude_turn_t *turn)
             ngx_sha1_update(&sha1, name[i].data, name[i].len);
         }
 
-        ngx_claude_hash_final(&turn->toolset, &sha1);
+        ngx_claude_hash_final(&turn->engine.toolset, &sha1);
     }
 
     if (turn->session.results && turn->messages.nelts == 1) {
         message = turn->messages.elts;
         block = message->blocks.elts;
 
-        turn->results = ngx_claude_index(turn->pool, &block->id,
-                                         message->blocks.nelts,
-                                         sizeof(ngx_claude_block_t));
-        if (turn->results == NULL) {
+        turn->engine.results = ngx_claude_index(turn->pool, &block->id,
+                                                message->blocks.nelts,
+                                                sizeof(ngx_claude_block_t));
+        if (turn->engine.results == NULL) {
             return NGX_ERROR;
         }
     }
@@ -219,7 +219,7 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         return;
     }
 
-    links = turn->links;
+    links = turn->engine.links;
     shared = plan_shared(holding, held, turn);
 
     if (shared == turn->messages.nelts - 1 && shared == holding->nheld
@@ -304,7 +304,7 @@ plan_shared(const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
     ngx_uint_t          n, last, middle;
     ngx_claude_link_t  *links;
 
-    links = turn->links;
+    links = turn->engine.links;
 
     /* never the question itself */
 
@@ -366,7 +366,7 @@ plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
 
     if (message->blocks.nelts != holding->ncalls
         || holding->knobs != ngx_claude_holding_knobs(turn)
-        || !ngx_claude_hash_same(&holding->tools, &turn->toolset))
+        || !ngx_claude_hash_same(&holding->tools, &turn->engine.toolset))
     {
         return 0;
     }
@@ -396,7 +396,7 @@ plan_fits_calls(const ngx_claude_holding_t *holding,
     }
 
     for (i = 0; i < holding->ncalls; i++) {
-        if (ngx_claude_index_find(turn->results, holding->ncalls,
+        if (ngx_claude_index_find(turn->engine.results, holding->ncalls,
                                   &calls[i].id)
             == NULL)
         {
@@ -467,7 +467,7 @@ ngx_claude_plan_steps(ngx_claude_plan_t *plan,
         return;
     }
 
-    links = turn->links;
+    links = turn->engine.links;
     before = turn->session.continues ? plan->keep : 0;
     history = turn->messages.nelts - 1;
     rewind = (plan->keep < holding->nheld);
@@ -499,7 +499,7 @@ ngx_claude_plan_steps(ngx_claude_plan_t *plan,
         wait = NGX_CLAUDE_WAIT_ANSWERS;
     }
 
-    if (!ngx_claude_hash_same(&holding->tools, &turn->toolset)) {
+    if (!ngx_claude_hash_same(&holding->tools, &turn->engine.toolset)) {
         plan_step(plan, NGX_CLAUDE_STEP_SERVERS, NGX_CLAUDE_WAIT_NONE, 0);
         wait = NGX_CLAUDE_WAIT_ANSWERS;
     }
@@ -547,7 +547,7 @@ ngx_claude_plan_end(ngx_claude_plan_t *plan,
 
     plan->keep = ngx_claude_holding_cut(holding, held, holding->nheld - 1);
 
-    if (end == NGX_CLAUDE_END_RESTATE && plan->keep < turn->before) {
+    if (end == NGX_CLAUDE_END_RESTATE && plan->keep < turn->engine.before) {
 
         /* results of calls that only the process knew */
 
@@ -570,7 +570,7 @@ ngx_claude_plan_end(ngx_claude_plan_t *plan,
     if (holding->recorded) {
         plan_step(plan, NGX_CLAUDE_STEP_MARK, NGX_CLAUDE_WAIT_RESULT, 0);
         plan_step(plan, NGX_CLAUDE_STEP_REWIND, NGX_CLAUDE_WAIT_ANSWERS,
-                  turn->before + all + 1);
+                  turn->engine.before + all + 1);
 
     } else {
         plan_step(plan, NGX_CLAUDE_STEP_SYNC, NGX_CLAUDE_WAIT_ANSWERS, 0);

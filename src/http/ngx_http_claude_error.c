@@ -182,45 +182,47 @@ ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     const ngx_http_claude_failure_t  *failure;
 
     p = wait;
-    space = turn->reason.len ? " " : "";
+    space = turn->answer.reason.len ? " " : "";
 
-    if (turn->fail == NGX_CLAUDE_FAIL_CLI && turn->reason.len) {
+    if (turn->answer.fail == NGX_CLAUDE_FAIL_CLI && turn->answer.reason.len) {
         space = " What happened: ";
     }
 
-    param = (turn->fail == NGX_CLAUDE_FAIL_MODEL
-             || turn->fail == NGX_CLAUDE_FAIL_SESSION_MODEL)
+    param = (turn->answer.fail == NGX_CLAUDE_FAIL_MODEL
+             || turn->answer.fail == NGX_CLAUDE_FAIL_SESSION_MODEL)
             ? "model" : NULL;
 
-    if (turn->fail == NGX_CLAUDE_FAIL_CONTEXT
-        || turn->fail == NGX_CLAUDE_FAIL_SESSION_SYSTEM)
+    if (turn->answer.fail == NGX_CLAUDE_FAIL_CONTEXT
+        || turn->answer.fail == NGX_CLAUDE_FAIL_SESSION_SYSTEM)
     {
         param = "messages";
     }
 
     /* clients sleep for whatever the header says, so the rest is words */
 
-    if (turn->retry_after > ERROR_RETRY_MAX) {
+    if (turn->answer.retry_after > ERROR_RETRY_MAX) {
         p = ngx_sprintf(p, " It asks to wait for %T seconds.",
-                        turn->retry_after);
+                        turn->answer.retry_after);
 
-    } else if (turn->fail == NGX_CLAUDE_FAIL_RATE_LIMIT
-               && turn->retry_after == 0)
+    } else if (turn->answer.fail == NGX_CLAUDE_FAIL_RATE_LIMIT
+               && turn->answer.retry_after == 0)
     {
         p = ngx_sprintf(p, " It is not known how long to wait.");
-        turn->retry_after = ERROR_RETRY_MAX / 2;
+        turn->answer.retry_after = ERROR_RETRY_MAX / 2;
     }
 
-    failure = &ngx_http_claude_failures[turn->fail];
+    failure = &ngx_http_claude_failures[turn->answer.fail];
 
     ctx->error.final = failure->final
-                       || turn->retry_after > ERROR_RETRY_MAX;
-    ctx->error.retry_after = ngx_min(turn->retry_after, ERROR_RETRY_MAX);
-    ctx->error.fail = turn->fail;
+                       || turn->answer.retry_after > ERROR_RETRY_MAX;
+    ctx->error.retry_after = ngx_min(turn->answer.retry_after,
+                                     ERROR_RETRY_MAX);
+    ctx->error.fail = turn->answer.fail;
     ctx->error.status = failure->status;
 
     last = ngx_slprintf(buf, buf + sizeof(buf), "%s%*s%s%V", failure->message,
-                        (size_t) (p - wait), wait, space, &turn->reason);
+                        (size_t) (p - wait), wait, space,
+                        &turn->answer.reason);
     ngx_claude_utf8_clean(buf, last - buf);
 
     error_set(ctx, failure->code, param, buf, last - buf);

@@ -192,7 +192,7 @@ variable_process(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    return variable_value(v, ngx_claude_rung_name(turn->rung));
+    return variable_value(v, ngx_claude_rung_name(turn->answer.rung));
 }
 
 
@@ -211,7 +211,7 @@ variable_ttft(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    if (turn->ttft == (ngx_msec_t) -1) {
+    if (turn->answer.ttft == (ngx_msec_t) -1) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -221,8 +221,8 @@ variable_ttft(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_ERROR;
     }
 
-    s.len = ngx_sprintf(s.data, "%T.%03M", (time_t) turn->ttft / 1000,
-                        turn->ttft % 1000)
+    s.len = ngx_sprintf(s.data, "%T.%03M", (time_t) turn->answer.ttft / 1000,
+                        turn->answer.ttft % 1000)
             - s.data;
 
     return variable_value(v, &s);
@@ -244,7 +244,7 @@ variable_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    usage = &turn->spent.usage;
+    usage = &turn->answer.spent.usage;
 
     switch (data) {
 
@@ -288,7 +288,7 @@ variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    if (turn->spent.cost < 0) {
+    if (turn->answer.spent.cost < 0) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -298,7 +298,7 @@ variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_ERROR;
     }
 
-    s.len = ngx_sprintf(s.data, "%.6f", turn->spent.cost) - s.data;
+    s.len = ngx_sprintf(s.data, "%.6f", turn->answer.spent.cost) - s.data;
 
     return variable_value(v, &s);
 }

@@ -25,7 +25,7 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
     ngx_claude_turn_session_t  *session;
 
     session = &turn->session;
-    links = turn->links;
+    links = turn->engine.links;
     n = turn->messages.nelts;
 
     if (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner) {
@@ -63,7 +63,7 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
 
     /* a transcript that has failed once will do so again */
 
-    if (turn->retried && !session->continues) {
+    if (turn->engine.retried && !session->continues) {
         ask->mode = NGX_CLAUDE_RECORD_FRESH;
     }
 

@@ -67,7 +67,7 @@ ngx_claude_chain_follow(ngx_claude_turn_t *turn,
 {
     ngx_claude_link_t  *links;
 
-    links = turn->links;
+    links = turn->engine.links;
 
     if (before) {
         links[0] = *before;

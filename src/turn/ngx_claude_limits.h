@@ -16,7 +16,7 @@
 typedef struct {
     ngx_msec_t    queue_timeout;   /* msec that a turn waits for its place */
     ngx_msec_t    idle_timeout;    /* msec after which an idle process ends */
-    ngx_msec_t    session_ttl;     /* msec after which a session is forgotten */
+    ngx_msec_t    session_ttl;     /* msec after which it is forgotten */
     size_t        max_line;        /* bytes of the longest line of a CLI */
     ngx_uint_t    warm;            /* warm processes that this worker keeps for
                                       each profile */

@@ -36,9 +36,9 @@ ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
 
     turn->pool = pool;
     turn->log = log;
-    turn->ticket = -1;
-    turn->ttft = (ngx_msec_t) -1;
-    turn->spent.cost = -1;
+    turn->engine.ticket = -1;
+    turn->answer.ttft = (ngx_msec_t) -1;
+    turn->answer.spent.cost = -1;
 
     if (ngx_array_init(&turn->messages, pool, 8,
                        sizeof(ngx_claude_message_t))

@@ -281,9 +281,81 @@ typedef struct {
 } ngx_claude_turn_handlers_t;
 
 
-struct ngx_claude_turn_s {
-    /* the question, set by the asker */
+/* what came of a turn, set by the engine */
+typedef struct {
+    ngx_claude_usage_t                   usage;      /* tokens of the answer */
+    ngx_claude_spent_t                   spent;
+    ngx_claude_stop_e                    stop;
+    ngx_str_t                            stop_reason; /* the provider's word
+                                                         for the stop; empty:
+                                                         the stop is not its */
+    ngx_str_t                            stop_sequence; /* the sequence that
+                                                           the provider met,
+                                                           or empty */
+    ngx_str_t                            refusal;    /* why the model refused,
+                                                        or empty */
+    ngx_claude_fail_e                    fail;
+    ngx_str_t                            error_type; /* the provider's type of
+                                                        the error, such as
+                                                        overloaded_error; or
+                                                        empty */
+    ngx_str_t                            reason;     /* words for the client */
+    ngx_str_t                            words;      /* words for the log
+                                                        alone, or empty */
+    time_t                               retry_after; /* seconds; 0: unknown */
+    ngx_claude_rung_e                    rung;
+    ngx_msec_t                           begun;      /* start of the turn,
+                                                        ngx_current_msec */
+    ngx_msec_t                           ttft;       /* msec from there to the
+                                                        first token; -1: none
+                                                        yet */
+    unsigned                             is_finished:1; /* finished() was
+                                                           called */
+} ngx_claude_turn_answer_t;
 
+
+/* what the engine keeps about a turn, and nobody else looks at */
+typedef struct {
+    ngx_claude_seat_t                   *seat;       /* seat of the process at
+                                                        it, or NULL */
+    ngx_claude_seat_t                   *payee;      /* seat of the process
+                                                        that has yet to say
+                                                        what was spent, or
+                                                        NULL */
+    void                                *links;      /* links of its chain */
+    ngx_claude_hash_t                    toolset;    /* SHA-1 of the tools'
+                                                        names, or zeroes */
+    ngx_str_t                          **index;      /* names of the tools,
+                                                        sorted; NULL: not made
+                                                        yet */
+    ngx_str_t                          **results;    /* ids of results that
+                                                        came alone, sorted */
+    ngx_uint_t                           before;     /* number of messages
+                                                        that the session had
+                                                        already */
+    void                                *handover;   /* question to another
+                                                        worker, or NULL */
+    ngx_uint_t                           asked;      /* number of workers that
+                                                        were asked */
+    ngx_queue_t                          waiting;    /* place in the queue */
+    ngx_event_t                          timer;      /* end of the wait, for a
+                                                        place, then for the
+                                                        payee */
+    ngx_int_t                            ticket;     /* row of the turn in the
+                                                        zone; -1: none */
+    unsigned                             queued:1;   /* waits for its place */
+    unsigned                             rowless:1;  /* waits for a process */
+    unsigned                             retried:2;  /* times that it went to
+                                                        another process */
+    unsigned                             is_started:1; /* started() was
+                                                          called */
+    unsigned                             over:1;     /* the last call is made,
+                                                        or due no more */
+} ngx_claude_turn_engine_t;
+
+
+/* the question is set by the asker */
+struct ngx_claude_turn_s {
     const ngx_claude_turn_handlers_t  *handlers;
     void                                *data;
     ngx_pool_t                          *pool;
@@ -338,72 +410,8 @@ struct ngx_claude_turn_s {
                                                         or empty */
     ngx_claude_turn_session_t            session;
 
-    /* the answer, set by the engine */
-
-    ngx_claude_usage_t                   usage;      /* tokens of the answer */
-    ngx_claude_spent_t                   spent;
-    ngx_claude_stop_e                    stop;
-    ngx_str_t                            stop_reason; /* the provider's word
-                                                         for the stop; empty:
-                                                         the stop is not its */
-    ngx_str_t                            stop_sequence; /* the sequence that
-                                                           the provider met,
-                                                           or empty */
-    ngx_str_t                            refusal;    /* why the model refused,
-                                                        or empty */
-    ngx_claude_fail_e                    fail;
-    ngx_str_t                            error_type; /* the provider's type of
-                                                        the error, such as
-                                                        overloaded_error; or
-                                                        empty */
-    ngx_str_t                            reason;     /* words for the client */
-    ngx_str_t                            words;      /* words for the log
-                                                        alone, or empty */
-    time_t                               retry_after; /* seconds; 0: unknown */
-    ngx_claude_rung_e                    rung;
-    ngx_msec_t                           begun;      /* start of the turn,
-                                                        ngx_current_msec */
-    ngx_msec_t                           ttft;       /* msec from there to the
-                                                        first token; -1: none
-                                                        yet */
-
-    /* the engine's own */
-
-    ngx_claude_seat_t                   *seat;       /* seat of the process at
-                                                        it, or NULL */
-    ngx_claude_seat_t                   *payee;      /* seat of the process
-                                                        that has yet to say
-                                                        what was spent, or
-                                                        NULL */
-    void                                *links;      /* links of its chain */
-    ngx_claude_hash_t                    toolset;    /* SHA-1 of the tools'
-                                                        names, or zeroes */
-    ngx_str_t                          **index;      /* names of the tools,
-                                                        sorted; NULL: not made
-                                                        yet */
-    ngx_str_t                          **results;    /* ids of results that
-                                                        came alone, sorted */
-    ngx_uint_t                           before;     /* number of messages
-                                                        that the session had
-                                                        already */
-    void                                *handover;   /* question to another
-                                                        worker, or NULL */
-    ngx_uint_t                           asked;      /* number of workers that
-                                                        were asked */
-    ngx_queue_t                          waiting;    /* place in the queue */
-    ngx_event_t                          timer;      /* end of the wait, for a
-                                                        place, then for the
-                                                        payee */
-    ngx_int_t                            ticket;     /* row of the turn in the
-                                                        zone; -1: none */
-    unsigned                             queued:1;   /* waits for its place */
-    unsigned                             rowless:1;  /* waits for a process */
-    unsigned                             retried:2;  /* times that it went to
-                                                        another process */
-    unsigned                             is_started:1;
-    unsigned                             is_finished:1;
-    unsigned                             over:1;     /* the last call is made,
-                                                        or due no more */
+    ngx_claude_turn_answer_t             answer;
+    ngx_claude_turn_engine_t             engine;
 };
 
 
@@ -414,7 +422,7 @@ ngx_int_t ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
     ngx_log_t *log);
 
 /* whether its process has yet to say what was spent */
-#define ngx_claude_turn_owing(turn)  ((turn)->payee != NULL)
+#define ngx_claude_turn_owing(turn)  ((turn)->engine.payee != NULL)
 
 /* the name of a rung as the logs have it, "-" for none */
 ngx_str_t *ngx_claude_rung_name(ngx_claude_rung_e rung);

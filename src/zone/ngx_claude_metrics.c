@@ -81,18 +81,18 @@ void
 ngx_claude_metrics_parted(ngx_claude_counters_t *counters,
     ngx_claude_turn_t *turn, ngx_claude_account_t *account)
 {
-    if (turn->ttft != (ngx_msec_t) -1) {
-        ngx_claude_histogram_add(&counters->ttft[turn->rung],
-                                 turn->ttft);
+    if (turn->answer.ttft != (ngx_msec_t) -1) {
+        ngx_claude_histogram_add(&counters->ttft[turn->answer.rung],
+                                 turn->answer.ttft);
     }
 
-    if (turn->is_finished) {
+    if (turn->answer.is_finished) {
         ngx_claude_histogram_add(&counters->duration,
-                                 ngx_current_msec - turn->begun);
+                                 ngx_current_msec - turn->answer.begun);
     }
 
     if (account) {
-        (void) ngx_atomic_fetch_add(&account->turns, turn->is_finished);
+        (void) ngx_atomic_fetch_add(&account->turns, turn->answer.is_finished);
     }
 }
 

@@ -705,14 +705,14 @@ chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
     turn.messages.nelts = n - from;
     turn.messages.elts = (ngx_claude_message_t *) turn.messages.elts
                          + from;
-    turn.links = ngx_palloc(pool, (n - from + 1)
+    turn.engine.links = ngx_palloc(pool, (n - from + 1)
                                   * sizeof(ngx_claude_link_t));
-    fuzz_check(turn.links != NULL);
+    fuzz_check(turn.engine.links != NULL);
 
     fuzz_check(ngx_claude_chain_follow(&turn,
                                        from ? &c->links[from] : NULL)
                == NGX_OK);
-    fuzz_check(ngx_memcmp(turn.links, &c->links[from],
+    fuzz_check(ngx_memcmp(turn.engine.links, &c->links[from],
                           (n - from + 1) * sizeof(ngx_claude_link_t))
                == 0);
 }

@@ -321,7 +321,7 @@ __wrap_ngx_claude_turn_start(ngx_claude_turn_t *turn)
     chat_result->turns++;
 
     if (chat_flags & CHAT_REFUSED) {
-        turn->fail = NGX_CLAUDE_FAIL_QUEUE_FULL;
+        turn->answer.fail = NGX_CLAUDE_FAIL_QUEUE_FULL;
         return NGX_ERROR;
     }
 

@@ -183,10 +183,10 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
     c->profile.mtime = fuzz_number(in, 3);
     c->profile.inode = fuzz_number(in, 2);
     turn->profile = &c->profile;
-    turn->links = c->links;
+    turn->engine.links = c->links;
     turn->effort = (fuzz_number(in, 6) == 0);
 
-    plan_hash(in, turn->toolset.hash);
+    plan_hash(in, turn->engine.toolset.hash);
 
     c->nwants = n + 1;
 
@@ -238,9 +238,9 @@ plan_question(plan_case_t *c, fuzz_input_t *in, ngx_pool_t *pool)
 
     if (c->turn.session.results) {
         c->turn.pool = pool;
-        c->turn.results = ngx_claude_index(pool, &c->blocks[0].id, n,
+        c->turn.engine.results = ngx_claude_index(pool, &c->blocks[0].id, n,
                                            sizeof(ngx_claude_block_t));
-        fuzz_check(c->turn.results != NULL);
+        fuzz_check(c->turn.engine.results != NULL);
     }
 }
 
@@ -310,7 +310,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
 
     n = c->messages[turn->messages.nelts - 1].blocks.nelts;
     fits = holding->waiting && n == holding->ncalls
-           && holding->tools.hash[0] == turn->toolset.hash[0]
+           && holding->tools.hash[0] == turn->engine.toolset.hash[0]
            && holding->knobs == 2 * (uint64_t) (turn->effort != 0)
            && c->contents.nelts && c->content.text.len
            && c->content.type == NGX_CLAUDE_TEXT;
@@ -403,7 +403,7 @@ plan_run(plan_case_t *c, plan_cli_t *cli, ngx_claude_plan_step_t *step,
         break;
 
     case NGX_CLAUDE_STEP_SERVERS:
-        cli->tools = c->turn.toolset;
+        cli->tools = c->turn.engine.toolset;
         cli->doubt = 1;
         break;
 
@@ -473,7 +473,7 @@ plan_check(plan_case_t *c, ngx_claude_plan_t *plan)
     }
 
     fuzz_check(cli.asked && !cli.doubt);
-    fuzz_check(ngx_claude_hash_same(&cli.tools, &c->turn.toolset));
+    fuzz_check(ngx_claude_hash_same(&cli.tools, &c->turn.engine.toolset));
     fuzz_check(cli.len == before + c->nwants);
 
     if (before) {
@@ -516,7 +516,7 @@ plan_check_end(plan_case_t *c, fuzz_input_t *in, ngx_claude_plan_t *plan)
     holding->nheld = n;
     holding->waiting = 0;
     holding->ncalls = 0;
-    c->turn.before = before;
+    c->turn.engine.before = before;
 
     end = fuzz_number(in, 3);
 

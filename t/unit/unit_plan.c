@@ -246,10 +246,10 @@ make_turn(const char *text)
 
     turn.messages.elts = messages;
     turn.messages.nelts = n - 1;
-    turn.links = links;
+    turn.engine.links = links;
     turn.profile = &profile;
-    turn.results = NULL;
-    turn.toolset.hash[0] = (strchr(flags, 't') != NULL);
+    turn.engine.results = NULL;
+    turn.engine.toolset.hash[0] = (strchr(flags, 't') != NULL);
     turn.tenant[0] = 1 + (strchr(flags, 'K') != NULL);
 
     profile.hash.hash[0] = (strchr(flags, 'P') != NULL);
@@ -286,9 +286,9 @@ make_turn(const char *text)
 
     if (turn.session.continues && ids) {
         turn.session.results = 1;
-        turn.results = ngx_claude_index(pool, &blocks[0].id, 2,
+        turn.engine.results = ngx_claude_index(pool, &blocks[0].id, 2,
                                         sizeof(ngx_claude_block_t));
-        unit_needs(turn.results != NULL, "memory");
+        unit_needs(turn.engine.results != NULL, "memory");
     }
 }
 
@@ -440,7 +440,7 @@ test_end(void)
 
     make_holding("Aqaqa");
     make_turn("Aqaq");
-    turn.before = 0;
+    turn.engine.before = 0;
 
     ngx_claude_plan_end(&plan, &holding, held, &turn, NGX_CLAUDE_END_KEEP);
     describe(&plan);
@@ -465,7 +465,7 @@ test_end(void)
     /* the results of calls, which are no line of the user's */
 
     held[2].line = 0;
-    turn.before = 2;
+    turn.engine.before = 2;
     ngx_claude_plan_end(&plan, &holding, held, &turn, NGX_CLAUDE_END_RESTATE);
     describe(&plan);
     is("-", "  not when only the process knew what was asked");

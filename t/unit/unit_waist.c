@@ -116,9 +116,9 @@ on_finished(ngx_claude_turn_t *t)
     u_char  stop[NGX_INT_T_LEN];
 
     tell("finished stop ", stop,
-         ngx_sprintf(stop, "%d", (int) t->stop) - stop);
-    tell_string(" stop_reason ", &t->stop_reason);
-    tell_string(" stop_sequence ", &t->stop_sequence);
+         ngx_sprintf(stop, "%d", (int) t->answer.stop) - stop);
+    tell_string(" stop_reason ", &t->answer.stop_reason);
+    tell_string(" stop_sequence ", &t->answer.stop_sequence);
     tell("\n", NULL, 0);
 }
 
@@ -272,7 +272,7 @@ make_seat(ngx_claude_link_t *before)
     unit_needs(ngx_array_init(&seat.held, pool, 4, sizeof(ngx_claude_held_t))
                == NGX_OK, "memory");
 
-    turn.seat = &seat;
+    turn.engine.seat = &seat;
 
     if (before) {
         ngx_claude_link_begin(&seat.reply.answer, before, turn.verbatim);

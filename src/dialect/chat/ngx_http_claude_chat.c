@@ -62,11 +62,13 @@ ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
 
     /* a forced call is one that the model knows nothing of */
 
-    if (answer->ncalls && answer->turn.stop <= NGX_CLAUDE_STOP_SEQUENCE) {
+    if (answer->ncalls
+        && answer->turn.answer.stop <= NGX_CLAUDE_STOP_SEQUENCE)
+    {
         return calls;
     }
 
-    switch (answer->turn.stop) {
+    switch (answer->turn.answer.stop) {
 
     case NGX_CLAUDE_STOP_LENGTH:
         return "length";

@@ -206,9 +206,9 @@ void
 ngx_http_claude_chat_end(ngx_http_claude_answer_t *answer,
     ngx_claude_out_t *out)
 {
-    if (answer->turn.refusal.len) {
+    if (answer->turn.answer.refusal.len) {
         chunk_open(answer, out);
-        ngx_claude_out(out, "{\"refusal\":%J}", &answer->turn.refusal);
+        ngx_claude_out(out, "{\"refusal\":%J}", &answer->turn.answer.refusal);
         chunk_close(answer, out, NULL);
     }
 
@@ -294,7 +294,7 @@ ngx_http_claude_chat_usage(ngx_http_claude_exchange_t *ex,
     ngx_claude_usage_t  *usage;
 
     ngx_http_claude_exchange_sum(ex);
-    usage = &ex->turn.usage;
+    usage = &ex->turn.answer.usage;
 
     /* input as it is billed: read from and written to caches, too */
 

@@ -84,7 +84,7 @@ whole_choice(ngx_http_claude_answer_t *answer,
     }
 
     ngx_claude_out(out, ",\"refusal\":%Q,\"annotations\":[]}",
-                   &answer->turn.refusal);
+                   &answer->turn.answer.refusal);
 }
 
 

@@ -185,7 +185,8 @@ echo_close(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
 static const char *
 echo_reason(ngx_http_claude_answer_t *answer)
 {
-    return (answer->turn.stop == NGX_CLAUDE_STOP_SEQUENCE) ? "until" : "end";
+    return (answer->turn.answer.stop == NGX_CLAUDE_STOP_SEQUENCE) ? "until"
+                                                                  : "end";
 }
 
 
@@ -202,7 +203,7 @@ echo_finish(ngx_http_claude_exchange_t *ex, ngx_claude_out_t *out)
 {
     ngx_http_claude_exchange_sum(ex);
     ngx_claude_out(out, "event: finish\ndata: {\"tokens\":%uL}\n\n",
-                   ex->turn.usage.output);
+                   ex->turn.answer.usage.output);
 }
 
 
@@ -235,7 +236,7 @@ echo_whole(ngx_http_claude_exchange_t *ex,
     }
 
     ngx_http_claude_exchange_sum(ex);
-    ngx_claude_out(out, "],\"tokens\":%uL}", ex->turn.usage.output);
+    ngx_claude_out(out, "],\"tokens\":%uL}", ex->turn.answer.usage.output);
 }
 
 
