@@ -183,9 +183,12 @@ static const cli_node_t  cli_nodes[] = {
 #define CLI_NODES    (int) (sizeof(cli_nodes) / sizeof(cli_nodes[0]))
 #define CLI_BUCKETS  128
 
-/* most keys of a line are none that matter: their bucket is empty */
+/*
+ * Most keys of a line are none that matter: their bucket is empty.  Those of a
+ * delta's line that matter are the first in theirs.
+ */
 #define cli_bucket(parent, name, len)                                         \
-    (((parent) * 31 + (len) * 7 + ((len) ? (name)[0] : 0))                    \
+    (((parent) * 5 + (len) * 48 + ((len) ? (name)[0] : 0))                    \
      & (CLI_BUCKETS - 1))
 
 
@@ -255,7 +258,8 @@ static yajl_callbacks  cli_callbacks = {
 };
 
 
-static cli_parser_t  cli_parser;
+static cli_parser_t           cli_parser;
+static ngx_claude_cli_line_t  cli_empty;         /* before anything is read */
 
 
 ngx_claude_cli_reader_t *
@@ -385,7 +389,7 @@ static ngx_int_t
 cli_parser_init(cli_parser_t *parser)
 {
     int                i;
-    ngx_uint_t         bucket;
+    ngx_uint_t         n, bucket;
     const cli_node_t  *node;
 
     parser->yajl = yajl_alloc(&cli_callbacks, NULL, parser);
@@ -405,6 +409,10 @@ cli_parser_init(cli_parser_t *parser)
 
         parser->next[i] = parser->first[bucket];
         parser->first[bucket] = i;
+    }
+
+    for (n = 0; n < NGX_CLAUDE_CLI_NUMBERS; n++) {
+        cli_empty.number[n] = -1;
     }
 
     parser->depth = 0;
@@ -494,14 +502,7 @@ cli_partial(ngx_claude_cli_reader_t *reader, u_char *p, size_t len)
 static void
 cli_reset(cli_parser_t *parser)
 {
-    ngx_uint_t  i;
-
-    ngx_memzero(&parser->line, sizeof(ngx_claude_cli_line_t));
-
-    for (i = 0; i < NGX_CLAUDE_CLI_NUMBERS; i++) {
-        parser->line.number[i] = -1;
-    }
-
+    parser->line = cli_empty;
     parser->text_len = 0;
 
     if (parser->text_size > CLI_TEXT_KEEP) {
@@ -592,19 +593,8 @@ cli_open(cli_parser_t *parser)
 static void
 cli_raw(cli_parser_t *parser, ngx_str_t *raw)
 {
-    u_char  *p, *last;
-
-    p = parser->start + parser->opened;
-    last = parser->start + yajl_get_bytes_consumed(parser->yajl);
-
-    raw->data = p;
-    raw->len = last - p;
-
-    /* what stands between tokens could end a line of what it is written to */
-
-    while ((p = ngx_strlchr(p, last, CR)) != NULL) {
-        *p++ = ' ';
-    }
+    raw->data = parser->start + parser->opened;
+    raw->len = yajl_get_bytes_consumed(parser->yajl) - parser->opened;
 }
 
 

@@ -125,7 +125,8 @@ typedef struct {
     double                            number[NGX_CLAUDE_CLI_NUMBERS];
     ngx_str_t                         block;         /* event.content_block
                                                         and event.delta, whole,
-                                                        JSON as it came */
+                                                        JSON as it came; there
+                                                        may be a CR in it */
     ngx_str_t                         delta;
     ngx_str_t                         models;        /* names that response.
                                                         response.models has,

@@ -31,6 +31,7 @@ static ngx_uint_t driver_block_ready(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line, driver_delta_e delta);
 static ngx_int_t driver_block_keep(ngx_claude_process_t *process,
     ngx_str_t *whole);
+static void driver_one_line(ngx_str_t *json);
 
 
 #define driver_is(s, text)                                                    \
@@ -76,6 +77,8 @@ driver_block_start(ngx_claude_process_t *process,
         if (line->block.len == 0) {
             return;
         }
+
+        driver_one_line(&line->block);
 
         block.text = line->block;
         block.id = line->string[NGX_CLAUDE_CLI_S_BLOCK_ID];
@@ -244,6 +247,8 @@ driver_block_delta(ngx_claude_process_t *process,
     }
 
     if (line->delta.len) {
+        driver_one_line(&line->delta);
+
         turn->handlers->other(turn, block, line->delta.data,
                               line->delta.len);
     }
@@ -411,6 +416,21 @@ driver_block_end(ngx_claude_process_t *process)
     }
 
     turn->handlers->close(turn, &process->open.block);
+}
+
+
+/* a CR between two tokens could end a line of what the asker writes */
+
+static void
+driver_one_line(ngx_str_t *json)
+{
+    u_char  *p, *last;
+
+    last = json->data + json->len;
+
+    for (p = json->data; (p = ngx_strlchr(p, last, CR)) != NULL; p++) {
+        *p = ' ';
+    }
 }
 
 
