@@ -6,7 +6,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 DIR=$ROOT/build/bench
 NGINX=${NGINX:-$(PATH=$PATH:/usr/sbin:/sbin command -v nginx || true)}
 export -n NGINX                 # nginx itself reads a variable of that name
-MODULE=$ROOT/build/ngx_http_claude_module.so
+MODULE_NAME=ngx_http_claude_module
+MODULE=$ROOT/build/$MODULE_NAME.so
 
 # shellcheck source=scripts/children.sh
 . "$ROOT/scripts/children.sh"
@@ -60,11 +61,9 @@ wait_for_port() {
 }
 
 
-# Starts nginx with one worker; sets PORT, MASTER and WORKER.
-start_nginx() {
+# Writes nginx.conf, for one worker on PORT.
+write_conf() {
     local user=
-
-    PORT=$(free_port)
 
     if [ "$(id -u)" = 0 ]; then
         user="user $(id -un) $(id -gn);"
@@ -114,6 +113,14 @@ http {
 END
 
     : >"$DIR/nginx/error.log"
+}
+
+
+# Starts nginx with one worker; sets PORT, MASTER and WORKER.
+start_nginx() {
+    PORT=$(free_port)
+    write_conf
+
     "$NGINX" -e stderr -p "$DIR/nginx/" -c "$DIR/nginx/nginx.conf" \
         </dev/null &
     MASTER=$!

@@ -10,6 +10,7 @@
  *     turns=20000  in all
  *     talk=10      turns of a conversation, then the client begins another
  *     deltas=3     of each answer
+ *     gap=0        microseconds between them
  *     pid=0        of the server: its CPU time is taken
  *
  * Prints name=value lines.  A turn is wrong if its answer is not whole.
@@ -25,7 +26,8 @@
 
 
 #define TALK_MAX     64
-#define BODY_SIZE    (TALK_MAX * 512)
+#define DELTAS_MAX   200
+#define BODY_SIZE    (TALK_MAX * (256 + DELTAS_MAX * 4))
 #define ANSWER_SIZE  65536
 #define PAD          "xxxx"              /* what bench/cli.c pads with */
 
@@ -41,7 +43,8 @@ typedef struct {
 } client_t;
 
 
-static long      port, clients = 16, turns = 20000, talk = 10, deltas = 3, pid;
+static long      port, clients = 16, turns = 20000, talk = 10, deltas = 3, gap;
+static long      pid;
 static long      asked, answered, wrong;
 static int64_t  *took;
 
@@ -71,8 +74,9 @@ ask(client_t *c)
     for (i = 0; i <= c->turn; i++) {
 
         p += snprintf(p, last - p, "%s{\"role\":\"user\",\"content\":\"Client "
-                      "%ld, talk %ld, turn %ld. [[bench n=%ld pad=4 stamp=0]]"
-                      "\"}", i ? "," : "", c->id, c->talk, i, deltas);
+                      "%ld, talk %ld, turn %ld. [[bench n=%ld gap=%ld pad=4 "
+                      "stamp=0]]\"}", i ? "," : "", c->id, c->talk, i, deltas,
+                      gap);
 
         if (i < c->turn) {
             p += snprintf(p, last - p,
@@ -168,7 +172,7 @@ main(int argc, char **argv)
 
     static const struct { const char *name; long *value; } options[] = {
         { "clients", &clients }, { "turns", &turns }, { "talk", &talk },
-        { "deltas", &deltas }, { "pid", &pid }
+        { "deltas", &deltas }, { "gap", &gap }, { "pid", &pid }
     };
 
     if (argc < 2) {
@@ -191,8 +195,9 @@ main(int argc, char **argv)
         }
     }
 
-    if (talk > TALK_MAX || deltas > 16) {
-        fprintf(stderr, "turns: talk=%d and deltas=16 at most\n", TALK_MAX);
+    if (talk > TALK_MAX || deltas > DELTAS_MAX) {
+        fprintf(stderr, "turns: talk=%d and deltas=%d at most\n", TALK_MAX,
+                DELTAS_MAX);
         return 2;
     }
 
