@@ -18,6 +18,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/serve.sh"
 # shellcheck source=scripts/test.sh
 . "$here/scripts/test.sh"
+# shellcheck source=scripts/clients.sh
+. "$here/scripts/clients.sh"
 # shellcheck source=scripts/versions.sh
 . "$here/scripts/versions.sh"
 # shellcheck source=scripts/valgrind.sh
@@ -34,6 +36,8 @@ usage: ./build.sh [command]
                  PATH, or npm's, and its login
   demo           the same with a stub in place of the model: no account needed
   test [file…]   every suite, or the files alone
+  clients        every client that is tried with the module: those of the tests
+                 and more; docs/clients.md gets what came of it
   versions [suite… | file…]
                  t/*.t, or the files, on the nginx of Debian's bookworm, trixie
                  and sid, or of the suites named; each is built twice
@@ -48,6 +52,7 @@ environment
   PORT=n           for run and demo, instead of 8000
   API_KEY=key      for run and demo, instead of a random one
   SANITIZE=1       for test with files: on build/asan/nginx
+  TEST_JOBS=n      how many suites run at the same time (as there are cores)
   FUZZ_SECONDS=n   for test: how long each fuzz target runs (60)
 END
 }
@@ -69,6 +74,7 @@ main() {
     run)            command_run ;;
     demo)           command_demo ;;
     test)           command_test "$@" ;;
+    clients)        command_clients ;;
     versions)       command_versions "$@" ;;
     valgrind)       command_valgrind "$@" ;;
     asan)           build_asan ;;

@@ -3,7 +3,8 @@
  * A stand-in for the Claude CLI that is as light as can be: for measuring the
  * server in front of it, also with thousands of processes.  It speaks the
  * persistent mode, as t/bin/claude does, and the one-shot mode of
- * "claude -p prompt".  It keeps no conversation.
+ * "claude -p prompt".  It keeps no conversation.  That its lines have what the
+ * module reads of the real one's, t/001-recordings.t sees to.
  *
  * How it answers stands in the question:
  *
@@ -37,7 +38,9 @@
                   "\"uuid\":\"a661918f-fe13-4e1a-9108-eb8357fc64b0\","          \
                   "\"api_message_id\":\"msg_1\"}\n"
 #define OUT_SIZE  65536
-#define LINE_MAX_ 1024
+#define LINE_MAX_ 1536
+#define MODEL     "claude-sonnet-5-5"
+#define COST      0.0001      /* of a turn, in dollars */
 
 
 typedef struct {
@@ -220,38 +223,81 @@ lifecycle(const char *state)
 }
 
 
+/* stop: JSON; terminal: a word, or NULL when the model was not asked */
+
 static void
-result(const char *subtype, int error, int turns, const char *stop)
+result(const char *subtype, const char *stop, const char *terminal)
 {
+    int        error;
+    char       usage[256];
+    long long  sent;
+
+    error = (strcmp(subtype, "success") != 0);
+    sent = turn.sent;
+    usage[0] = '\0';
+
+    if (terminal) {
+        (void) snprintf(usage, sizeof(usage), "\"" MODEL "\":{"
+                        "\"inputTokens\":10,\"outputTokens\":%lld,"
+                        "\"cacheReadInputTokens\":0,"
+                        "\"cacheCreationInputTokens\":0,"
+                        "\"costUSD\":%.6f,\"thinkingTokens\":0}", sent, COST);
+    }
+
     say("{\"duration_api_ms\":1,\"stop_reason\":%s,\"session_id\":\"" SESSION
-        "\",\"total_cost_usd\":%.6f,\"usage\":{\"input_tokens\":10,"
+        "\",\"total_cost_usd\":%.6f,\"usage\":{\"input_tokens\":%d,"
         "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
-        "\"output_tokens\":%lld},\"type\":\"result\",\"subtype\":\"%s\","
-        "\"is_error\":%s,\"num_turns\":%d,\"result\":\"\","
-        "\"terminal_reason\":\"completed\",\"uuid\":"
-        "\"6b6631d7-544e-4a2d-a626-2fa96db2210e\"}\n",
-        stop, cost, (long long) turn.sent, subtype, error ? "true" : "false",
-        turns);
+        "\"output_tokens\":%lld,\"output_tokens_details\":{"
+        "\"thinking_tokens\":0}},\"type\":\"result\",\"subtype\":\"%s\","
+        "\"is_error\":%s,\"num_turns\":%d,%s%s%s%s%s\"user_message_uuid\":"
+        "\"%s\",\"uuid\":\"6b6631d7-544e-4a2d-a626-2fa96db2210e\","
+        "\"model_usage_since_last_result\":{%s}}\n",
+        stop, cost, (terminal && !error) ? 10 : 0, error ? 0 : sent, subtype,
+        error ? "true" : "false", terminal ? error ? 2 : 1 : 0,
+        terminal ? "\"terminal_reason\":\"" : "", terminal ? terminal : "",
+        terminal ? "\"," : "",
+        (terminal && !error) ? "\"api_error_status\":null," : "",
+        error ? "" : "\"result\":\"\",", turn.uuid, usage);
+}
+
+
+static void
+assistant(void)
+{
+    say("{\"type\":\"assistant\",\"message\":{\"id\":\"msg_1\",\"type\":"
+        "\"message\",\"role\":\"assistant\",\"model\":\"" MODEL "\","
+        "\"content\":[{\"type\":\"text\",\"text\":\"...\"}],"
+        "\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{"
+        "\"input_tokens\":10,\"output_tokens\":1}},"
+        "\"parent_tool_use_id\":null,\"session_id\":\"" SESSION "\","
+        "\"request_id\":\"req_1\",\"user_message_uuid\":\"%s\"}\n", turn.uuid);
+}
+
+
+/* what a message ends with; stop: JSON, more: of its delta, and its usage */
+
+static void
+message_end(const char *stop, const char *more, const char *usage)
+{
+    say("{\"type\":\"stream_event\",\"event\":{\"type\":"
+        "\"content_block_stop\",\"index\":0}" TAIL);
+    say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_delta\","
+        "\"delta\":{\"stop_reason\":%s,\"stop_sequence\":null%s},"
+        "\"usage\":{\"output_tokens\":%lld%s}}" TAIL, stop, more,
+        (long long) turn.sent, usage);
+    say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_stop\"}"
+        TAIL);
 }
 
 
 static void
 turn_end(void)
 {
-    cost += 0.0001;
+    cost += COST;
 
-    say("{\"type\":\"assistant\",\"message\":{\"id\":\"msg_1\",\"type\":"
-        "\"message\",\"role\":\"assistant\",\"model\":\"claude-sonnet-5-5\","
-        "\"content\":[{\"type\":\"text\",\"text\":\"...\"}]},"
-        "\"parent_tool_use_id\":null,\"session_id\":\"" SESSION "\"}\n");
-    say("{\"type\":\"stream_event\",\"event\":{\"type\":"
-        "\"content_block_stop\",\"index\":0}" TAIL);
-    say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_delta\","
-        "\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"
-        "\"usage\":{\"output_tokens\":%lld}}" TAIL, (long long) turn.sent);
-    say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_stop\"}"
-        TAIL);
-    result("success", 0, 1, "\"end_turn\"");
+    assistant();
+    message_end("\"end_turn\"", "", "");
+    result("success", "\"end_turn\"", "completed");
     lifecycle("completed");
 
     turn.running = 0;
@@ -261,11 +307,24 @@ turn_end(void)
 static void
 turn_interrupted(void)
 {
+    if (turn.started) {
+        cost += COST;
+        assistant();
+    }
+
     say("{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":[{"
         "\"type\":\"text\",\"text\":\"[Request interrupted by user]\"}]},"
         "\"session_id\":\"" SESSION "\",\"parent_tool_use_id\":null}\n");
-    result("error_during_execution", 1, 1, "null");
-    lifecycle("completed");
+
+    if (turn.started) {
+        message_end("null", ",\"stop_details\":null",
+                    ",\"input_tokens\":10,\"cache_creation_input_tokens\":0,"
+                    "\"cache_read_input_tokens\":0,"
+                    "\"output_tokens_details\":{\"thinking_tokens\":0}");
+    }
+
+    result("error_during_execution", "null", "aborted_streaming");
+    lifecycle("cancelled");
 
     turn.running = 0;
 }
@@ -282,13 +341,13 @@ turn_begin(const char *line)
     lifecycle("started");
     say("{\"type\":\"system\",\"subtype\":\"init\",\"cwd\":\"/\","
         "\"session_id\":\"" SESSION "\",\"tools\":[],\"mcp_servers\":[],"
-        "\"model\":\"claude-sonnet-5-5\",\"permissionMode\":\"dontAsk\","
+        "\"model\":\"" MODEL "\",\"permissionMode\":\"dontAsk\","
         "\"claude_code_version\":\"" VERSION "\"}\n");
 
     turn.sent = 0;
 
     if (strstr(line, "\"shouldQuery\":false")) {
-        result("success", 0, 0, "null");
+        result("success", "null", NULL);
         lifecycle("completed");
         return;
     }
@@ -338,9 +397,10 @@ turn_step(int64_t stamp)
     if (turn.started == 0) {
         say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_start\","
             "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"
-            "\"assistant\",\"model\":\"claude-sonnet-5-5\",\"content\":[],"
+            "\"assistant\",\"model\":\"" MODEL "\",\"content\":[],"
             "\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{"
-            "\"input_tokens\":10,\"output_tokens\":1}}}" TAIL);
+            "\"input_tokens\":10,\"output_tokens\":1}}},"
+            "\"user_message_uuid\":\"%s\"" TAIL, turn.uuid);
         say("{\"type\":\"stream_event\",\"event\":{\"type\":"
             "\"content_block_start\",\"index\":0,\"content_block\":{\"type\":"
             "\"text\",\"text\":\"\"}}" TAIL);
@@ -432,14 +492,15 @@ control(const char *line)
 
     if (strcmp(subtype, "initialize") == 0) {
         answer(line, "{\"commands\":[],\"agents\":[],\"output_style\":"
-               "\"default\",\"models\":[],\"account\":{},"
+               "\"default\",\"models\":[{\"value\":\"sonnet\",\"resolvedModel\":\""
+               MODEL "\"}],\"account\":{},"
                "\"claude_code_version\":\"" VERSION "\"}");
 
     } else if (strcmp(subtype, "get_binary_version") == 0) {
         answer(line, "{\"version\":\"" VERSION "\"}");
 
     } else if (strcmp(subtype, "set_model") == 0) {
-        answer(line, "{\"model\":\"claude-sonnet-5-5\"}");
+        answer(line, "{\"model\":\"" MODEL "\"}");
 
     } else if (strcmp(subtype, "apply_flag_settings") == 0) {
         answer(line, NULL);

@@ -5,6 +5,18 @@
 CHILDREN=()
 
 
+# forget_child PID: it has ended, and the number may be another process's soon.
+forget_child() {
+    local pid left=()
+
+    for pid in ${CHILDREN[@]+"${CHILDREN[@]}"}; do
+        [ "$pid" = "$1" ] || left+=("$pid")
+    done
+
+    CHILDREN=(${left[@]+"${left[@]}"})
+}
+
+
 end_children() {
     local pid
 

@@ -48,16 +48,20 @@ port_is_taken() {
 }
 
 
-# Prints the first of ten ports in a row of which none is in use. They lie
-# below 32768, where the kernel takes the ports of outgoing connections from.
+# free_ports SLOT: prints the first of ten ports in a row of which none is in
+# use. They lie below 32768, where the kernel takes the ports of outgoing
+# connections from: a thousand rows, of which a slot has one in TEST_JOBS, so
+# that no two ask for the same. Where to begin is another run's another place.
 free_ports() {
-    local base=$((20000 + $$ % 1000 * 10)) try port
+    local rows=$((1000 / TEST_JOBS)) row base try port
 
-    for ((try = 0; try < 100; try++)); do
+    row=$(($$ * 37 % rows))
+
+    for ((try = 0; try < rows; try++, row = (row + 1) % rows)); do
+        base=$((20000 + (row * TEST_JOBS + $1 - 1) * 10))
 
         for ((port = base; port < base + 10; port++)); do
             if port_is_taken "$port"; then
-                base=$((base + 10))
                 continue 2
             fi
         done

@@ -20,6 +20,7 @@ APT_TEST=(curl openssl perl procps libipc-run-perl libwww-perl
 APT_FUZZ=(clang libclang-rt-dev)
 
 PERL_DIR=$BUILD/perl
+PYTHON_DIR=$BUILD/python
 
 
 as_root() {
@@ -120,10 +121,10 @@ install_npm() {
 }
 
 
-# OpenCode, a client of the tests, on its own: its lock file names one binary
-# a platform, while the package opencode-ai brings four, 700 MB.
-install_opencode() {
-    local from=$ROOT/t/real/opencode dir=$BUILD/opencode want
+# install_npm_apart NAME FROM DIR: what FROM's lock file names, apart from what
+# the checkout has.
+install_npm_apart() {
+    local name=$1 from=$2 dir=$3 want
 
     want=$(cksum <"$from/package-lock.json")
 
@@ -132,12 +133,20 @@ install_opencode() {
     fi
 
     install_node
-    say "installing OpenCode into build/opencode/"
+    say "installing $name into ${dir#"$ROOT"/}/"
 
+    rm -rf "$dir"
     mkdir -p "$dir"
     cp "$from/package.json" "$from/package-lock.json" "$dir"
     npm_ci "$dir"
     echo "$want" >"$dir/installed"
+}
+
+
+# OpenCode, a client of the tests: its lock file names one binary a platform,
+# while the package opencode-ai brings four, 700 MB.
+install_opencode() {
+    install_npm_apart OpenCode "$ROOT/t/real/opencode" "$BUILD/opencode"
 }
 
 
@@ -153,6 +162,31 @@ pinned_opencode() {
     done
 
     die "no OpenCode is pinned for $(uname -m)"
+}
+
+
+# PyPI's openai, a client of the tests, in a venv of its own.
+install_python() {
+    local from=$ROOT/t/real/python/requirements.txt want
+
+    if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        apt_install python3 python3-venv
+    fi
+
+    want=$(cksum <"$from"; python3 -V; echo "$PYTHON_DIR")
+
+    if [ "$want" = "$(cat "$PYTHON_DIR/installed" 2>/dev/null || true)" ]; then
+        return
+    fi
+
+    say "installing PyPI's openai into build/python/"
+
+    rm -rf "$PYTHON_DIR"
+    quietly venv python3 -m venv "$PYTHON_DIR"
+    quietly pip "$PYTHON_DIR/bin/python" -m pip install --no-cache-dir \
+        --disable-pip-version-check --require-hashes --no-deps \
+        --only-binary :all: -r "$from"
+    echo "$want" >"$PYTHON_DIR/installed"
 }
 
 

@@ -1,7 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2153
-# Runs the suites, each file alone, with an empty environment, under a time
-# limit, and counts. A file that ran nothing, ended before its plan, crashed
-# or was too slow counts as one failed test.
+# Runs the suites, TEST_JOBS of them at the same time, each with an empty
+# environment, in a directory and on ports of its own, under a time limit, and
+# counts. A file that ran nothing, ended before its plan, crashed or was too
+# slow counts as one failed test. What a file says is kept in a log, and its
+# line is printed when it has ended.
 #
 # What a suite finds in its environment:
 #
@@ -11,58 +13,100 @@
 #   TEST_NGINX_PORT          the first of ten free ports
 #   TEST_CLAUDE_BINARY       the pinned CLI
 #   TEST_OPENCODE_BINARY     the pinned OpenCode
+#   TEST_PYTHON              a Python with the pinned openai
+#   TEST_OPENCLAW            where the pinned OpenClaw is, if it is
 #   TEST_SANITIZED           asan, or valgrind, else empty: times mean little
 #                            then
 #   TEST_ROOT, HOME          the checkout; an empty private directory
 
 TEST_DIR=$BUILD/test
+TEST_JOBS=${TEST_JOBS:-$JOBS}
 PERL_LIB=$PERL_DIR/usr/share/perl5:$PERL_DIR/lib/perl5
 FILE_SECONDS=${FILE_SECONDS:-300}       # for one file, twice that with ASan
 TOTAL_SECONDS=${TOTAL_SECONDS:-4500}    # for everything
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
+# They measure CPU time, which is more when caches are cold: nothing else of
+# ours runs beside them. With sanitizers their bounds are so wide that it may.
+TEST_ALONE=(t/162-schema-cost.t 't/real/linear*')
+
+# They take longest, and come first, so that none of them is left for the end.
+TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
+            't/real/opencode*' t/105-locations.t)
+
+# They have no nginx to be sanitized.
+TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
+           t/real/protocol.test.mjs)
+
 PASSED=0
 FAILED=0
 SKIPPED=0
 FAILURES=()
+declare -A RESULTS      # by name: "N passed, N failed"
+SKIPS=()                # "NAME: REASON (how many)" each
+
+BESIDE=()               # pids of what runs beside the suites
+QUEUE=()                # "FILE SANITIZED" each
+SLOTS=()                # slots that are free
+JOB_SLOT=()             # by pid: what runs there
+JOB_NAME=()
+JOB_SINCE=()
 
 
-# run_suite SANITIZED SECONDS LOG COMMAND…
-run_suite() {
-    local sanitized=$1 seconds=$2 log=$3 nginx=$NGINX module=$MODULE
-    shift 3
+# slot_dir SLOT: nginx's sockets lie below it, whose paths are short.
+slot_dir() {
+    echo "$TEST_DIR/$1"
+}
+
+
+# start_suite SLOT SANITIZED SECONDS LOG COMMAND…: in the background; its pid
+# is $!.
+start_suite() {
+    local slot=$1 sanitized=$2 seconds=$3 log=$4 nginx=$NGINX module=$MODULE
+    local dir port
+    shift 4
 
     case "$sanitized" in
     asan)     nginx=$ASAN_NGINX module= ;;
     valgrind) nginx=$VALGRIND_NGINX module= ;;
     esac
 
-    rm -rf "${TEST_DIR:?}/servroot" "${TEST_DIR:?}/home"
-    mkdir -p "$TEST_DIR/servroot" "$TEST_DIR/home" "$(dirname "$log")"
+    dir=$(slot_dir "$slot")
+    port=$(free_ports "$slot")
 
-    (cd "$ROOT" && exec timeout -k 10 "$seconds" env -i \
-        PATH="$PATH" HOME="$TEST_DIR/home" LANG=C.UTF-8 CI="${CI:-}" \
+    rm -rf "$dir"
+    mkdir -p "$dir/servroot" "$dir/home" "$dir/sanitizer" "$dir/valgrind" \
+             "$(dirname "$log")"
+
+    # the workers' user may be another
+    chmod 777 "$dir/sanitizer" "$dir/valgrind"
+
+    # A shell ignores SIGINT for what it runs in the background.
+    (cd "$ROOT" && exec timeout -k 10 "$seconds" env -i --default-signal \
+        PATH="$PATH" HOME="$dir/home" LANG=C.UTF-8 CI="${CI:-}" \
         PERL5LIB="$PERL_LIB" \
         TEST_ROOT="$ROOT" \
         TEST_NGINX_BINARY="$nginx" \
         TEST_NGINX_LOAD_MODULES="$module" \
-        TEST_NGINX_SERVROOT="$TEST_DIR/servroot" \
-        TEST_NGINX_PORT="$(free_ports)" \
-        TEST_CLAUDE_BINARY="$(pinned_claude)" \
-        TEST_OPENCODE_BINARY="$(pinned_opencode)" \
+        TEST_NGINX_SERVROOT="$dir/servroot" \
+        TEST_NGINX_PORT="$port" \
+        TEST_CLAUDE_BINARY="$TEST_CLAUDE" \
+        TEST_OPENCODE_BINARY="$TEST_OPENCODE" \
+        TEST_PYTHON="$PYTHON_DIR/bin/python" \
+        TEST_OPENCLAW="$BUILD/openclaw" \
         TEST_SANITIZED="$sanitized" \
-        ASAN_OPTIONS="log_path=$TEST_DIR/sanitizer/report" \
-        UBSAN_OPTIONS="log_path=$TEST_DIR/sanitizer/report:print_stacktrace=1" \
+        ASAN_OPTIONS="log_path=$dir/sanitizer/report" \
+        UBSAN_OPTIONS="log_path=$dir/sanitizer/report:print_stacktrace=1" \
         LSAN_OPTIONS="suppressions=$ROOT/scripts/lsan.supp:print_suppressions=0" \
-        "$@") >"$log" 2>&1 </dev/null
+        "$@") >"$log" 2>&1 </dev/null &
 }
 
 
-# An nginx that daemonized is in no process group of ours.
+# end_left_nginx SERVROOT: one that daemonized is in no process group of ours.
 end_left_nginx() {
     local file pid i
 
-    for file in "$TEST_DIR"/servroot/*.pid "$TEST_DIR"/servroot/*/*.pid; do
+    for file in "$1"/*.pid "$1"/*/*.pid; do
         [ -s "$file" ] || continue
         pid=$(head -n 1 "$file")
 
@@ -109,9 +153,39 @@ count_tap() {
 }
 
 
-# judge NAME STATUS SECONDS LOG: adds one file's result to the sums.
+# reasons_of LOG: why tests were skipped, one reason a line, and how many.
+reasons_of() {
+    awk '
+        function reason(text) {
+            sub(/^.*# *([Ss][Kk][Ii][Pp]|[Tt][Oo][Dd][Oo]) *:? */, "", text)
+            return text == "" ? "no reason given" : text
+        }
+
+        function add(text) {
+            if (!n[text]++) order[++reasons] = text
+        }
+
+        /^ *ok .*# *[Ss][Kk][Ii][Pp]/        { add(reason($0)) }
+        /^ *(not )?ok .*# *[Tt][Oo][Dd][Oo]/ { add("to do: " reason($0)) }
+        /^1\.\.0 +# *[Ss][Kk][Ii][Pp]/           { add(reason($0)) }
+
+        /^t\/[^ ]+ \.+ skipped: / {
+            sub(/^[^ ]+ \.+ skipped: /, "")
+            add($0 ", the whole file")
+        }
+
+        END {
+            for (i = 1; i <= reasons; i++) {
+                print order[i] " (" n[order[i]] ")"
+            }
+        }' "$1"
+}
+
+
+# judge NAME STATUS SECONDS LOG [REPORTS]: adds one file's result to the sums;
+# what a sanitizer has to say is in the directory REPORTS.
 judge() {
-    local name=$1 status=$2 seconds=$3 log=$4 why=
+    local name=$1 status=$2 seconds=$3 log=$4 reports=${5:-} why= reason
 
     count_tap "$log"
 
@@ -123,10 +197,9 @@ judge() {
         why="ran nothing"
     fi
 
-    if compgen -G "$TEST_DIR/sanitizer/report*" >/dev/null; then
+    if [ -n "$reports" ] && compgen -G "$reports/report*" >/dev/null; then
         why="a sanitizer's report${why:+, $why}"
-        cat "$TEST_DIR"/sanitizer/report* >>"$log"
-        rm -rf "$TEST_DIR/sanitizer"
+        cat "$reports"/report* >>"$log"
     fi
 
     if [ -n "$why" ]; then
@@ -136,6 +209,12 @@ judge() {
     PASSED=$((PASSED + N_PASSED))
     FAILED=$((FAILED + N_FAILED))
     SKIPPED=$((SKIPPED + N_SKIPPED))
+
+    while read -r reason; do
+        SKIPS+=("$name: $reason")
+    done < <(reasons_of "$log")
+
+    RESULTS[$name]="$N_PASSED passed, $N_FAILED failed"
 
     printf '%-44s %4d passed %3d failed %4d s%s\n' "$name" "$N_PASSED" \
            "$N_FAILED" "$seconds" "${why:+  ($why)}"
@@ -157,10 +236,9 @@ show_failure() {
 }
 
 
-# test_file FILE SANITIZED
-test_file() {
-    local file=$1 sanitized=$2 name status=0 since=$SECONDS command
-    local seconds=$FILE_SECONDS
+# start_job SLOT FILE SANITIZED
+start_job() {
+    local slot=$1 file=$2 sanitized=$3 name command pid seconds=$FILE_SECONDS
 
     name=$file${sanitized:+ ($sanitized)}
 
@@ -179,57 +257,181 @@ test_file() {
         seconds=$((TOTAL_SECONDS > SECONDS ? TOTAL_SECONDS - SECONDS : 1))
     fi
 
-    rm -rf "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
-    mkdir -p "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
+    start_suite "$slot" "$sanitized" "$seconds" "$(log_of "$name")" \
+                "${command[@]}" "$file"
+    pid=$!
 
-    # the workers' user may be another
-    chmod 777 "$TEST_DIR/sanitizer" "$TEST_DIR/valgrind"
-
-    local log=$TEST_DIR/log/${name//[\/ ]/_}
-
-    run_suite "$sanitized" "$seconds" "$log" "${command[@]}" "$file" \
-        || status=$?
-    end_left_nginx
-
-    if [ "$sanitized" = valgrind ]; then
-        gather_valgrind
-    fi
-
-    judge "$name" "$status" $((SECONDS - since)) "$log"
+    CHILDREN+=("$pid")
+    JOB_SLOT[pid]=$slot
+    JOB_NAME[pid]=$name
+    JOB_SINCE[pid]=$SECONDS
 }
 
 
-# Each fuzz target for $FUZZ_SECONDS. t/fuzz/run builds and runs them all and
-# speaks TAP, one line a target. Most of a suite's time is spent waiting, so
-# that they run beside the suites, with what these leave of the machine.
+log_of() {
+    echo "$TEST_DIR/log/${1//[\/ ]/_}"
+}
+
+
+# Waits for one of the jobs to end, judges it and frees its slot.
+end_job() {
+    local pid status=0 dir name
+
+    wait -n -p pid "${!JOB_SLOT[@]}" || status=$?
+
+    name=${JOB_NAME[pid]}
+    dir=$(slot_dir "${JOB_SLOT[pid]}")
+
+    end_left_nginx "$dir/servroot"
+    gather_valgrind "$dir"
+    judge "$name" "$status" $((SECONDS - JOB_SINCE[pid])) "$(log_of "$name")" \
+          "$dir/sanitizer"
+
+    SLOTS+=("${JOB_SLOT[pid]}")
+    unset "JOB_SLOT[pid]" "JOB_NAME[pid]" "JOB_SINCE[pid]"
+    forget_child "$pid"
+}
+
+
+# run_jobs SLOTS JOB…: "FILE SANITIZED" each, so many at the same time.
+run_jobs() {
+    local slots=$1 job
+    shift
+
+    mapfile -t SLOTS < <(seq "$slots")
+
+    for job in "$@"; do
+        [ ${#SLOTS[@]} != 0 ] || end_job
+        start_job "${SLOTS[0]}" "${job% *}" "${job#* }"
+        SLOTS=("${SLOTS[@]:1}")
+    done
+
+    while [ ${#JOB_SLOT[@]} != 0 ]; do
+        end_job
+    done
+}
+
+
+# is_one_of TEXT PATTERN…
+is_one_of() {
+    local text=$1 pattern
+    shift
+
+    for pattern in "$@"; do
+        # shellcheck disable=SC2053
+        [[ $text != $pattern ]] || return 0
+    done
+
+    return 1
+}
+
+
+# queue SANITIZED FILE…
+queue() {
+    local sanitized=$1 file
+    shift
+
+    for file in "$@"; do
+        QUEUE+=("$file $sanitized")
+    done
+}
+
+
+# Runs what is in the queue: first what may run beside others.
+run_queue() {
+    local job first=() beside=() alone=()
+
+    for job in ${QUEUE[@]+"${QUEUE[@]}"}; do
+        if is_one_of "$job" "${TEST_ALONE[@]/%/ }"; then
+            alone+=("$job")
+        elif is_one_of "${job% *}" "${TEST_FIRST[@]}"; then
+            first+=("$job")
+        else
+            beside+=("$job")
+        fi
+    done
+
+    QUEUE=()
+    TEST_CLAUDE=$(pinned_claude)
+    TEST_OPENCODE=$(pinned_opencode)
+
+    trap end_children EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+
+    run_jobs "$TEST_JOBS" ${first[@]+"${first[@]}"} \
+             ${beside[@]+"${beside[@]}"}
+    end_beside
+    run_jobs 1 ${alone[@]+"${alone[@]}"}
+}
+
+
+# test_files SANITIZED FILE…
+test_files() {
+    queue "$@"
+    run_queue
+}
+
+
+# start_beside NAME COMMAND…: what speaks TAP and takes long, with what the
+# suites leave of the machine.
+start_beside() {
+    local name=$1
+    shift
+
+    mkdir -p "$TEST_DIR/log"
+
+    (cd "$ROOT" && exec timeout -k 10 "$TOTAL_SECONDS" nice -n 19 \
+        env --default-signal "$@") >"$(log_of "$name")" 2>&1 </dev/null &
+
+    CHILDREN+=("$!")
+    JOB_NAME[$!]=$name
+    JOB_SINCE[$!]=$SECONDS
+    BESIDE+=("$!")
+}
+
+
+# Waits for all of them, and judges them.
+end_beside() {
+    local pid status
+
+    for pid in ${BESIDE[@]+"${BESIDE[@]}"}; do
+        status=0
+        wait "$pid" || status=$?
+        judge "${JOB_NAME[pid]}" "$status" $((SECONDS - JOB_SINCE[pid])) \
+              "$(log_of "${JOB_NAME[pid]}")"
+        forget_child "$pid"
+    done
+
+    BESIDE=()
+}
+
+
+# Each fuzz target for $FUZZ_SECONDS, one line a target.
 start_fuzz() {
-    FUZZ_PID=
-
-    if [ ! -x "$ROOT/t/fuzz/run" ]; then
-        return
-    fi
-
     apt_install "${APT_FUZZ[@]}"
-    mkdir -p "$TEST_DIR/log" "$BUILD/fuzz"
+    mkdir -p "$BUILD/fuzz"
 
-    (cd "$ROOT" && exec timeout -k 10 1200 nice -n 19 env -i PATH="$PATH" \
-        LANG=C.UTF-8 HOME="$BUILD/fuzz" \
+    start_beside t/fuzz -i PATH="$PATH" LANG=C.UTF-8 HOME="$BUILD/fuzz" \
         TEST_ROOT="$ROOT" FUZZ_SECONDS="$FUZZ_SECONDS" FUZZ_JOBS=1 \
-        FUZZ_DIR="$BUILD/fuzz" NGINX_TREE="$BUILD/module" \
-        t/fuzz/run) >"$TEST_DIR/log/fuzz" 2>&1 </dev/null &
-
-    FUZZ_PID=$!
-    FUZZ_SINCE=$SECONDS
+        FUZZ_DIR="$BUILD/fuzz" NGINX_TREE="$BUILD/module" t/fuzz/run
 }
 
 
-end_fuzz() {
-    local status=0
+# The text of the installation, word by word, in a Debian that debootstrap
+# makes: with the machine's settings for apt and npm, without its login.
+start_install() {
+    local name unset=()
 
-    if [ -n "$FUZZ_PID" ]; then
-        wait "$FUZZ_PID" || status=$?
-        judge t/fuzz "$status" $((SECONDS - FUZZ_SINCE)) "$TEST_DIR/log/fuzz"
-    fi
+    [ -x "$ROOT/t/install.sh" ] || return 0
+
+    for name in $(compgen -e); do
+        case "$name" in
+        ANTHROPIC_*|CLAUDE*) unset+=(-u "$name") ;;
+        esac
+    done
+
+    start_beside t/install ${unset[@]+"${unset[@]}"} t/install.sh
 }
 
 
@@ -238,6 +440,7 @@ install_for_tests() {
     install_node
     install_npm all
     install_opencode
+    install_python
     install_test_nginx
 }
 
@@ -260,13 +463,14 @@ find_suites() {
 
 
 test_everything() {
-    local file sanitized
+    local file
+
+    build_asan
+    start_fuzz
+    start_install
 
     find_suites plain
-
-    for file in ${SUITES[@]+"${SUITES[@]}"}; do
-        test_file "$file" ""
-    done
+    queue "" ${SUITES[@]+"${SUITES[@]}"}
 
     find_suites nginx
 
@@ -274,26 +478,24 @@ test_everything() {
         die "no suite in t/"
     fi
 
-    for sanitized in "" asan; do
+    queue "" "${SUITES[@]}"
 
-        if [ -n "$sanitized" ]; then
-            build_asan
-            start_fuzz
-        fi
-
-        for file in "${SUITES[@]}"; do
-            test_file "$file" "$sanitized"
-        done
+    for file in "${SUITES[@]}"; do
+        is_one_of "$file" "${TEST_ONCE[@]}" || queue asan "$file"
     done
 
-    end_fuzz
+    run_queue
 }
 
 
 sum_up() {
-    local failure
+    local failure skip
 
     echo
+
+    for skip in ${SKIPS[@]+"${SKIPS[@]}"}; do
+        echo "skipped: $skip"
+    done
 
     for failure in ${FAILURES[@]+"${FAILURES[@]}"}; do
         echo "failed: $failure"
@@ -306,10 +508,14 @@ sum_up() {
 
 
 command_test() {
-    local file
+    local file files=()
 
     install_for_tests
     build_module
+
+    for file in "$@"; do
+        files+=("$(realpath --relative-to "$ROOT" "$file")")
+    done
 
     if [ $# = 0 ]; then
         test_everything
@@ -318,10 +524,7 @@ command_test() {
             build_asan
         fi
 
-        for file in "$@"; do
-            file=$(realpath --relative-to "$ROOT" "$file")
-            test_file "$file" "${SANITIZE:+asan}"
-        done
+        test_files "${SANITIZE:+asan}" "${files[@]}"
     fi
 
     sum_up

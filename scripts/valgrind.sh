@@ -27,7 +27,7 @@ for argument; do
     esac
 done
 
-exec valgrind -q --log-file="$TEST_DIR/valgrind/%p" --leak-check=\$leaks \\
+exec valgrind -q --log-file="\$TEST_NGINX_SERVROOT/../valgrind/%p" --leak-check=\$leaks \\
     --show-leak-kinds=definite --errors-for-leak-kinds=definite \\
     --num-callers=24 --trace-children=no --vgdb=no \\
     --suppressions="$ROOT/scripts/valgrind.supp" \\
@@ -50,18 +50,17 @@ build_valgrind() {
 }
 
 
-# The reports of one file's processes, for judge(). Lines with -- are valgrind's
-# own, about system calls that it does not know: the module does without them.
+# gather_valgrind DIR: the reports of one file's processes, for judge(), out of
+# its slot. Lines with -- are valgrind's own, about system calls that it does
+# not know: the module does without them.
 gather_valgrind() {
     local reports
 
-    reports=$(cat "$TEST_DIR"/valgrind/* 2>/dev/null | grep '^==' || true)
+    reports=$(cat "$1"/valgrind/* 2>/dev/null | grep '^==' || true)
 
     if [ -n "$reports" ]; then
-        echo "$reports" >"$TEST_DIR/sanitizer/report.valgrind"
+        echo "$reports" >"$1/sanitizer/report.valgrind"
     fi
-
-    rm -rf "$TEST_DIR/valgrind"
 }
 
 
@@ -83,9 +82,6 @@ command_valgrind() {
         done
     fi
 
-    for file in "${files[@]}"; do
-        test_file "$file" valgrind
-    done
-
+    test_files valgrind "${files[@]}"
     sum_up
 }

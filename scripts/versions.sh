@@ -100,7 +100,7 @@ version_packaged() {
 
 # version_test SUITE WHAT FILE…: runs the files, and keeps a row of the table.
 version_test() {
-    local suite=$1 what=$2 file passed=$PASSED failed=$FAILED
+    local suite=$1 what=$2 passed=$PASSED failed=$FAILED
     local skipped=$SKIPPED
     shift 2
 
@@ -108,9 +108,7 @@ version_test() {
     TEST_DIR=$VERSIONS_DIR/test-$(nginx_version)-${what//[^a-z0-9]/-}
     rm -rf "$TEST_DIR/log"
 
-    for file in "$@"; do
-        test_file "$file" ""
-    done
+    test_files "" "$@"
 
     VERSION_ROWS+=("$(printf '%-8s  %-9s  %-28s %7d %7d %8d' \
         "$(nginx_version)" "$suite" "$what" $((PASSED - passed)) \

@@ -9,7 +9,12 @@ use ClaudeTest;
 use Test::More;
 
 my $cut = { text => 'cut here', stop_reason => 'max_tokens',
-            slow_interrupt_ms => 1200 };
+            slow_interrupt_ms => 900 };
+
+# that process is done in two seconds at the latest, which a busy machine may
+# need for the next question: then all of it is tried again
+
+my $tries = 8;
 my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
 my $sessions = 0;
 
@@ -51,18 +56,25 @@ my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
 
     for my $whole (0, 1) {
         my $what = $whole ? 'a whole history' : 'a new message';
-        my @id = (headers => ['X-Session-Id: ' . uuid()]);
-        is($s->chat('one', @id)->{text}, 'echo: one', 'a session begins');
+        my (@id, $began, $next, $waits);
 
-        my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
-        ok($c->until(qr/\[DONE\]/), 'an answer is cut off');
-        is(turns($s), '1+0', '  its process is not done yet');
+        for (1 .. $tries) {
+            @id = (headers => ['X-Session-Id: ' . uuid()]);
+            $began = $s->chat('one', @id)->{text};
 
-        my $history = $whole ? said('one', 'echo: one', question('two', $cut),
-                                    'cut here') : [];
-        my $next = $s->open_chat('three', @id, history => $history);
-        wait_for { turns($s) eq '1+1' } "  $what waits for it";
-        $c->rest;
+            my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
+            $c->until(qr/\[DONE\]/) or last;
+
+            my $history = $whole ? said('one', 'echo: one',
+                                        question('two', $cut), 'cut here') : [];
+            $next = $s->open_chat('three', @id, history => $history);
+            $waits = wait_for { turns($s) eq '1+1' } undef, 2;
+            $c->rest;
+            last if $waits;
+            $next->rest;
+        }
+        is($began, 'echo: one', 'a session begins');
+        ok($waits, "  an answer is cut off, and $what waits for its process");
 
         my $r = $next->rest;
         is($r->{text}, 'echo: three', '  and is answered');
@@ -120,17 +132,28 @@ my @server = (workers => 2, server => 'location /v1/ { claude_openai; '
 
 {
     my $s = ClaudeTest->start(@server, http => 'claude_queue 0;');
-    my @id = (headers => ['X-Session-Id: ' . uuid()]);
-    $s->chat('one', @id);
+    my ($c, $new, $whole, $turns);
 
-    my $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
-    ok($c->until(qr/\[DONE\]/), 'no queue: an answer is cut off');
-    is($s->chat('new', @id)->{status}, 429, '  a new message cannot wait');
+    for (1 .. $tries) {
+        my @id = (headers => ['X-Session-Id: ' . uuid()]);
+        $s->chat('one', @id);
 
-    my $r = $s->chat('three', @id, history => said('one', 'echo: one',
-                         question('two', $cut), 'cut here'));
-    is($r->{text}, 'echo: three', '  a whole history is answered');
-    is(turns($s), '1+0', '  before the process is done');
+        $c = $s->open_chat('two', @id, fake => $cut, stream => 1);
+        $c->until(qr/\[DONE\]/) or last;
+        $new = $s->chat('new', @id);
+        $whole = $s->chat('three', @id, history => said('one', 'echo: one',
+                          question('two', $cut), 'cut here'));
+        $turns = turns($s);
+        last if $turns eq '1+0';
+
+        $c->rest;
+        $s->wait_idle;
+    }
+
+    is($new->{status}, 429,
+       'no queue, and an answer is cut off: a new message cannot wait');
+    is($whole->{text}, 'echo: three', '  a whole history is answered');
+    is($turns, '1+0', '  before the process is done');
     $c->rest;
     $s->stop;
 }

@@ -1,6 +1,6 @@
 /*
  * The CLI is an agent: after some ends of an answer it goes on by itself, at the user's expense
- * (CLI-PROTOCOL.md, "It is an agent, not a pipe"). One test a row of that table: the client gets
+ * (docs/cli-protocol.md, "What it does by itself"). One test a row of that table: the client gets
  * one honest answer or one error, and the model is not called on and on.
  */
 

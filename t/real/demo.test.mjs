@@ -1,6 +1,6 @@
 /*
  * `./build.sh demo`: what it prints is true, and a client gets something to see of its stub, with
- * tools and structured output too. clients.test.mjs has the clients with scripts.
+ * tools and structured output too. helpers.test.mjs has a client with scripts.
  */
 
 import { after, before, describe, test } from 'node:test';

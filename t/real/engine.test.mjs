@@ -7,7 +7,7 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { KEY, OTHER_KEY, SLOW, isAlive, sleep, waitFor } from './lib/server.mjs';
+import { KEY, OTHER_KEY, SLOW, isAlive, sleep, waitFor, withServer } from './lib/server.mjs';
 import { ask, endKilled, logged, random, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { functionTool, upstreamTool } from './lib/tools.mjs';
 import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
@@ -304,7 +304,7 @@ describe('limits', () => {
         const server = await startEngine({
             http: 'claude_max_concurrent 2; claude_max_processes 2; claude_warm 1;', server: `claude_api_key ${KEYS[2]} name=three;`,
         });
-        try {
+        await withServer(server, async () => {
             let most = 0;
             const watch = setInterval(() => {
                 server.status().then(({ processes }) => { most = Math.max(most, processes.length); }, () => {});
@@ -318,14 +318,12 @@ describe('limits', () => {
             const { evicted } = await server.status();
             assert.ok(evicted >= 2, `evicted: ${evicted}`);
             assert.ok(most <= 2, `processes at once: ${most}`);
-        } finally {
-            await server.end();
-        }
+        });
     });
 
     test('one turn at a time: the waiting ones are served in order of arrival, over both workers', async () => {
         const server = await startEngine({ http: 'claude_max_concurrent 1; claude_warm 1; claude_max_processes 4;' });
-        try {
+        await withServer(server, async () => {
             const workers = await workerAgents(server);
             const first = ask(server, { messages: [user(`hold ${scripted({ delay_ms: 1500 })}`)] });
             await waitFor('the first to run', async () => (await server.status()).turns.running === 1);
@@ -339,14 +337,12 @@ describe('limits', () => {
             assert.deepEqual(server.stub.requests.map((request) => conversation(request)[0][1].slice(0, 7)),
                 ['hold [[', 'place 0', 'place 1', 'place 2', 'place 3', 'place 4']);
             workers.forEach(({ agent }) => agent.destroy());
-        } finally {
-            await server.end();
-        }
+        });
     });
 
     test('one that leaves the queue leaves no trace', async () => {
         const server = await startEngine({ http: 'claude_max_concurrent 1; claude_warm 1; claude_max_processes 4;' });
-        try {
+        await withServer(server, async () => {
             const first = ask(server, { messages: [user(`hold ${scripted({ delay_ms: 900 })}`)] });
             await waitFor('the first to run', async () => (await server.status()).turns.running === 1);
             await Promise.all([0, 1, 2].map(() => ask(server, { messages: [user('gone')], leave: 100 })));
@@ -354,14 +350,12 @@ describe('limits', () => {
             assert.equal((await first).status, 200);
             await turn(server, { messages: [user('last')] });
             assert.equal(server.stub.requests.length, 2);
-        } finally {
-            await server.end();
-        }
+        });
     });
 
     test('claude_idle_timeout ends the idle, and the warm one is replaced', async () => {
         const server = await startEngine({ http: 'claude_idle_timeout 1500ms; claude_warm 1; claude_max_concurrent 4; claude_max_processes 4;' });
-        try {
+        await withServer(server, async () => {
             await warmIsThere(server);
             const one = await turn(server, { messages: [user('hi')] });
             assert.equal(one.rung, 'warm');
@@ -371,23 +365,19 @@ describe('limits', () => {
             await waitFor('the used one to end', () => !isAlive(used), 4000 * SLOW);
             await waitFor('the warm one to end', () => !isAlive(warm), 4000 * SLOW);
             await warmIsThere(server);
-        } finally {
-            await server.end();
-        }
+        });
     });
 
     test('a full table does not keep the warm one away for ever', async () => {
         const server = await startEngine({ http: 'claude_idle_timeout 3s; claude_warm 1; claude_max_concurrent 2; claude_max_processes 2;' });
-        try {
+        await withServer(server, async () => {
             await warmIsThere(server);
             const asking = [0, 1].map((i) => turn(server, { messages: [user(`${i} ${scripted({ delay_ms: 1500 })}`)] }));
             await Promise.all(asking);
             await waitFor('the used ones to end', async () => !(await server.status()).processes
                 .some(({ turns }) => turns > 0), 6000 * SLOW);
             await warmIsThere(server);
-        } finally {
-            await server.end();
-        }
+        });
     });
 });
 

@@ -6,7 +6,7 @@
 
 import { after, before, beforeEach, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { SLOW, startServer } from './lib/server.mjs';
+import { SLOW, startServer, withServer } from './lib/server.mjs';
 import { assistant, user } from './lib/upstream.mjs';
 
 const NOT_LOGGED_IN = {
@@ -120,7 +120,7 @@ describe('an error', { concurrency: 2 }, () => {
         for (const model of ['sonnet', 'claude-sonnet-5-5']) {
             test(`upstream answers 401: 503 cli_not_logged_in, from memory the second time, ${model}`, async () => {
                 const server = await startServer();
-                try {
+                await withServer(server, async () => {
                     server.stub.script({ status: 401, message: 'invalid x-api-key', times: 1000 });
                     await bothFail(server, NOT_LOGGED_IN, { model });
 
@@ -129,15 +129,13 @@ describe('an error', { concurrency: 2 }, () => {
                     checkError(await server.chat({ model, messages: [user('again')] }), NOT_LOGGED_IN, 'again');
                     checkError(await server.chat({ model, messages: [user('again')] }), NOT_LOGGED_IN, 'again');
                     assert.ok(server.stub.stats().total - calls <= 3);
-                } finally {
-                    await server.end();
-                }
+                });
             });
 
             /* It may be about the question: nobody else's is refused for it. */
             test(`upstream answers 403: 503 cli_not_logged_in, and the next is asked, ${model}`, async () => {
                 const server = await startServer();
-                try {
+                await withServer(server, async () => {
                     server.stub.script({ status: 403, message: 'not allowed to you', times: 1000 });
                     await bothFail(server, NOT_LOGGED_IN, { model });
                     server.stub.clear();
@@ -145,35 +143,29 @@ describe('an error', { concurrency: 2 }, () => {
                         const answer = await server.chat({ model, messages: [user(`next ${i}`)] });
                         assert.equal(answer.status, 200, answer.text);
                     }
-                } finally {
-                    await server.end();
-                }
+                });
             });
         }
 
         test('no login at all: the same, and nothing is asked', async () => {
             const server = await startServer({ env: { ANTHROPIC_API_KEY: null } });
-            try {
+            await withServer(server, async () => {
                 await bothFail(server, NOT_LOGGED_IN);
                 assert.equal(server.stub.requests.length, 0);
-            } finally {
-                await server.end();
-            }
+            });
         });
 
         /* The CLI tries such a name out, so it fails at another place. */
         test('no login at all, and the full name of a model', async () => {
             const server = await startServer({ env: { ANTHROPIC_API_KEY: null } });
-            try {
+            await withServer(server, async () => {
                 await bothFail(server, NOT_LOGGED_IN, { model: 'claude-sonnet-5-5' });
-            } finally {
-                await server.end();
-            }
+            });
         });
 
         test('a login that comes back is found again', async () => {
             const server = await startServer();
-            try {
+            await withServer(server, async () => {
                 server.stub.script({ status: 401, times: 1000 });
                 assert.equal((await server.chat({ messages: [user('x')] })).status, 503);
                 server.stub.clear();
@@ -185,9 +177,7 @@ describe('an error', { concurrency: 2 }, () => {
                     await new Promise((resolve) => { setTimeout(resolve, 250); });
                 }
                 assert.equal(answer.status, 200);
-            } finally {
-                await server.end();
-            }
+            });
         });
     });
 

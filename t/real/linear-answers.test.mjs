@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { kilobytes, startMeasured } from '../lib/measure.mjs';
 import { chat, whole } from '../lib/shapes.mjs';
 import { TRIES } from './lib/linear.mjs';
-import { ROOT, SANITIZED, SLOW, waitFor } from './lib/server.mjs';
+import { ROOT, SANITIZED, SLOW, waitFor, withServer } from './lib/server.mjs';
 
 /*
  * CPU (ns) and memory of a byte. A message of the user's that is replayed costs the CLI's answer to
@@ -66,7 +66,7 @@ test('an answer that is a stop sequence but for its end, again and again', async
     const MEANT = 800000 / (SANITIZED ? 10 : 1);
     const writing = await startMeasured({ claude: join(ROOT, 't/bin/claude') });
     const space = (n) => ' '.repeat(n);
-    try {
+    await withServer(writing, async () => {
         for (const [delta, repeat, stop] of [
             [space(1000), MEANT / 1000, `${space(MEANT / 2)}\t`],
             [`${space(1000)}\t${space(1001)}`, Math.floor(MEANT / 2002), `${space(1000)}\t${space(1000)}\n`],
@@ -80,9 +80,7 @@ test('an answer that is a stop sequence but for its end, again and again', async
             console.log(`# white space and a stop sequence of ${stop.length}: ${cpu.toFixed(1)} ns`);
             assert.ok(cpu < CPU, `${cpu.toFixed(1)} ns of CPU a byte of the answer, ${CPU} allowed`);
         }
-    } finally {
-        await writing.end();
-    }
+    });
 });
 
 /* What a call's arguments have outgrown is given back without a look at all the others. */
@@ -112,7 +110,7 @@ test('an answer of many calls', async () => {
 test('twenty turns that wait: no more than 3 bytes of memory for a byte of their bodies', async () => {
     const WAITING = 20;
     const waiting = await startMeasured({ http: `claude_max_concurrent 1; claude_max_processes 1; claude_queue ${WAITING + 10} timeout=10m;` });
-    try {
+    await withServer(waiting, async () => {
         await waiting.hold();
         const body = Buffer.from(chat(`"metadata":[${'0,'.repeat(990000)}0]`));
         const before = kilobytes(waiting.pid, 'VmRSS');
@@ -123,7 +121,5 @@ test('twenty turns that wait: no more than 3 bytes of memory for a byte of their
         const grown = (kilobytes(waiting.pid, 'VmRSS') - before) / WAITING / body.length;
         console.log(`# ${WAITING} turns that wait: ${grown.toFixed(2)} bytes of memory for a byte`);
         assert.ok(SANITIZED || grown < 3, `${grown.toFixed(2)} bytes for a byte`);
-    } finally {
-        await waiting.end();
-    }
+    });
 });

@@ -10,7 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { KEY, OTHER_KEY, SLOW, endChild, sleep, spawnTied, waitFor } from './lib/server.mjs';
+import { KEY, OTHER_KEY, SLOW, endChild, sleep, spawnTied, waitFor, withServer } from './lib/server.mjs';
 import { ask, endIdle, endKilled, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { calling, functionTool, gather, toolMessage } from './lib/tools.mjs';
 import { assistant, conversation, scripted, system, systemTexts, user } from './lib/upstream.mjs';
@@ -642,7 +642,7 @@ describe('over reload, restart and time', () => {
         const http = `${DEFAULTS} claude_working_directory "${directory}";`;
         const server = await started(t, { http });
         const second = await startEngine({ http, env: { HOME: join(server.dir, 'home') } });
-        try {
+        await withServer(second, async () => {
             const id = randomUUID();
             await turn(server, id, 'a');
             const busy = await ask(second, { messages: [user('b')], headers: { 'x-session-id': id } });
@@ -653,8 +653,6 @@ describe('over reload, restart and time', () => {
             await endIdle(server);
             assert.equal((await waiting).rung, 'resumed');
             assert.deepEqual(asked(second), said('a', 'c'));
-        } finally {
-            await second.end();
-        }
+        });
     });
 });

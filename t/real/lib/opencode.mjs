@@ -12,9 +12,10 @@ import { ROOT, SLOW, endChild, spawnTied } from './server.mjs';
 
 const OPENCODE = process.env.TEST_OPENCODE_BINARY;
 
-/* The one of README, with another address. */
+/* The one of README or a page of docs/, with another address. */
 function readmeConfig(baseURL) {
-    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+    const pages = ['README.md', ...readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+    const readme = pages.map((name) => readFileSync(join(ROOT, name), 'utf8')).join('\n');
     const [, text] = /```json\n(\{\s*"\$schema": "https:\/\/opencode\.ai\/[^]*?)```/.exec(readme);
     const config = JSON.parse(text);
     config.provider.claude.options.baseURL = baseURL;

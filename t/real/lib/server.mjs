@@ -389,6 +389,25 @@ export async function startServer(options = {}) {
     return server;
 }
 
+/*
+ * A server of one test, which ends with it. What end() finds, an alarming line of the log perhaps,
+ * is told besides what the test has failed with, not in its place.
+ */
+export async function withServer(server, use) {
+    let failed;
+    try {
+        return await use();
+    } catch (error) {
+        failed = error;
+        throw error;
+    } finally {
+        await server.end().catch((error) => {
+            if (!failed) throw error;
+            failed.message += `\nand in the end: ${error.message}`;
+        });
+    }
+}
+
 /* The sanitizers' settings are for nginx; a CLI of ours never sees them, nor anything else. */
 function nginxEnvironment() {
     const names = ['PATH', 'LANG', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS'];
