@@ -35,17 +35,19 @@ struct ngx_http_claude_filter_s {
 /* a stop sequence that the provider does not take */
 typedef struct {
     ngx_str_t                  text;
-    uint32_t                  *border;         /* of so many bytes of it: the
-                                                  longest beginning that they
-                                                  end with, but for all */
-    ngx_uint_t                 matched;        /* bytes of it, so far */
+    uint32_t                  *border;         /* by number of bytes of the
+                                                  text: the longest beginning
+                                                  that they end with, but for
+                                                  all */
+    ngx_uint_t                 matched;        /* bytes that the answer ends
+                                                  with */
 } ngx_http_claude_stop_t;
 
 
 /* ends the answer before a stop sequence */
 typedef struct {
     ngx_http_claude_filter_t   filter;
-    ngx_array_t                stops;          /* of stop_t */
+    ngx_array_t                stops;          /* stop_t */
     size_t                     surplus;        /* bytes that the model has
                                                   written and that are no part
                                                   of the answer any more */
@@ -73,9 +75,10 @@ typedef struct ngx_http_claude_filter_forced_s
 
 struct ngx_http_claude_filter_forced_s {
     ngx_http_claude_filter_t   filter;
-    ngx_str_t                  name;           /* of the tool; empty: the text
-                                                  has name and arguments */
-    ngx_claude_text_t          json;           /* that text, so far */
+    ngx_str_t                  name;           /* name of the tool; empty: the
+                                                  text has name and
+                                                  arguments */
+    ngx_claude_text_t          json;           /* that text, until its end */
     unsigned                   called:1;
 
     /* a call begins: what goes on then are its arguments */

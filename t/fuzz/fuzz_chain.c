@@ -791,21 +791,37 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 static ngx_int_t
 chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
 {
-    ngx_str_t                  text;
-    ngx_claude_json_t         *body;
-    ngx_claude_json_reader_t  *reader;
+    ngx_buf_t                 buf;
+    ngx_int_t                 rc;
+    ngx_str_t                 text;
+    ngx_chain_t               cl;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t   rb;
+    ngx_http_claude_first_t   first;
 
     text = fuzz_tree_text(pool, c->body);
-    reader = ngx_claude_json_reader(pool, pool, conversation_fields);
 
-    fuzz_check(reader != NULL);
-    fuzz_check(ngx_claude_json_read(reader, text.data, text.len)
-               == NGX_OK);
+    ngx_memzero(&buf, sizeof(ngx_buf_t));
+    buf.start = text.data;
+    buf.pos = text.data;
+    buf.last = text.data + text.len;
+    buf.temporary = 1;
 
-    body = ngx_claude_json_end(reader);
-    fuzz_check(body != NULL);
+    cl.buf = &buf;
+    cl.next = NULL;
 
-    return conversation_hash(&c->fake->request, pool, body, hash);
+    ngx_memzero(&rb, sizeof(ngx_http_request_body_t));
+    rb.bufs = &cl;
+
+    r = &c->fake->request;
+    r->request_body = &rb;
+    first.pool = pool;
+
+    rc = conversation_hash(r, &first, hash);
+
+    r->request_body = NULL;
+
+    return rc;
 }
 
 

@@ -25,10 +25,10 @@
 
 /* exchange->own */
 typedef struct {
-    ngx_str_t                  prefix;       /* of every chunk */
-    ngx_array_t                prompts;      /* of completions, ngx_str_t */
+    ngx_str_t                  prefix;       /* beginning of every chunk */
+    ngx_array_t                prompts;      /* ngx_str_t, of completions */
     unsigned                   include_usage:1;
-    unsigned                   functions:1;  /* the older kind of tools */
+    unsigned                   functions:1;  /* tools are of the older kind */
     unsigned                   echo:1;
 } ngx_http_claude_chat_t;
 
@@ -36,11 +36,14 @@ typedef struct {
 /* the messages of a body while they are read */
 typedef struct {
     ngx_http_claude_exchange_t  *ex;
-    ngx_http_claude_place_t      place;      /* of the message, or its part */
+    ngx_http_claude_place_t      place;      /* place of the message, or of
+                                                its part */
     ngx_http_claude_media_t      media;
     ngx_http_claude_calls_t      calls;
-    ngx_uint_t                   message;    /* at hand */
-    ngx_uint_t                   caller;     /* that called last */
+    ngx_uint_t                   message;    /* number of the message, from
+                                                0 */
+    ngx_uint_t                   caller;     /* number of the one that called
+                                                last */
     ngx_array_t                  system;     /* texts of system messages,
                                                 ngx_str_t */
 } ngx_http_claude_chat_reader_t;
