@@ -12,6 +12,7 @@
 #include "ngx_claude_engine.h"
 #include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_completions.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_dialect.h"
 #include "ngx_http_claude_error.h"

@@ -15,6 +15,11 @@
 #include <ngx_http.h>
 
 #include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_chunks.h"
+#include "ngx_http_claude_chat_common.h"
+#include "ngx_http_claude_chat_content.h"
+#include "ngx_http_claude_chat_request.h"
+#include "ngx_http_claude_completions.h"
 #include "ngx_claude_cli.h"
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"

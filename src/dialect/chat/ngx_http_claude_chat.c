@@ -5,6 +5,10 @@
 
 
 #include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_chunks.h"
+#include "ngx_http_claude_chat_common.h"
+#include "ngx_http_claude_chat_request.h"
+#include "ngx_http_claude_chat_whole.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_openai.h"
 
@@ -49,40 +53,6 @@ const ngx_http_claude_dialect_t  ngx_http_claude_chat = {
     .opening = chat_opening,
     .first = chat_first
 };
-
-
-const char *
-ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
-{
-    const char              *calls;
-    ngx_http_claude_chat_t  *chat;
-
-    chat = answer->exchange->own;
-    calls = chat->functions ? "function_call" : "tool_calls";
-
-    /* a forced call is one that the model knows nothing of */
-
-    if (answer->ncalls
-        && answer->turn.answer.stop <= NGX_CLAUDE_STOP_SEQUENCE)
-    {
-        return calls;
-    }
-
-    switch (answer->turn.answer.stop) {
-
-    case NGX_CLAUDE_STOP_LENGTH:
-        return "length";
-
-    case NGX_CLAUDE_STOP_REFUSAL:
-        return "content_filter";
-
-    case NGX_CLAUDE_STOP_TOOL:
-        return calls;
-
-    default:
-        return "stop";
-    }
-}
 
 
 /* later system messages come and go, those before the user stay */

@@ -6,7 +6,8 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_calls.h"
+#include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_error.h"
 
 

@@ -5,7 +5,8 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_chunks.h"
+#include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_openai.h"
 
 
@@ -283,30 +284,4 @@ ngx_http_claude_chat_chunk_close(ngx_http_claude_answer_t *answer,
     } else {
         ngx_claude_out_literal(out, "}\n\n");
     }
-}
-
-
-void
-ngx_http_claude_chat_usage(ngx_http_claude_exchange_t *ex,
-    ngx_claude_out_t *out)
-{
-    uint64_t             prompt;
-    ngx_claude_usage_t  *usage;
-
-    ngx_http_claude_exchange_sum(ex);
-    usage = &ex->turn.answer.usage;
-
-    /* input as it is billed: read from and written to caches, too */
-
-    prompt = usage->input + usage->cache_read + usage->cache_creation;
-
-    ngx_claude_out(out, "{\"prompt_tokens\":%uL,\"completion_tokens\":%uL,"
-                   "\"total_tokens\":%uL,\"prompt_tokens_details\":"
-                   "{\"cached_tokens\":%uL,\"audio_tokens\":0},"
-                   "\"completion_tokens_details\":{"
-                   "\"reasoning_tokens\":%uL,\"audio_tokens\":0,"
-                   "\"accepted_prediction_tokens\":0,"
-                   "\"rejected_prediction_tokens\":0}}",
-                   prompt, usage->output, prompt + usage->output,
-                   usage->cache_read, usage->thinking);
 }

@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_content.h"
 #include "ngx_claude_utf8.h"
 
 

@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_format.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_params.h"
 

@@ -10,7 +10,11 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_request.h"
+#include "ngx_http_claude_chat_calls.h"
+#include "ngx_http_claude_chat_common.h"
+#include "ngx_http_claude_chat_format.h"
+#include "ngx_http_claude_chat_tools.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_params.h"
 #include "ngx_claude_utf8.h"

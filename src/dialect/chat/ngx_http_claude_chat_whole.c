@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_chat_whole.h"
+#include "ngx_http_claude_chat_common.h"
 
 
 static void whole_choice(ngx_http_claude_answer_t *answer,

@@ -9,7 +9,11 @@
  */
 
 
-#include "ngx_http_claude_chat.h"
+#include "ngx_http_claude_completions.h"
+#include "ngx_http_claude_chat_chunks.h"
+#include "ngx_http_claude_chat_common.h"
+#include "ngx_http_claude_chat_request.h"
+#include "ngx_http_claude_chat_whole.h"
 #include "ngx_claude_utf8.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_error.h"

@@ -1,0 +1,56 @@
+
+/*
+ * Messages while they are read, and the parts of their content.
+ */
+
+
+#ifndef _NGX_HTTP_CLAUDE_CHAT_CONTENT_H_INCLUDED_
+#define _NGX_HTTP_CLAUDE_CHAT_CONTENT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_claude_json.h"
+#include "ngx_http_claude_calls.h"
+#include "ngx_http_claude_exchange.h"
+#include "ngx_http_claude_media.h"
+#include "ngx_http_claude_place.h"
+
+
+/* the messages of a body while they are read */
+typedef struct {
+    ngx_http_claude_exchange_t  *ex;
+    ngx_http_claude_place_t      place;      /* place of the message, or of
+                                                its part */
+    ngx_http_claude_media_t      media;
+    ngx_http_claude_calls_t      calls;
+    ngx_uint_t                   message;    /* number of the message, from
+                                                0 */
+    ngx_uint_t                   caller;     /* number of the one that called
+                                                last */
+    ngx_array_t                  system;     /* texts of system messages,
+                                                ngx_str_t */
+} ngx_http_claude_chat_reader_t;
+
+
+/*
+ * Reads an image_url or file part, whose type is known to be a string, into a
+ * zeroed block.  NGX_OK, NGX_DECLINED: it is another kind of part, or an HTTP
+ * status with the error set.
+ */
+ngx_int_t ngx_http_claude_chat_part(ngx_http_claude_chat_reader_t *reader,
+    ngx_claude_json_t *part, ngx_claude_block_t *block);
+
+/*
+ * Reads the content of a tool's result, a string or an array of text,
+ * image_url and file parts, into an array of block_t.  Blank texts are left
+ * out: the Messages API takes none.  NGX_OK, or an HTTP status with the error
+ * set.
+ */
+ngx_int_t ngx_http_claude_chat_content(ngx_http_claude_chat_reader_t *reader,
+    ngx_claude_json_t *content, ngx_array_t *blocks);
+
+
+#endif /* _NGX_HTTP_CLAUDE_CHAT_CONTENT_H_INCLUDED_ */
