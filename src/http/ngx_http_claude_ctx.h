@@ -18,27 +18,32 @@
 
 
 typedef struct {
-    ngx_http_request_t           *request;
-    const ngx_http_claude_dialect_t  *dialect;  /* never NULL */
-    ngx_str_t                     id;           /* of the request, "req_" and
-                                                   32 hexadecimal digits */
-    ngx_str_t                     session;      /* X-Session-Id */
-    ngx_str_t                     model;        /* the CLI's */
-    ngx_http_claude_key_t        *key;          /* NULL: everyone */
-    void                         *spender;      /* for the log: whose turns
-                                                   were the last to begin */
-    ngx_claude_turn_t            *(*total)(void *spender);
-    ngx_int_t                   (*ends)(void *spender, ngx_str_t *ends);
-    ngx_http_claude_error_t       error;
-    ngx_chain_t                  *json;         /* of the error */
-    void                         *body;         /* while it is read */
-    ngx_pool_t                   *scratch;      /* until its turn is made */
-    void                         *exchange;     /* NULL: none has begun */
-    void                         *stream;       /* of server-sent events */
-    unsigned                      keepalive:1;  /* before the error */
-    unsigned                      answered:1;   /* by a handler of ours,
-                                                   whatever the status */
-    unsigned                      replaced:1;   /* body of the response */
+    ngx_http_request_t               *request;
+    const ngx_http_claude_dialect_t  *dialect;  /* dialect of its address, or
+                                                   errors alone; never NULL */
+    ngx_str_t                         id;       /* id of the request, "req_"
+                                                   and 32 hexadecimal digits */
+    ngx_str_t                         session;  /* X-Session-Id */
+    ngx_str_t                         model;    /* model as the CLI has it */
+    ngx_http_claude_key_t            *key;      /* key of the client; NULL:
+                                                   everyone may ask */
+    void                             *spender;  /* bill of the turns that were
+                                                   the last to begin */
+    ngx_claude_turn_t              *(*total)(void *spender);
+    ngx_int_t                       (*ends)(void *spender, ngx_str_t *ends);
+    ngx_http_claude_error_t           error;
+    ngx_chain_t                      *json;     /* body of the error's page */
+    void                             *body;     /* reader of the body */
+    ngx_pool_t                       *scratch;  /* memory until the turn is
+                                                   made */
+    ngx_http_claude_exchange_t       *exchange; /* NULL: none has begun */
+    void                             *stream;   /* stream of its response */
+    unsigned                          keepalive:1; /* what it was before the
+                                                      error */
+    unsigned                          answered:1;  /* a handler of ours has
+                                                      sent the response */
+    unsigned                          replaced:1;  /* our page of an error
+                                                      takes nginx's place */
 } ngx_http_claude_ctx_t;
 
 
@@ -54,7 +59,6 @@ ngx_http_claude_ctx_t *ngx_http_claude_ctx(ngx_http_request_t *r);
  * another location if the request was there before; NULL: no memory.
  */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx_make(ngx_http_request_t *r);
-
 
 /*
  * A part of the request's id that is unique as well, for the ids of what

@@ -23,9 +23,10 @@ typedef struct {
     ngx_uint_t                 status;
     const char                *code;            /* NULL: none */
     unsigned                   final:1;         /* a retry cannot help */
-    const char                *message;         /* what the CLI says follows */
+    const char                *message;         /* words before the CLI's */
 } ngx_http_claude_failure_t;
 
+/* by ngx_claude_fail_e */
 extern const ngx_http_claude_failure_t
     ngx_http_claude_failures[NGX_CLAUDE_FAILS];
 
