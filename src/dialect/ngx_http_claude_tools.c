@@ -16,7 +16,7 @@
 #define TOOLS_NAME   128
 
 
-/* a tool */
+/* a tool while it is read, or the one that is to be called */
 typedef struct {
     ngx_http_claude_tools_t  *all;
     ngx_claude_json_t        *object;
@@ -27,13 +27,8 @@ typedef struct {
 } tools_tool_t;
 
 
-/* entry of a tool in the tree of names */
-typedef struct {
-    ngx_str_node_t            sn;
-    ngx_uint_t                n;             /* in the list */
-} tools_name_t;
-
-
+static void tools_get(ngx_http_claude_tools_t *tools, ngx_uint_t n,
+    tools_tool_t *tool);
 static ngx_int_t tools_read(tools_tool_t *tool);
 static ngx_int_t tools_name(tools_tool_t *tool);
 static ngx_int_t tools_name_is_new(tools_tool_t *tool);
@@ -121,7 +116,7 @@ ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
 
     if (n
         && (ngx_array_init(&tools->list, tools->scratch, n,
-                           sizeof(tools_tool_t))
+                           sizeof(ngx_claude_json_t *))
             != NGX_OK
             || ngx_array_init(&ex->turn.tools, ex->turn.pool, n,
                               sizeof(ngx_str_t))
@@ -138,29 +133,51 @@ ngx_int_t
 ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
     ngx_claude_json_t *object)
 {
-    ngx_int_t      rc;
-    ngx_str_t     *name;
-    tools_tool_t  *tool;
+    ngx_int_t            rc;
+    ngx_str_t           *name;
+    tools_tool_t         tool;
+    ngx_claude_json_t  **entry;
 
     /* there is room: their number was known */
 
-    tool = ngx_array_push(&tools->list);
+    entry = ngx_array_push(&tools->list);
     name = ngx_array_push(&tools->ex->turn.tools);
 
-    if (tool == NULL || name == NULL) {
+    if (entry == NULL || name == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    *entry = object;
+
+    ngx_memzero(&tool, sizeof(tools_tool_t));
+
+    tool.all = tools;
+    tool.object = object;
+
+    rc = tools_read(&tool);
+
+    *name = tool.name;
+
+    return (rc == NGX_OK) ? tools_json(&tool) : rc;
+}
+
+
+/* of a tool that was read: what a choice needs to know */
+
+static void
+tools_get(ngx_http_claude_tools_t *tools, ngx_uint_t n, tools_tool_t *tool)
+{
+    ngx_str_t           *name;
+    ngx_claude_json_t  **object;
+
+    name = tools->ex->turn.tools.elts;
+    object = tools->list.elts;
 
     ngx_memzero(tool, sizeof(tools_tool_t));
 
     tool->all = tools;
-    tool->object = object;
-
-    rc = tools_read(tool);
-
-    *name = tool->name;
-
-    return (rc == NGX_OK) ? tools_json(tool) : rc;
+    tool->object = object[n];
+    tool->name = name[n];
 }
 
 
@@ -240,8 +257,8 @@ tools_name(tools_tool_t *tool)
 static ngx_int_t
 tools_name_is_new(tools_tool_t *tool)
 {
-    uint32_t       hash;
-    tools_name_t  *node;
+    uint32_t         hash;
+    ngx_str_node_t  *node;
 
     hash = ngx_crc32_long(tool->name.data, tool->name.len);
 
@@ -249,15 +266,14 @@ tools_name_is_new(tools_tool_t *tool)
         return tools_error(tool, "name", "is the name of another tool, too");
     }
 
-    node = ngx_palloc(tool->all->scratch, sizeof(tools_name_t));
+    node = ngx_palloc(tool->all->scratch, sizeof(ngx_str_node_t));
     if (node == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    node->sn.node.key = hash;
-    node->sn.str = tool->name;
-    node->n = tool->all->list.nelts - 1;
-    ngx_rbtree_insert(&tool->all->names, &node->sn.node);
+    node->node.key = hash;
+    node->str = tool->name;
+    ngx_rbtree_insert(&tool->all->names, &node->node);
 
     return NGX_OK;
 }
@@ -607,9 +623,9 @@ static ngx_int_t
 tools_choose_named(ngx_http_claude_tools_t *tools, const char *param,
     ngx_claude_json_t *name)
 {
-    uint32_t       hash;
-    ngx_str_t      value;
-    tools_name_t  *node;
+    ngx_str_t     *names, value;
+    ngx_uint_t     i;
+    tools_tool_t   tool;
 
     ngx_str_null(&value);
 
@@ -617,13 +633,16 @@ tools_choose_named(ngx_http_claude_tools_t *tools, const char *param,
         value = tools_value(name);
     }
 
-    if (value.len && value.len <= TOOLS_NAME) {
-        hash = ngx_crc32_long(value.data, value.len);
-        node = (tools_name_t *) ngx_str_rbtree_lookup(&tools->names, &value,
-                                                      hash);
-        if (node) {
-            return tools_force(tools, (tools_tool_t *) tools->list.elts
-                                      + node->n, param);
+    /* once a request: that is less than to keep where each one is */
+
+    names = tools->ex->turn.tools.elts;
+
+    for (i = 0; i < tools->list.nelts; i++) {
+
+        if (ngx_claude_same(&names[i], &value)) {
+            tools_get(tools, i, &tool);
+
+            return tools_force(tools, &tool, param);
         }
     }
 
@@ -641,6 +660,7 @@ tools_force(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
     u_char             *p;
     ngx_str_t          *choice;
     const char         *single;
+    tools_tool_t        only;
     ngx_claude_turn_t  *turn;
 
     turn = &tools->ex->turn;
@@ -648,7 +668,8 @@ tools_force(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
     if (!ngx_http_claude_models_force(&turn->model)) {
 
         if (tool == NULL && tools->list.nelts == 1) {
-            tool = tools->list.elts;
+            tools_get(tools, 0, &only);
+            tool = &only;
         }
 
         return tools_emulate(tools, tool, param);
@@ -743,11 +764,9 @@ static ngx_int_t
 tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
     ngx_claude_schema_t *schema, ngx_claude_text_t *text)
 {
-    ngx_int_t      rc;
-    ngx_uint_t     i;
-    tools_tool_t  *tool;
-
-    tool = tools->list.elts;
+    ngx_int_t     rc;
+    ngx_uint_t    i;
+    tools_tool_t  tool;
 
     if (tools_put(text, "{\"anyOf\":[") != NGX_OK) {
         return NGX_ERROR;
@@ -755,18 +774,20 @@ tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
 
     for (i = 0; i < tools->list.nelts; i++) {
 
+        tools_get(tools, i, &tool);
+
         if ((i && tools_put(text, ",") != NGX_OK)
             || tools_put(text, "{\"type\":\"object\",\"properties\":{"
                          "\"name\":{\"type\":\"string\",\"const\":\"")
                != NGX_OK
-            || ngx_claude_text_add(text, tool[i].name.data, tool[i].name.len)
+            || ngx_claude_text_add(text, tool.name.data, tool.name.len)
                != NGX_OK
             || tools_put(text, "\"},\"arguments\":") != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = tools_arguments(&tool[i], param, schema, text);
+        rc = tools_arguments(&tool, param, schema, text);
         if (rc != NGX_OK) {
             return rc;
         }

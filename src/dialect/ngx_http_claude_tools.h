@@ -29,7 +29,8 @@ typedef struct {
     ngx_claude_text_t            json;       /* all tools as the Messages API
                                                 has them */
     ngx_claude_text_t            about;      /* a description with our words */
-    ngx_array_t                  list;       /* tools_tool_t */
+    ngx_array_t                  list;       /* ngx_claude_json_t *, the object
+                                                of each */
     ngx_rbtree_t                 names;
     ngx_rbtree_node_t            sentinel;
     unsigned                     single:1;   /* one call at a time */
