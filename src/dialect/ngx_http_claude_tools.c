@@ -76,7 +76,8 @@ static const char  *tools_words[] = { "anyOf", "oneOf", "allOf" };
 ngx_int_t
 ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
     ngx_http_claude_exchange_t *ex, ngx_http_claude_place_t *place,
-    const char *name, ngx_claude_json_t *list, const char *schema)
+    const char *name, ngx_claude_json_t *list, const char *schema,
+    ngx_uint_t chosen)
 {
     ngx_uint_t          n;
     ngx_claude_json_t  *node;
@@ -114,16 +115,25 @@ ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
         n++;
     }
 
-    if (n
-        && (ngx_array_init(&tools->list, tools->scratch, n,
-                           sizeof(ngx_claude_json_t *))
-            != NGX_OK
-            || ngx_array_init(&ex->turn.tools, ex->turn.pool, n,
-                              sizeof(ngx_str_t))
-               != NGX_OK))
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_array_init(&ex->turn.tools, ex->turn.pool, n, sizeof(ngx_str_t))
+        != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    if (chosen
+        && ngx_array_init(&tools->objects, tools->scratch, n,
+                          sizeof(ngx_claude_json_t *))
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    tools->chosen = chosen;
 
     return NGX_OK;
 }
@@ -140,14 +150,19 @@ ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
 
     /* there is room: their number was known */
 
-    entry = ngx_array_push(&tools->list);
     name = ngx_array_push(&tools->ex->turn.tools);
-
-    if (entry == NULL || name == NULL) {
+    if (name == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    *entry = object;
+    if (tools->chosen) {
+        entry = ngx_array_push(&tools->objects);
+        if (entry == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        *entry = object;
+    }
 
     ngx_memzero(&tool, sizeof(tools_tool_t));
 
@@ -171,7 +186,7 @@ tools_get(ngx_http_claude_tools_t *tools, ngx_uint_t n, tools_tool_t *tool)
     ngx_claude_json_t  **object;
 
     name = tools->ex->turn.tools.elts;
-    object = tools->list.elts;
+    object = tools->objects.elts;
 
     ngx_memzero(tool, sizeof(tools_tool_t));
 
@@ -573,7 +588,9 @@ ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
     const char *param, ngx_http_claude_choice_e choice,
     ngx_claude_json_t *name)
 {
-    if (choice >= NGX_HTTP_CLAUDE_CHOICE_ANY && tools->list.nelts == 0) {
+    if (choice >= NGX_HTTP_CLAUDE_CHOICE_ANY
+        && tools->ex->turn.tools.nelts == 0)
+    {
         return ngx_http_claude_tools_needed(tools, param);
     }
 
@@ -587,7 +604,7 @@ ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
 
     case NGX_HTTP_CLAUDE_CHOICE_NONE:
 
-        if (tools->list.nelts) {
+        if (tools->ex->turn.tools.nelts) {
             tools_set_choice(tools, "{\"type\":\"none\"}");
         }
 
@@ -595,7 +612,7 @@ ngx_http_claude_tools_choose(ngx_http_claude_tools_t *tools,
 
     default:                                /* CHOICE_AUTO */
 
-        if (tools->list.nelts && tools->single) {
+        if (tools->ex->turn.tools.nelts && tools->single) {
             tools_set_choice(tools, "{\"type\":\"auto\","
                                     "\"disable_parallel_tool_use\":true}");
         }
@@ -609,7 +626,7 @@ ngx_int_t
 ngx_http_claude_tools_needed(ngx_http_claude_tools_t *tools,
     const char *param)
 {
-    if (tools->list.nelts) {
+    if (tools->ex->turn.tools.nelts) {
         return NGX_OK;
     }
 
@@ -637,7 +654,7 @@ tools_choose_named(ngx_http_claude_tools_t *tools, const char *param,
 
     names = tools->ex->turn.tools.elts;
 
-    for (i = 0; i < tools->list.nelts; i++) {
+    for (i = 0; i < tools->ex->turn.tools.nelts; i++) {
 
         if (ngx_claude_same(&names[i], &value)) {
             tools_get(tools, i, &tool);
@@ -667,7 +684,7 @@ tools_force(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
 
     if (!ngx_http_claude_models_force(&turn->model)) {
 
-        if (tool == NULL && tools->list.nelts == 1) {
+        if (tool == NULL && tools->ex->turn.tools.nelts == 1) {
             tools_get(tools, 0, &only);
             tool = &only;
         }
@@ -772,7 +789,7 @@ tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
         return NGX_ERROR;
     }
 
-    for (i = 0; i < tools->list.nelts; i++) {
+    for (i = 0; i < tools->ex->turn.tools.nelts; i++) {
 
         tools_get(tools, i, &tool);
 
@@ -829,7 +846,7 @@ ngx_http_claude_tools_done(ngx_http_claude_tools_t *tools)
 {
     ngx_claude_turn_t  *turn;
 
-    if (tools->list.nelts == 0) {
+    if (tools->ex->turn.tools.nelts == 0) {
         return NGX_OK;
     }
 

@@ -29,11 +29,12 @@ typedef struct {
     ngx_claude_text_t            json;       /* all tools as the Messages API
                                                 has them */
     ngx_claude_text_t            about;      /* a description with our words */
-    ngx_array_t                  list;       /* ngx_claude_json_t *, the object
-                                                of each */
+    ngx_array_t                  objects;    /* ngx_claude_json_t *, one of
+                                                each tool, if chosen */
     ngx_rbtree_t                 names;
     ngx_rbtree_node_t            sentinel;
     unsigned                     single:1;   /* one call at a time */
+    unsigned                     chosen:1;   /* CHOICE_ANY or NAMED may come */
 } ngx_http_claude_tools_t;
 
 
@@ -51,11 +52,13 @@ typedef enum {
 
 /*
  * Before the first one.  name, list: the member of the body that offers
- * them, which may be NULL; it is an array then.
+ * them, which may be NULL; it is an array then.  chosen: whether a choice may
+ * follow that forces a call, for which more is kept of the tools.
  */
 ngx_int_t ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
     ngx_http_claude_exchange_t *ex, ngx_http_claude_place_t *place,
-    const char *name, ngx_claude_json_t *list, const char *schema);
+    const char *name, ngx_claude_json_t *list, const char *schema,
+    ngx_uint_t chosen);
 
 /* a tool: an object with name, description, strict and the schema */
 ngx_int_t ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,

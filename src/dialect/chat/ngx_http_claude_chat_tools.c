@@ -40,6 +40,7 @@ ngx_http_claude_chat_tools(void *data, const char *name,
     ngx_http_claude_exchange_t *ex = data;
 
     ngx_int_t                rc;
+    ngx_claude_json_t       *choice;
     ngx_http_claude_tools_t  tools;
     ngx_http_claude_place_t  place;
 
@@ -55,8 +56,14 @@ ngx_http_claude_chat_tools(void *data, const char *name,
     ngx_memzero(&place, sizeof(ngx_http_claude_place_t));
     place.ctx = ex->ctx;
 
+    choice = tools_field(ex->body, tools_functions(ex) ? "function_call"
+                                                       : "tool_choice");
+
     rc = ngx_http_claude_tools_init(&tools, ex, &place, name, node,
-                                    "parameters");
+                                    "parameters",
+                                    choice
+                                    && !ngx_claude_json_is(choice, "auto")
+                                    && !ngx_claude_json_is(choice, "none"));
 
     if (rc == NGX_OK && node) {
         rc = tools_list(&tools, node, name);
