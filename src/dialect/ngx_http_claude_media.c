@@ -234,7 +234,7 @@ media_text(ngx_http_claude_media_t *media, const char *member,
 static ngx_uint_t
 media_is_text(ngx_str_t *media)
 {
-    return (media->len > 5 && ngx_memcmp(media->data, "text/", 5) == 0)
+    return (media->len > 5 && ngx_claude_begins(media, "text/"))
            || ngx_claude_is(media, "application/json")
            || ngx_claude_is(media, "application/xml")
            || ngx_claude_is(media, "application/yaml");

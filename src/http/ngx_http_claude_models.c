@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_claude_models.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_claude_profile.h"
@@ -157,11 +158,7 @@ ngx_http_claude_models_find(ngx_http_request_t *r, ngx_str_t *name,
             return NGX_OK;
         }
 
-        if (entry[i].from.len == sizeof("default") - 1
-            && ngx_memcmp(entry[i].from.data, "default",
-                          sizeof("default") - 1)
-               == 0)
-        {
+        if (models_is_default(&entry[i].from)) {
             other = &entry[i].to;
         }
     }
@@ -259,9 +256,8 @@ static ngx_uint_t
 models_claude(ngx_str_t *name)
 {
     return ngx_claude_model_valid(name->data, name->len)
-           && ((name->len > sizeof("claude-") - 1
-                && ngx_memcmp(name->data, "claude-", sizeof("claude-") - 1)
-                   == 0)
+           && ((ngx_claude_begins(name, "claude-")
+                && name->len > sizeof("claude-") - 1)
                || models_alias(name));
 }
 
@@ -326,8 +322,7 @@ models_list(ngx_http_request_t *r, u_char *buf)
 static ngx_uint_t
 models_is_default(ngx_str_t *name)
 {
-    return name->len == sizeof("default") - 1
-           && ngx_memcmp(name->data, "default", sizeof("default") - 1) == 0;
+    return ngx_claude_is(name, "default");
 }
 
 
