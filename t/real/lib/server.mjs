@@ -263,7 +263,8 @@ class Server {
         return new Promise((resolve, reject) => {
             const req = http.request(this.url + path, {
                 method,
-                agent: this.agent,
+                /* a worker that ends closes what it kept: nobody could say whether a question was heard */
+                agent: method === 'GET' && this.agent,
                 signal,
                 headers: {
                     ...(key ? { authorization: `Bearer ${key}` } : {}),
@@ -275,8 +276,8 @@ class Server {
                 },
             }, (res) => collect(res).then(resolve, reject));
             req.on('error', (error) => {
-                /* a kept connection whose worker was killed meanwhile; a question may have been heard */
-                if (req.reusedSocket && method === 'GET') resolve(this.request(method, path, { body, headers, key, signal }));
+                /* a kept connection whose worker was killed meanwhile */
+                if (req.reusedSocket) resolve(this.request(method, path, { body, headers, key, signal }));
                 else reject(error);
             });
             req.end(text);
