@@ -322,4 +322,43 @@ SKIP: {
     $s->stop(allow => qr/accept4?\(\) failed \(24: /);
 }
 
+# A CLI that refuses the model before it has read all of the request: what it
+# has not read goes with the request, so it is ended.
+
+{
+    my $slow = "$ENV{TEST_NGINX_SERVROOT}/slow";
+    my $cli = ClaudeTest::root() . '/t/bin/claude';
+
+    open my $out, '>', $slow or die "$slow: $!";
+    print $out <<"SLOW";
+#!/usr/bin/perl
+pipe my \$r, my \$w;
+if (fork == 0) {
+    open STDIN, '<&', \$r;
+    close \$w;
+    exec '$cli', \@ARGV;
+}
+close \$r;
+while (sysread STDIN, my \$buf, 4096) {
+    syswrite \$w, \$buf;
+    select undef, undef, undef, 1 if \$buf =~ /set_model/;
+}
+close \$w;
+wait;
+SLOW
+    close $out;
+    chmod 0755, $slow;
+
+    my $s = ClaudeTest->start(@server, binary => $slow,
+                              start => { refuse => ['set_model'] });
+    my $r = $s->chat('hi', with => { tools => [{ type => 'function',
+        function => { name => 'look', parameters => { type => 'object' },
+                      description => 'd' x 1_000_000 } }] });
+    is($r->{error}{code}, 'overloaded', 'it refuses, and reads no further');
+    wait_for { @{ $s->status->{processes} } == 0 } '  it is ended',
+             $gone_within;
+    is($s->status->{turns}{running}, 0, '  no place stays taken');
+    $s->stop;
+}
+
 done_testing();

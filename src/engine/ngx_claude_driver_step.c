@@ -28,6 +28,7 @@ static ngx_uint_t driver_replaceable(ngx_claude_seat_t *seat,
 static void driver_replace(ngx_claude_seat_t *seat);
 static void driver_fail_process(ngx_claude_seat_t *seat,
     ngx_claude_fail_e fail);
+static ngx_uint_t driver_half_written(ngx_claude_seat_t *seat);
 
 
 /*
@@ -507,6 +508,8 @@ driver_detach(ngx_claude_seat_t *seat)
 
     turn = seat->turn;
 
+    seat->doubtful |= driver_half_written(seat);
+
     ngx_claude_metrics_parted(driver_zone->counters, turn,
                               seat->billed ? seat->bill.account : NULL);
 
@@ -672,6 +675,11 @@ driver_replace(ngx_claude_seat_t *seat)
 static void
 driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 {
+    if (driver_half_written(seat)) {
+        ngx_claude_driver_end(seat);
+        return;
+    }
+
     switch (fail) {
 
     case NGX_CLAUDE_FAIL_CLI:
@@ -732,6 +740,19 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
+}
+
+
+/*
+ * Whether text of the turn may still wait to be written, which goes with the
+ * request: a seat that only starts has written none.
+ */
+
+static ngx_uint_t
+driver_half_written(ngx_claude_seat_t *seat)
+{
+    return seat->state != NGX_CLAUDE_SEAT_STARTING
+           && !ngx_claude_outbox_flushed(seat->outbox);
 }
 
 
