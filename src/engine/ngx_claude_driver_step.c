@@ -293,9 +293,14 @@ driver_finish(ngx_claude_seat_t *seat)
 
     ngx_claude_driver_rearm(seat);
 
-    driver_turn_finished(turn);
+    driver_turn_finished(seat, turn);
 
-    if (seat->reply.end == NGX_CLAUDE_END_KEEP && driver_calls_routed(seat)) {
+    /* or the asker has left, and the process is being ended */
+
+    if (seat->state == NGX_CLAUDE_SEAT_SETTLING
+        && seat->reply.end == NGX_CLAUDE_END_KEEP
+        && driver_calls_routed(seat))
+    {
         driver_wait(seat);
     }
 }
@@ -314,7 +319,7 @@ driver_cut_short(ngx_claude_seat_t *seat)
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
 
-    driver_turn_finished(turn);
+    driver_turn_finished(seat, turn);
 }
 
 
@@ -329,7 +334,7 @@ driver_complete(ngx_claude_seat_t *seat)
     driver_state(seat, NGX_CLAUDE_SEAT_SETTLING);
 
     if (seat->turn) {
-        driver_turn_finished(seat->turn);
+        driver_turn_finished(seat, seat->turn);
     }
 
     driver_settled(seat);
@@ -549,19 +554,21 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 /* the turn's client has the whole answer, and may ask the next thing */
 
 void
-driver_turn_finished(ngx_claude_turn_t *turn)
+driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    ngx_claude_seat_t  *seat;
+    /* they have parted: the process broke when it was written to */
+
+    if (seat->turn != turn) {
+        return;
+    }
 
     if (turn->session.named && turn->session.owner) {
         ngx_claude_zone_turn_answered(driver_zone, turn->engine.ticket);
     }
 
-    seat = turn->engine.seat;
-
     driver_block_end(seat);
 
-    if (seat->turn != turn) {
+    if (seat->turn != turn || turn->answer.is_finished) {
         return;
     }
 
