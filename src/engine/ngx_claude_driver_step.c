@@ -477,7 +477,9 @@ driver_idle(ngx_claude_seat_t *seat)
 
     driver_session_record(seat, 0);
 
-    if (seat->doubtful) {
+    /* a list of tools that was not read yet goes with the next turn's */
+
+    if (seat->doubtful || !ngx_claude_outbox_flushed(seat->outbox)) {
         ngx_claude_driver_end(seat);
         return;
     }
