@@ -322,4 +322,74 @@ SKIP: {
     $s->stop(allow => qr/accept4?\(\) failed \(24: /);
 }
 
+# A CLI that is slow to read, with a wait before and after what has the words.
+
+sub slow {
+    my ($name, $before, $after) = @_;
+    my $slow = "$ENV{TEST_NGINX_SERVROOT}/$name";
+    my $cli = ClaudeTest::root() . '/t/bin/claude';
+
+    open my $out, '>', $slow or die "$slow: $!";
+    print $out <<"SLOW";
+#!/usr/bin/perl
+pipe my \$r, my \$w;
+if (fork == 0) {
+    open STDIN, '<&', \$r;
+    close \$w;
+    exec '$cli', \@ARGV;
+}
+close \$r;
+while (sysread STDIN, my \$buf, 4096) {
+    select undef, undef, undef, 1 if \$buf =~ /$before/;
+    syswrite \$w, \$buf;
+    select undef, undef, undef, 1 if \$buf =~ /$after/;
+}
+close \$w;
+wait;
+SLOW
+    close $out;
+    chmod 0755, $slow;
+    return $slow;
+}
+
+sub tools {
+    my ($n, %more) = @_;
+    return { tools => [map { { type => 'function', function => {
+        name => "look$_", parameters => { type => 'object' }, %more } } }
+        1 .. $n] };
+}
+
+# It refuses the model before it has read all of the request: what it has not
+# read goes with the request, so it is ended.
+
+{
+    my $s = ClaudeTest->start(@server, start => { refuse => ['set_model'] },
+        binary => slow('refuses', 'nothing', 'set_model'));
+    my $r = $s->chat('hi', with => tools(1, description => 'd' x 1_000_000));
+    is($r->{error}{code}, 'overloaded', 'it refuses, and reads no further');
+    wait_for { @{ $s->status->{processes} } == 0 } '  it is ended',
+             $gone_within;
+    is($s->status->{turns}{running}, 0, '  no place stays taken');
+    $s->stop;
+}
+
+# Its client has left, and it has not read the list of the tools that it has
+# asked for: the next one has other tools.
+
+{
+    my $s = ClaudeTest->start(@server,
+        binary => slow('lists', 'set_model', '"tools":\['));
+    is($s->chat('hi')->{text}, 'echo: hi', 'a CLI is there');
+    my $c = $s->open_chat('hi', with => { model => 'opus', %{ tools(1200) } });
+    wait_for { $s->status->{turns}{running} } undef;
+    $c->close;
+    wait_for { !$s->status->{turns}{running} } 'a client leaves';
+    wait_for { !grep { $_->{state} eq 'busy' || $_->{state} eq 'starting' }
+                    @{ $s->status->{processes} } }
+        '  its process is not busy any more';
+    is($s->chat('other', with => tools(1))->{text}, 'echo: other',
+       '  the next one has its answer');
+    $s->stop;
+}
+
 done_testing();

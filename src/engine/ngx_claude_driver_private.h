@@ -177,7 +177,7 @@ ngx_claude_turn_t *driver_detach(ngx_claude_seat_t *seat);
 void driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn);
 
 /* the turn's answer is complete; the turn is over */
-void driver_turn_finished(ngx_claude_turn_t *turn);
+void driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn);
 void driver_turn_settled(ngx_claude_turn_t *turn);
 
 void driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,

@@ -28,6 +28,7 @@ static ngx_uint_t driver_replaceable(ngx_claude_seat_t *seat,
 static void driver_replace(ngx_claude_seat_t *seat);
 static void driver_fail_process(ngx_claude_seat_t *seat,
     ngx_claude_fail_e fail);
+static ngx_uint_t driver_half_written(ngx_claude_seat_t *seat);
 
 
 /*
@@ -292,9 +293,14 @@ driver_finish(ngx_claude_seat_t *seat)
 
     ngx_claude_driver_rearm(seat);
 
-    driver_turn_finished(turn);
+    driver_turn_finished(seat, turn);
 
-    if (seat->reply.end == NGX_CLAUDE_END_KEEP && driver_calls_routed(seat)) {
+    /* or the asker has left, and the process is being ended */
+
+    if (seat->state == NGX_CLAUDE_SEAT_SETTLING
+        && seat->reply.end == NGX_CLAUDE_END_KEEP
+        && driver_calls_routed(seat))
+    {
         driver_wait(seat);
     }
 }
@@ -313,7 +319,7 @@ driver_cut_short(ngx_claude_seat_t *seat)
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
 
-    driver_turn_finished(turn);
+    driver_turn_finished(seat, turn);
 }
 
 
@@ -328,7 +334,7 @@ driver_complete(ngx_claude_seat_t *seat)
     driver_state(seat, NGX_CLAUDE_SEAT_SETTLING);
 
     if (seat->turn) {
-        driver_turn_finished(seat->turn);
+        driver_turn_finished(seat, seat->turn);
     }
 
     driver_settled(seat);
@@ -471,7 +477,9 @@ driver_idle(ngx_claude_seat_t *seat)
 
     driver_session_record(seat, 0);
 
-    if (seat->doubtful) {
+    /* a list of tools that was not read yet goes with the next turn's */
+
+    if (seat->doubtful || !ngx_claude_outbox_flushed(seat->outbox)) {
         ngx_claude_driver_end(seat);
         return;
     }
@@ -506,6 +514,8 @@ driver_detach(ngx_claude_seat_t *seat)
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
+
+    seat->doubtful |= driver_half_written(seat);
 
     ngx_claude_metrics_parted(driver_zone->counters, turn,
                               seat->billed ? seat->bill.account : NULL);
@@ -546,19 +556,21 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 /* the turn's client has the whole answer, and may ask the next thing */
 
 void
-driver_turn_finished(ngx_claude_turn_t *turn)
+driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    ngx_claude_seat_t  *seat;
+    /* they have parted: the process broke when it was written to */
+
+    if (seat->turn != turn) {
+        return;
+    }
 
     if (turn->session.named && turn->session.owner) {
         ngx_claude_zone_turn_answered(driver_zone, turn->engine.ticket);
     }
 
-    seat = turn->engine.seat;
-
     driver_block_end(seat);
 
-    if (seat->turn != turn) {
+    if (seat->turn != turn || turn->answer.is_finished) {
         return;
     }
 
@@ -672,6 +684,11 @@ driver_replace(ngx_claude_seat_t *seat)
 static void
 driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 {
+    if (driver_half_written(seat)) {
+        ngx_claude_driver_end(seat);
+        return;
+    }
+
     switch (fail) {
 
     case NGX_CLAUDE_FAIL_CLI:
@@ -732,6 +749,19 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
+}
+
+
+/*
+ * Whether text of the turn may still wait to be written, which goes with the
+ * request: a seat that only starts has written none.
+ */
+
+static ngx_uint_t
+driver_half_written(ngx_claude_seat_t *seat)
+{
+    return seat->state != NGX_CLAUDE_SEAT_STARTING
+           && !ngx_claude_outbox_flushed(seat->outbox);
 }
 
 

@@ -542,7 +542,7 @@ static void
 engine_plan(ngx_claude_plan_t *plan, ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn)
 {
-    if (!seat->holding.used) {
+    if (!seat->holding.used && seat->process->profile == turn->profile) {
         ngx_claude_profile_look(turn->profile);
     }
 

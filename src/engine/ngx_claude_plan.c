@@ -236,7 +236,10 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
     if (plan->keep && plan->keep >= holding->base) {
         plan->rung = NGX_CLAUDE_RUNG_REWOUND;
 
-    } else if (holding->base == 0 && !turn->profile->agent) {
+    } else if (holding->base == 0
+               && (!turn->profile->agent
+                   || (holding->nheld == 0 && turn->messages.nelts == 1)))
+    {
         plan->rung = NGX_CLAUDE_RUNG_RECYCLED;
         plan->keep = 0;
     }

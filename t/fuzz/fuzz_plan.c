@@ -359,8 +359,13 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
         return NGX_CLAUDE_RUNG_REWOUND;
     }
 
-    return (holding->base || c->profile.agent) ? NGX_CLAUDE_RUNG_NONE
-                                               : NGX_CLAUDE_RUNG_RECYCLED;
+    if (c->profile.agent
+        && (holding->nheld || turn->messages.nelts > 1))
+    {
+        return NGX_CLAUDE_RUNG_NONE;
+    }
+
+    return holding->base ? NGX_CLAUDE_RUNG_NONE : NGX_CLAUDE_RUNG_RECYCLED;
 }
 
 

@@ -393,6 +393,14 @@ test_plans(void)
     ngx_claude_plan(&plan, &holding, held, calls, &turn);
     describe(&plan);
     is("-", "an agent's process is never emptied");
+
+    make_holding("B");
+    make_turn("Aq");
+    profile.agent = 1;
+
+    ngx_claude_plan(&plan, &holding, held, calls, &turn);
+    describe(&plan);
+    is("recycled 0: model, settings?, ask", "  but one that is empty");
 }
 
 
