@@ -2,8 +2,8 @@
 /*
  * $claude_conversation.  See the header.
  *
- * The body is read for each use of the variable, by one dialect after the other
- * and into a pool of its own: what is in memory is small, see
+ * The body is read for each use of the variable, for one dialect after the
+ * other, into a pool of its own: what is in memory is small, see
  * client_body_buffer_size.
  */
 
