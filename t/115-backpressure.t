@@ -180,4 +180,56 @@ sub flood {
 
 $s->stop;
 
+# two answers in one stream, whose lines may be long
+
+$s = ClaudeTest->start;
+
+sub two {
+    my ($one, $other, %o) = @_;
+    my @prompts = map { "$_->[0] [[fake " . json()->encode($_->[1]) . ']]' }
+                      ['the one', $one], ['the other', $other];
+    return $s->send(POST => '/v1/completions', %o, body => json()->encode(
+        { prompt => \@prompts, stream => JSON::PP::true }));
+}
+
+{
+    # the process of one ends while the client does not read: what it has said
+    # is read to its end
+
+    my $c = two({ delay_ms => 1000, deltas => ['a', 'b'], exit_code => 0 },
+                { deltas => ['x' x 1000], repeat => 8000 },
+                receive_buffer => 4096);
+    ok($c->until(qr/xxx/), 'two answers, and a client that does not read');
+
+    wait_for { $s->events('exit') } 'one of the processes ends';
+    sleep 0.3;                         # nginx sees it at once
+
+    my $r = $c->rest;
+    my %end = (0 => '', 1 => '');
+    my %text = %end;
+
+    for ($r->{body} =~ /^data: (\{.*)$/mg) {
+        my $choice = json()->decode($_)->{choices}[0];
+        $text{$choice->{index}} .= $choice->{text};
+        $end{$choice->{index}} .= $choice->{finish_reason} // '';
+    }
+
+    is_deeply(\%end, { 0 => 'stop', 1 => 'stop' }, 'both have an end');
+    is($text{0}, 'ab', 'all of the one has come');
+    is(length $text{1}, 8_000_000, 'and all of the other');
+    is($r->{cut}, 0, 'in order');
+    $s->wait_idle;
+}
+
+{
+    my $c = two({ deltas => ['a'] }, { delay_ms => 3000, deltas => ['b'] });
+    ok($c->until(qr/"index":0,"text":"","logprobs":null,"finish_reason":"s/),
+       'one answer ends');
+    unlike($c->{raw}, qr/"index":1/, 'before the other has begun');
+    $c->close;
+    $s->wait_idle;
+}
+
+$s->stop;
+
 done_testing();

@@ -18,6 +18,63 @@ my $hang = { deltas => ['first ', 'second'], hang_after_deltas => 1 };
 sub started { return map { $_->{pid} } $_[0]->events('start') }
 sub fds { my %fd = descriptors($_[0]); return scalar keys %fd }
 
+# a body in a file that cannot be read: a shim has pread() fail
+
+{
+    my $so = "$ENV{TEST_NGINX_SERVROOT}/pread.so";
+
+    chmod 0755, $ENV{TEST_NGINX_SERVROOT};
+    ClaudeTest::compile($so, <<'END', '-shared', '-fPIC');
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static ssize_t
+body_pread(int fd, void *buf, size_t n, off_t offset)
+{
+    char  link[64], path[1024] = "";
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+
+    if (readlink(link, path, sizeof(path) - 1) > 0
+        && strstr(path, "/temp/body/"))
+    {
+        errno = EIO;
+        return -1;
+    }
+
+    return syscall(SYS_pread64, fd, buf, n, offset);
+}
+
+ssize_t
+pread(int fd, void *buf, size_t n, off_t offset)
+{
+    return body_pread(fd, buf, n, offset);
+}
+
+ssize_t
+pread64(int fd, void *buf, size_t n, off_t offset)
+{
+    return body_pread(fd, buf, n, offset);
+}
+END
+
+    my $s = ClaudeTest->start(workers => 1, preload => $so, server =>
+        'location /v1/ { client_body_in_file_only clean; claude_openai; }');
+    my $r = $s->chat('hi');
+    is($r->{status}, 500, 'a body whose file cannot be read');
+    is_deeply($r->{json}{error}, { type => 'server_error', param => undef,
+        code => 'internal_error',
+        message => 'The server could not read the request body.' },
+        '  is not said to be the client\'s fault');
+    is((grep { /pread\(\) .* failed/ } $s->errors) + 0, 1,
+       '  and the log has the reason');
+    $s->stop(allow => qr{pread\(\) "[^"]*/temp/body/});
+}
+
 # more workers than the smallest zone has rows for
 
 SKIP: {

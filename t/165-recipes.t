@@ -235,6 +235,39 @@ sub is_error {
     $s->stop;
 }
 
+# $claude_conversation: fronts of two versions send a body to the same node, so
+# that these values are never others
+
+{
+    my $sink = port(6);
+    my $s = ClaudeTest->start(workers => 1, server =>
+        "location / { proxy_pass http://127.0.0.1:$sink; "
+        . 'add_header conversation "=$claude_conversation"; }',
+        http => "server { listen 127.0.0.1:$sink; return 200 ok; }");
+    my $chat = '4cad7e8ab0b7c86f0c4f5bee143890fcbe26c0aa';
+    my $prompt = '1529e7b6121889074e5c7f4d0b59254479938c15';
+
+    for (['{"messages":[{"role":"user","content":"hi"}]}', $chat],
+         ['{"prompt":"hi"}', $prompt],
+         ['{"prompt":"hi","messages":[{"role":"user","content":"hi"}]}',
+          $chat],
+         ['{"prompt":"hi","messages":[]}', ''],
+         ['{"prompt":"hi","messages":null}', ''],
+         ['{"prompt":"hi","messages":[{"role":"assistant","content":"hi"}]}',
+          ''],
+         ['{"say":"hi"}', ''])
+    {
+        my ($body, $value) = @$_;
+
+        for my $path ('/chat/completions', '/completions', '/echo') {
+            is($s->send(POST => $path, body => $body)->rest
+                 ->{headers}{conversation}, "=$value", "$path $body");
+        }
+    }
+
+    $s->stop;
+}
+
 # satisfy any on a location with keys: a key is asked for all the same
 
 {

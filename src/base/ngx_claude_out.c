@@ -23,6 +23,18 @@ typedef struct {
 } out_value_t;
 
 
+/* an argument of a conversion: the two types have the size that it has */
+#define out_integer(out, value, args, type, utype)                            \
+    do {                                                                      \
+        if ((value)->sign) {                                                  \
+            out_signed(out, value, va_arg(args, type));                       \
+                                                                              \
+        } else {                                                              \
+            out_number(out, (value)->width, va_arg(args, utype));             \
+        }                                                                     \
+    } while (0)
+
+
 static ngx_uint_t out_room(ngx_claude_out_t *out, size_t least);
 static const char *out_parse(out_value_t *value, const char *fmt);
 static void out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter);
@@ -148,32 +160,37 @@ ngx_claude_out(ngx_claude_out_t *out, const char *fmt, ...)
 
         case 'd':
         case 'P':
-
-            if (value.sign) {
-                out_signed(out, &value, va_arg(args, int));
-
-            } else {
-                out_number(out, value.width, va_arg(args, unsigned int));
-            }
-
+            out_integer(out, &value, args, int, unsigned int);
             break;
 
-        case '%':
-            ngx_claude_out_literal(out, "%");
+        case 'i':
+            out_integer(out, &value, args, ngx_int_t, ngx_uint_t);
+            break;
+
+        case 'z':
+            out_integer(out, &value, args, ssize_t, size_t);
+            break;
+
+        case 'A':
+            out_integer(out, &value, args, ngx_atomic_int_t,
+                        ngx_atomic_uint_t);
+            break;
+
+        case 'L':
+            out_integer(out, &value, args, int64_t, uint64_t);
+            break;
+
+        case 'T':
+            out_signed(out, &value, va_arg(args, time_t));
             break;
 
         case 'M':
             out_number(out, value.width, va_arg(args, ngx_msec_t));
             break;
 
-        default:                            /* i, z, A, L, T: of 64 bits */
-
-            if (value.sign) {
-                out_signed(out, &value, va_arg(args, int64_t));
-
-            } else {
-                out_number(out, value.width, va_arg(args, uint64_t));
-            }
+        case '%':
+            ngx_claude_out_literal(out, "%");
+            break;
         }
     }
 

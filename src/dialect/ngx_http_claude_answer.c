@@ -181,7 +181,7 @@ ngx_http_claude_answer_end(ngx_http_claude_answer_t *answer)
         ngx_str_set(&turn->answer.refusal, "The model refused to answer.");
     }
 
-    if (answer->streamed && answer->dialect->end) {
+    if (answer->streamed && answer->dialect->end && !answer->out->failed) {
         answer->dialect->end(answer, answer->out);
     }
 }
@@ -292,6 +292,10 @@ answer_forced_call(ngx_http_claude_filter_forced_t *forced, ngx_str_t *name)
 static void
 answer_out_open(ngx_http_claude_answer_t *answer, ngx_claude_block_t *block)
 {
+    if (answer->out->failed) {
+        return;
+    }
+
     answer->block = block;
 
     if (answer->keeps) {
@@ -325,7 +329,7 @@ answer_out(ngx_http_claude_answer_t *answer, u_char *p, size_t len)
 }
 
 
-/* the block that is open, if there is one */
+/* the block that is open, if there is one; what is kept of it may be half */
 
 static void
 answer_out_close(ngx_http_claude_answer_t *answer)
@@ -343,7 +347,7 @@ answer_out_close(ngx_http_claude_answer_t *answer)
                                                               block));
     }
 
-    if (answer->streamed && answer->dialect->close) {
+    if (answer->streamed && answer->dialect->close && !answer->out->failed) {
         answer->dialect->close(answer, answer->out, block);
     }
 

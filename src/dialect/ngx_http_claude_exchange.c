@@ -635,6 +635,10 @@ exchange_settled(ngx_claude_turn_t *turn)
     }
 
     if (--ex->unsettled) {
+
+        /* its last words are not to wait for those of another */
+
+        exchange_flush(turn);
         return;
     }
 

@@ -168,14 +168,18 @@ body_slices(body_t *body)
     if (root == NULL) {
         ngx_http_claude_body_free(ctx);
 
-        (void) ngx_http_claude_error(ctx, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                       "The request body is not valid JSON: %V.",
-                       ngx_claude_json_reason(body->reader));
-
-        /* a bad file or no memory is no fault of the client's */
-
         if (rc == NGX_ABORT) {
-            ctx->error.status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+            /* a bad file or no memory is no fault of the client's */
+
+            (void) ngx_http_claude_error(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                           "internal_error", NULL,
+                           "The server could not read the request body.");
+
+        } else {
+            (void) ngx_http_claude_error(ctx, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                           "The request body is not valid JSON: %V.",
+                           ngx_claude_json_reason(body->reader));
         }
     }
 

@@ -2,8 +2,9 @@
 /*
  * $claude_conversation.  See the header.
  *
- * The body is read once for each use of the variable, into a pool of its own:
- * what is in memory is small, see client_body_buffer_size.
+ * The body is read for each use of the variable, for one dialect after the
+ * other, into a pool of its own: what is in memory is small, see
+ * client_body_buffer_size.
  */
 
 

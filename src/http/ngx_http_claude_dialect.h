@@ -56,7 +56,9 @@ typedef struct {
 
 /*
  * What is written goes to a sink that marks its failures, so that nothing
- * here returns any.  Operations that a table does not have are not called.
+ * here returns any; after a failure open, close and end are not called.  A
+ * table may be without answer, begin to finish, beat and first, which are not
+ * called then; one of errors alone has no more than those.
  */
 struct ngx_http_claude_dialect_s {
     ngx_str_t                       path;       /* end of its addresses, with

@@ -28,6 +28,7 @@ struct stream_memory_s {
 
 
 static ngx_int_t stream_send(ngx_http_claude_stream_t *stream);
+static ngx_int_t stream_write(ngx_http_claude_stream_t *stream);
 static void stream_room(ngx_claude_out_t *out, size_t least);
 static ngx_int_t stream_buf(ngx_http_claude_stream_t *stream);
 static void stream_filled(ngx_http_claude_stream_t *stream);
@@ -162,9 +163,20 @@ stream_send(ngx_http_claude_stream_t *stream)
         return NGX_OK;
     }
 
+    return stream_write(stream);
+}
+
+
+/* what there is to send, and what the filters still have */
+
+static ngx_int_t
+stream_write(ngx_http_claude_stream_t *stream)
+{
+    ngx_int_t  rc;
+
     stream_filled(stream);
 
-    rc = ngx_http_output_filter(r, stream->chain);
+    rc = ngx_http_output_filter(stream->request, stream->chain);
 
     stream_sent(stream);
 
@@ -350,12 +362,12 @@ stream_writer(ngx_http_request_t *r)
         return;
     }
 
-    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+    /* what was written since goes along: all that is in the chain is sent */
+
+    if (stream_write(stream) == NGX_ERROR) {
         ngx_http_finalize_request(r, NGX_ERROR);
         return;
     }
-
-    stream_sent(stream);
 
     if (stream_wait(stream) == NGX_ERROR) {
         ngx_http_finalize_request(r, NGX_ERROR);

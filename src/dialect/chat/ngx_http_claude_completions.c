@@ -70,7 +70,10 @@ const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
 };
 
 
+/* of messages it is only asked whether there are any */
+
 static const ngx_claude_json_field_t  completions_opening[] = {
+    { ngx_string("messages"), NULL, NULL },
     { ngx_string("prompt"), ngx_claude_json_all, NULL },
     { ngx_null_string, NULL, NULL }
 };
@@ -378,6 +381,8 @@ completions_choice(ngx_http_claude_answer_t *answer,
 }
 
 
+/* a body with messages is a chat's, whatever else is in it, and wherever */
+
 static ngx_int_t
 completions_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
 {
@@ -385,6 +390,9 @@ completions_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
 
     prompt = ngx_claude_json_member(body, "prompt");
 
-    return prompt ? ngx_http_claude_conversation_add(first, prompt)
-                  : NGX_DECLINED;
+    if (prompt == NULL || ngx_claude_json_member(body, "messages")) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_claude_conversation_add(first, prompt);
 }
