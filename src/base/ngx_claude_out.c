@@ -226,6 +226,10 @@ out_parse(out_value_t *value, const char *fmt)
 static void
 out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter)
 {
+    if (out->refer && out->refer(out, s, letter != 'V')) {
+        return;
+    }
+
     if (letter == 'V') {
         ngx_claude_out_write(out, s->data, s->len);
 
