@@ -1,8 +1,8 @@
 
 /*
  * JSON on its way out: one writer, and a sink behind it that has the memory,
- * a stream's buffers, a document's or the outbox of a CLI.  What goes wrong is
- * marked, and asked for once, by the owner of the sink.
+ * a stream's buffers, a document's, a growing text or the outbox of a CLI.
+ * What goes wrong is marked, and asked for once, by the owner of the sink.
  */
 
 

@@ -6,7 +6,7 @@
 
 
 #include "ngx_claude_cli_private.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_text.h"
 
 
 /* in the place of the CLI's own, whose display is "updates" */
@@ -16,6 +16,10 @@
 /* the CLI merges this object, so its own output_config.effort stays */
 #define CLI_FORMAT                                                            \
     ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
+
+
+/* bytes of the extra body beside tools and schema, mostly */
+#define CLI_BODY_SIZE  512
 
 
 /* by ngx_claude_effort_e */
@@ -33,7 +37,6 @@ static ngx_str_t  cli_efforts[] = {
 static ngx_int_t cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request);
 static void cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn);
-static u_char *cli_copy(u_char *p, const char *text);
 
 
 ngx_int_t
@@ -258,10 +261,10 @@ ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n)
 static void
 cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t   *stop, json;
-    ngx_uint_t   i;
+    ngx_str_t           value, *stop;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *json;
+    ngx_claude_text_t   body;
 
     stop = turn->stops.elts;
 
@@ -273,77 +276,60 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
         return;
     }
 
-    len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":,"
-                 "\"tools\":,\"tool_choice\":}")
-          + turn->temperature.len + turn->top_p.len
-          + turn->tools_json.len + turn->tool_choice.len
-          + sizeof(CLI_FORMAT "}}") + turn->schema.len
-          + sizeof(CLI_THINKING);
-
-    for (i = 0; i < turn->stops.nelts; i++) {
-        len += ngx_claude_json_escaped_len(stop[i].data, stop[i].len)
-               + 1;
-    }
-
-    json.data = ngx_palloc(turn->pool, len);
-    if (json.data == NULL) {
+    if (ngx_claude_text_init(&body, turn->pool, turn->tools_json.len
+                             + turn->schema.len + CLI_BODY_SIZE)
+        != NGX_OK)
+    {
         out->failed = 1;
         return;
     }
 
-    p = json.data;
+    json = ngx_claude_text_begin(&body);
+
+    for (i = 0; i < turn->stops.nelts; i++) {
+        ngx_claude_out(json, "%s%J", i ? "," : ",\"stop_sequences\":[",
+                       &stop[i]);
+    }
 
     if (turn->stops.nelts) {
-        p = cli_copy(p, ",\"stop_sequences\":");
-
-        for (i = 0; i < turn->stops.nelts; i++) {
-            *p++ = i ? ',' : '[';
-            p = ngx_claude_json_escape(p, stop[i].data, stop[i].len);
-        }
-
-        *p++ = ']';
+        ngx_claude_out_literal(json, "]");
     }
 
     if (turn->temperature.len) {
-        p = cli_copy(p, ",\"temperature\":");
-        p = ngx_cpymem(p, turn->temperature.data, turn->temperature.len);
+        ngx_claude_out(json, ",\"temperature\":%V", &turn->temperature);
     }
 
     if (turn->top_p.len) {
-        p = cli_copy(p, ",\"top_p\":");
-        p = ngx_cpymem(p, turn->top_p.data, turn->top_p.len);
+        ngx_claude_out(json, ",\"top_p\":%V", &turn->top_p);
     }
 
     if (turn->tools_json.len) {
-        p = cli_copy(p, ",\"tools\":");
-        p = ngx_cpymem(p, turn->tools_json.data, turn->tools_json.len);
+        ngx_claude_out(json, ",\"tools\":%V", &turn->tools_json);
     }
 
     if (turn->tool_choice.len) {
-        p = cli_copy(p, ",\"tool_choice\":");
-        p = ngx_cpymem(p, turn->tool_choice.data, turn->tool_choice.len);
+        ngx_claude_out(json, ",\"tool_choice\":%V", &turn->tool_choice);
     }
 
     if (turn->schema.len) {
-        p = cli_copy(p, CLI_FORMAT);
-        p = ngx_cpymem(p, turn->schema.data, turn->schema.len);
-        p = cli_copy(p, "}}");
+        ngx_claude_out(json, CLI_FORMAT "%V}}", &turn->schema);
     }
 
     if (turn->summarized && !turn->thoughtless) {
-        p = cli_copy(p, CLI_THINKING);
+        ngx_claude_out_literal(json, CLI_THINKING);
     }
 
-    *p++ = '}';
-    json.data[0] = '{';
-    json.len = p - json.data;
+    ngx_claude_out_literal(json, "}");
 
-    ngx_claude_out(out, "%J", &json);
-}
+    if (ngx_claude_text_end(&body) != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
 
+    body.data[0] = '{';
 
-static u_char *
-cli_copy(u_char *p, const char *text)
-{
-    return ngx_cpymem(p, text, ngx_strlen(text));
+    value.data = body.data;
+    value.len = body.len;
+
+    ngx_claude_out(out, "%J", &value);
 }

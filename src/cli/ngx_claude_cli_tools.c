@@ -11,7 +11,7 @@
 
 
 #include "ngx_claude_cli_private.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_text.h"
 
 
 /*
@@ -20,7 +20,7 @@
  */
 
 #define CLI_TOOL                                                              \
-    ",\"description\":\".\",\"inputSchema\":{\"type\":\"object\"},"            \
+    ",\"description\":\".\",\"inputSchema\":{\"type\":\"object\"},"           \
     "\"annotations\":{\"readOnlyHint\":true},"                                \
     "\"_meta\":{\"anthropic/maxResultSizeChars\":500000}}"
 
@@ -149,42 +149,33 @@ ngx_int_t
 ngx_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
     ngx_str_t *list)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t   *name;
-    ngx_uint_t   i;
+    ngx_str_t          *name;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *out;
+    ngx_claude_text_t   text;
 
     name = names->elts;
-    len = sizeof("{\"tools\":[]}");
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = pool;
+
+    out = ngx_claude_text_begin(&text);
+
+    ngx_claude_out_literal(out, "{\"tools\":[");
 
     for (i = 0; i < names->nelts; i++) {
-        len += sizeof(",{\"name\":" CLI_TOOL)
-               + ngx_claude_json_escaped_len(name[i].data, name[i].len);
+        ngx_claude_out(out, "%s{\"name\":%J" CLI_TOOL, i ? "," : "",
+                       &name[i]);
     }
 
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
+    ngx_claude_out_literal(out, "]}");
+
+    if (ngx_claude_text_end(&text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    list->data = p;
-
-    p = ngx_cpymem(p, "{\"tools\":[", sizeof("{\"tools\":[") - 1);
-
-    for (i = 0; i < names->nelts; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, "{\"name\":", sizeof("{\"name\":") - 1);
-        p = ngx_claude_json_escape(p, name[i].data, name[i].len);
-        p = ngx_cpymem(p, CLI_TOOL, sizeof(CLI_TOOL) - 1);
-    }
-
-    p = ngx_cpymem(p, "]}", 2);
-
-    list->len = p - list->data;
+    list->data = text.data;
+    list->len = text.len;
 
     return NGX_OK;
 }

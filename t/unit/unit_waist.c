@@ -624,6 +624,59 @@ test_line_lost(ngx_uint_t waits)
 }
 
 
+static void
+test_text(void)
+{
+    u_char             *data;
+    ngx_str_t           got, want, long_one;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *out;
+    ngx_claude_text_t   text;
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = pool;
+
+    out = ngx_claude_text_begin(&text);
+    ngx_claude_out_escape(out, (u_char *) "a\"b", 3);
+    unit_needs(ngx_claude_text_end(&text) == NGX_OK, "memory");
+
+    out = ngx_claude_text_begin(&text);
+
+    for (i = 0; i < 5000; i++) {
+        ngx_claude_out(out, "%ui", i);
+    }
+
+    out->failed = 1;
+    unit_ok(ngx_claude_text_end(&text) == NGX_ERROR,
+            "a text without memory fails");
+
+    got.data = text.data;
+    got.len = text.len;
+    ngx_str_set(&want, "a\\\"b");
+
+    unit_same(&got, &want, "and is as it was");
+
+    /* in slices, the last of which ends where the room does */
+
+    long_one.len = 10000;
+    long_one.data = ngx_pnalloc(pool, long_one.len);
+    unit_needs(long_one.data != NULL, "memory");
+    ngx_memset(long_one.data, '\n', long_one.len);
+
+    unit_needs(ngx_claude_text_init(&text, pool, 2 * long_one.len + 3)
+               == NGX_OK, "memory");
+
+    data = text.data;
+    ngx_claude_out(ngx_claude_text_begin(&text), "%J", &long_one);
+    unit_needs(ngx_claude_text_end(&text) == NGX_OK, "memory");
+
+    unit_ok(text.len == 2 * long_one.len + 2 && text.data == data
+            && ngx_strncmp(text.data, "\"\\n\\n", 5) == 0
+            && ngx_strncmp(text.data + text.len - 3, "\\n\"", 3) == 0,
+            "a text with room stays where it is");
+}
+
+
 /* ---- links ---- */
 
 static void
@@ -808,6 +861,7 @@ unit_tests(ngx_pool_t *p, ngx_str_t *d)
     test_messages();
     test_line_lost(0);
     test_line_lost(1);
+    test_text();
     test_links_kept(0);
     test_links_kept(1);
     test_links_part();
