@@ -163,27 +163,4 @@ size_t ngx_claude_json_escaped_len(const u_char *s, size_t len);
 u_char *ngx_claude_json_escape(u_char *p, const u_char *s, size_t len);
 
 
-/*
- * Writes a tree as JSON, without white space.  Strings that yajl read are
- * valid UTF-8, numbers stay as they were written.  NGX_ERROR: no memory.
- */
-ngx_int_t ngx_claude_json_text(ngx_pool_t *pool, ngx_claude_json_t *node,
-    ngx_str_t *text);
-
-/* in two steps: the length in bytes, then the text at p; returns its end */
-size_t ngx_claude_json_text_len(ngx_claude_json_t *node);
-u_char *ngx_claude_json_write(u_char *p, ngx_claude_json_t *node);
-
-/*
- * One text for all that mean the same: members sorted, the last of each name,
- * numbers by their value.  NGX_DECLINED: it is no JSON, *canonical is the
- * text itself; NGX_ERROR: no memory.
- */
-ngx_int_t ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_str_t *canonical);
-
-/* a whole text, read at once: the root, or NULL when it is no JSON */
-ngx_claude_json_t *ngx_claude_json_parse(ngx_pool_t *pool, ngx_str_t *text);
-
-
 #endif /* _NGX_CLAUDE_JSON_H_INCLUDED_ */

@@ -1,11 +1,11 @@
 
 /*
- * JSON trees back to text: as they are, and in the one form that all texts of
- * the same meaning have.  Depth is bounded by the reader that built the tree.
+ * JSON trees back to text.  See the header.  Depth is bounded by the reader
+ * that built the tree.
  */
 
 
-#include "ngx_claude_json.h"
+#include "ngx_claude_json_text.h"
 #include "ngx_claude_text.h"
 
 
@@ -24,18 +24,16 @@ typedef struct {
 } json_member_t;
 
 
-static ngx_int_t json_canonical(ngx_claude_text_t *text,
-    ngx_claude_json_t *node);
-static ngx_int_t json_canonical_number(ngx_claude_text_t *text,
+static void json_canonical(ngx_claude_out_t *out, ngx_claude_json_t *node);
+static void json_canonical_number(ngx_claude_out_t *out,
     ngx_claude_json_t *node);
 static u_char *json_decimal(u_char *p, ngx_str_t *number, ngx_uint_t max);
-static ngx_int_t json_canonical_array(ngx_claude_text_t *text,
+static void json_canonical_array(ngx_claude_out_t *out,
     ngx_claude_json_t *node);
-static ngx_int_t json_canonical_object(ngx_claude_text_t *text,
+static void json_canonical_object(ngx_claude_out_t *out,
     ngx_claude_json_t *node);
-static ngx_int_t json_canonical_members(ngx_claude_text_t *text,
+static void json_canonical_members(ngx_claude_out_t *out,
     json_member_t *member, ngx_uint_t n);
-static ngx_int_t json_canonical_string(ngx_claude_text_t *text, ngx_str_t *s);
 static ngx_uint_t json_members(ngx_claude_json_t *node, json_member_t *member);
 static int ngx_libc_cdecl json_compare(const void *one, const void *two);
 static ngx_int_t json_compare_names(const ngx_str_t *one,
@@ -44,7 +42,7 @@ static ngx_int_t json_compare_names(const ngx_str_t *one,
 
 #define json_first  ngx_claude_json_first
 #define json_next   ngx_claude_json_next
-#define json_put    ngx_claude_text_literal
+#define json_put    ngx_claude_out_literal
 
 
 size_t
@@ -86,8 +84,8 @@ ngx_claude_json_text_len(ngx_claude_json_t *node)
 }
 
 
-u_char *
-ngx_claude_json_write(u_char *p, ngx_claude_json_t *node)
+void
+ngx_claude_json_text_out(ngx_claude_out_t *out, ngx_claude_json_t *node)
 {
     ngx_str_t           name;
     ngx_uint_t          object;
@@ -96,42 +94,45 @@ ngx_claude_json_write(u_char *p, ngx_claude_json_t *node)
     switch (node->type) {
 
     case NGX_CLAUDE_JSON_NULL:
-        return ngx_cpymem(p, "null", 4);
+        json_put(out, "null");
+        return;
 
     case NGX_CLAUDE_JSON_FALSE:
-        return ngx_cpymem(p, "false", 5);
+        json_put(out, "false");
+        return;
 
     case NGX_CLAUDE_JSON_TRUE:
-        return ngx_cpymem(p, "true", 4);
+        json_put(out, "true");
+        return;
 
     case NGX_CLAUDE_JSON_NUMBER:
-        return ngx_cpymem(p, node->u.data, node->len);
+        ngx_claude_out_write(out, node->u.data, node->len);
+        return;
 
     case NGX_CLAUDE_JSON_STRING:
-        return ngx_claude_json_escape(p, node->u.data, node->len);
+        ngx_claude_out_string(out, node->u.data, node->len);
+        return;
     }
 
     object = (node->type == NGX_CLAUDE_JSON_OBJECT);
-    *p++ = object ? '{' : '[';
+    ngx_claude_out_write(out, object ? "{" : "[", 1);
 
     for (child = json_first(node); child; child = json_next(child)) {
 
         if (object) {
             name = ngx_claude_json_name(child);
-            p = ngx_claude_json_escape(p, name.data, name.len);
-            *p++ = ':';
+            ngx_claude_out_string(out, name.data, name.len);
+            json_put(out, ":");
         }
 
-        p = ngx_claude_json_write(p, child);
+        ngx_claude_json_text_out(out, child);
 
         if (!child->last) {
-            *p++ = ',';
+            json_put(out, ",");
         }
     }
 
-    *p++ = object ? '}' : ']';
-
-    return p;
+    ngx_claude_out_write(out, object ? "}" : "]", 1);
 }
 
 
@@ -139,16 +140,25 @@ ngx_int_t
 ngx_claude_json_text(ngx_pool_t *pool, ngx_claude_json_t *node,
     ngx_str_t *text)
 {
-    size_t  len;
+    size_t             len;
+    ngx_claude_text_t  whole;
 
     len = ngx_claude_json_text_len(node);
 
-    text->data = ngx_pnalloc(pool, ngx_max(len, 1));
-    if (text->data == NULL) {
+    /* the writer needs a byte more while it is at a long string */
+
+    if (ngx_claude_text_init(&whole, pool, len + 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    text->len = ngx_claude_json_write(text->data, node) - text->data;
+    ngx_claude_json_text_out(ngx_claude_text_begin(&whole), node);
+
+    if (ngx_claude_text_end(&whole) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    text->data = whole.data;
+    text->len = whole.len;
 
     return NGX_OK;
 }
@@ -178,7 +188,7 @@ ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
 {
     ngx_int_t           rc;
     ngx_pool_t         *scratch;
-    ngx_claude_text_t   out;
+    ngx_claude_text_t   whole;
     ngx_claude_json_t  *node;
 
     /* the usual call has no arguments at all */
@@ -195,8 +205,8 @@ ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
         return NGX_ERROR;
     }
 
-    ngx_memzero(&out, sizeof(ngx_claude_text_t));
-    out.pool = scratch;
+    ngx_memzero(&whole, sizeof(ngx_claude_text_t));
+    whole.pool = scratch;
 
     node = ngx_claude_json_parse(scratch, text);
 
@@ -204,11 +214,14 @@ ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
         *canonical = *text;
         rc = NGX_DECLINED;
 
-    } else if (json_canonical(&out, node) != NGX_OK) {
-        rc = NGX_ERROR;
-
     } else {
-        rc = ngx_claude_text_copy(&out, pool, canonical);
+        json_canonical(ngx_claude_text_begin(&whole), node);
+
+        rc = ngx_claude_text_end(&whole);
+
+        if (rc == NGX_OK) {
+            rc = ngx_claude_text_copy(&whole, pool, canonical);
+        }
     }
 
     ngx_destroy_pool(scratch);
@@ -217,38 +230,26 @@ ngx_claude_json_canonical(ngx_pool_t *pool, ngx_str_t *text,
 }
 
 
-static ngx_int_t
-json_canonical(ngx_claude_text_t *text, ngx_claude_json_t *node)
+static void
+json_canonical(ngx_claude_out_t *out, ngx_claude_json_t *node)
 {
-    u_char     *p;
-    ngx_str_t   s;
-
     switch (node->type) {
 
     case NGX_CLAUDE_JSON_NUMBER:
-        return json_canonical_number(text, node);
-
-    case NGX_CLAUDE_JSON_STRING:
-        s = ngx_claude_json_value(node);
-        return json_canonical_string(text, &s);
+        json_canonical_number(out, node);
+        break;
 
     case NGX_CLAUDE_JSON_ARRAY:
-        return json_canonical_array(text, node);
+        json_canonical_array(out, node);
+        break;
 
     case NGX_CLAUDE_JSON_OBJECT:
-        return json_canonical_object(text, node);
+        json_canonical_object(out, node);
+        break;
+
+    default:                                /* one form only */
+        ngx_claude_json_text_out(out, node);
     }
-
-    /* null, false and true */
-
-    p = ngx_claude_text_room(text, ngx_claude_json_text_len(node));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->len = ngx_claude_json_write(p, node) - text->data;
-
-    return NGX_OK;
 }
 
 
@@ -257,9 +258,8 @@ json_canonical(ngx_claude_text_t *text, ngx_claude_json_t *node)
  * apart, since clients read and write them so.
  */
 
-static ngx_int_t
-json_canonical_number(ngx_claude_text_t *text,
-    ngx_claude_json_t *node)
+static void
+json_canonical_number(ngx_claude_out_t *out, ngx_claude_json_t *node)
 {
     char       number[JSON_NUMBER_LEN];
     u_char    *p, buf[JSON_NUMBER_LEN];
@@ -288,7 +288,7 @@ json_canonical_number(ngx_claude_text_t *text,
         s.len = p - buf;
     }
 
-    return ngx_claude_text_add(text, s.data, s.len);
+    ngx_claude_out_write(out, s.data, s.len);
 }
 
 
@@ -368,51 +368,29 @@ json_decimal(u_char *p, ngx_str_t *number, ngx_uint_t max)
 }
 
 
-static ngx_int_t
-json_canonical_string(ngx_claude_text_t *text, ngx_str_t *s)
-{
-    u_char  *p;
-
-    p = ngx_claude_text_room(text,
-                ngx_claude_json_escaped_len(s->data, s->len));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->len = ngx_claude_json_escape(p, s->data, s->len) - text->data;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-json_canonical_array(ngx_claude_text_t *text,
-    ngx_claude_json_t *node)
+static void
+json_canonical_array(ngx_claude_out_t *out, ngx_claude_json_t *node)
 {
     ngx_claude_json_t  *child;
 
-    if (json_put(text, "[") != NGX_OK) {
-        return NGX_ERROR;
-    }
+    json_put(out, "[");
 
     for (child = json_first(node); child; child = json_next(child)) {
 
-        if (json_canonical(text, child) != NGX_OK
-            || (!child->last && json_put(text, ",") != NGX_OK))
-        {
-            return NGX_ERROR;
+        json_canonical(out, child);
+
+        if (!child->last) {
+            json_put(out, ",");
         }
     }
 
-    return json_put(text, "]");
+    json_put(out, "]");
 }
 
 
-static ngx_int_t
-json_canonical_object(ngx_claude_text_t *text,
-    ngx_claude_json_t *node)
+static void
+json_canonical_object(ngx_claude_out_t *out, ngx_claude_json_t *node)
 {
-    ngx_int_t       rc;
     ngx_uint_t      n;
     json_member_t  *member;
 
@@ -420,9 +398,10 @@ json_canonical_object(ngx_claude_text_t *text,
 
     /* a list as large as the cells: off the pool, it is freed at once */
 
-    member = ngx_alloc(ngx_max(n, 1) * sizeof(json_member_t), text->pool->log);
+    member = ngx_alloc(ngx_max(n, 1) * sizeof(json_member_t), ngx_cycle->log);
     if (member == NULL) {
-        return NGX_ERROR;
+        out->failed = 1;
+        return;
     }
 
     (void) json_members(node, member);
@@ -431,23 +410,19 @@ json_canonical_object(ngx_claude_text_t *text,
 
     qsort(member, n, sizeof(json_member_t), json_compare);
 
-    rc = json_canonical_members(text, member, n);
+    json_canonical_members(out, member, n);
 
     ngx_free(member);
-
-    return rc;
 }
 
 
-static ngx_int_t
-json_canonical_members(ngx_claude_text_t *text, json_member_t *member,
+static void
+json_canonical_members(ngx_claude_out_t *out, json_member_t *member,
     ngx_uint_t n)
 {
     ngx_uint_t  i;
 
-    if (json_put(text, "{") != NGX_OK) {
-        return NGX_ERROR;
-    }
+    json_put(out, "{");
 
     for (i = 0; i < n; i++) {
 
@@ -459,16 +434,15 @@ json_canonical_members(ngx_claude_text_t *text, json_member_t *member,
             continue;
         }
 
-        if (json_canonical_string(text, &member[i].name) != NGX_OK
-            || json_put(text, ":") != NGX_OK
-            || json_canonical(text, member[i].node) != NGX_OK
-            || (i + 1 < n && json_put(text, ",") != NGX_OK))
-        {
-            return NGX_ERROR;
+        ngx_claude_out(out, "%J:", &member[i].name);
+        json_canonical(out, member[i].node);
+
+        if (i + 1 < n) {
+            json_put(out, ",");
         }
     }
 
-    return json_put(text, "}");
+    json_put(out, "}");
 }
 
 

@@ -36,6 +36,8 @@ typedef struct {
 
 
 static ngx_uint_t out_room(ngx_claude_out_t *out, size_t least);
+static ngx_uint_t out_room_escaped(ngx_claude_out_t *out, const u_char *p,
+    size_t len);
 static const char *out_parse(out_value_t *value, const char *fmt);
 static void out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter);
 static void out_signed(ngx_claude_out_t *out, out_value_t *value, int64_t n);
@@ -78,7 +80,7 @@ ngx_claude_out_string(ngx_claude_out_t *out, const u_char *p, size_t len)
 
     if (len <= OUT_SLICE) {
 
-        if (out_room(out, ngx_claude_json_escaped_max(len))) {
+        if (out_room_escaped(out, p, len)) {
             out->last = ngx_claude_json_escape(out->last, p, len);
         }
 
@@ -110,7 +112,7 @@ ngx_claude_out_escape(ngx_claude_out_t *out, const u_char *p, size_t len)
             }
         }
 
-        if (!out_room(out, ngx_claude_json_escaped_max(n))) {
+        if (!out_room_escaped(out, p, n)) {
             return;
         }
 
@@ -217,6 +219,19 @@ out_room(ngx_claude_out_t *out, size_t least)
 }
 
 
+/* the length is counted only where what is always enough is not there */
+
+static ngx_uint_t
+out_room_escaped(ngx_claude_out_t *out, const u_char *p, size_t len)
+{
+    if ((size_t) (out->end - out->last) >= ngx_claude_json_escaped_max(len)) {
+        return 1;
+    }
+
+    return out_room(out, ngx_claude_json_escaped_len(p, len));
+}
+
+
 /* reads a conversion behind its percent sign; returns its end */
 
 static const char *
@@ -243,6 +258,10 @@ out_parse(out_value_t *value, const char *fmt)
 static void
 out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter)
 {
+    if (out->refer && out->refer(out, s, letter != 'V')) {
+        return;
+    }
+
     if (letter == 'V') {
         ngx_claude_out_write(out, s->data, s->len);
 

@@ -1,8 +1,8 @@
 
 /*
  * JSON on its way out: one writer, and a sink behind it that has the memory,
- * a stream's buffers or a document's.  What goes wrong is marked, and asked
- * for once, by the owner of the sink.
+ * a stream's buffers, a document's, a growing text or the outbox of a CLI.
+ * What goes wrong is marked, and asked for once, by the owner of the sink.
  */
 
 
@@ -22,11 +22,17 @@ typedef struct ngx_claude_out_s  ngx_claude_out_t;
  * last.  The byte before last belongs to the sink, too: the writer may change
  * it, and puts it back.  A sink that has no more room leaves both as they
  * are; one without memory says so in failed.
+ *
+ * refer() is of a sink that need not copy: it takes a value of %J, %Q (as a
+ * string) or %V (as it is), which then has to live as long as the sink says,
+ * and returns 1; or 0, and the value is copied.  NULL: all are.
  */
 struct ngx_claude_out_s {
     u_char      *last;         /* where the next byte goes */
     u_char      *end;
     void       (*room)(ngx_claude_out_t *out, size_t least);
+    ngx_uint_t (*refer)(ngx_claude_out_t *out, ngx_str_t *s,
+                        ngx_uint_t escape);
     unsigned     failed:1;
 };
 

@@ -226,11 +226,6 @@ ngx_int_t ngx_claude_cli_servers(ngx_claude_outbox_t *outbox, ngx_uint_t id,
 ngx_int_t ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
     ngx_claude_message_t *message, ngx_uint_t n, ngx_uint_t query);
 
-/* the beginnings of lines, for the files of this room */
-ngx_int_t ngx_claude_cli_control(ngx_claude_outbox_t *outbox, ngx_uint_t id);
-ngx_int_t ngx_claude_cli_response(ngx_claude_outbox_t *outbox,
-    const char *subtype, ngx_str_t *request_id);
-
 /*
  * Answers to JSON-RPC requests of the CLI, as the server of the client's
  * tools; request_id is copied.  list: text that lives until the queue is

@@ -6,7 +6,7 @@
 
 
 #include "ngx_claude_cli_private.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_text.h"
 
 
 /* in the place of the CLI's own, whose display is "updates" */
@@ -18,23 +18,25 @@
     ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
 
 
+/* bytes of the extra body beside tools and schema, mostly */
+#define CLI_BODY_SIZE  512
+
+
 /* by ngx_claude_effort_e */
 
 static ngx_str_t  cli_efforts[] = {
-    ngx_string("null"),
-    ngx_string("\"low\""),
-    ngx_string("\"medium\""),
-    ngx_string("\"high\""),
-    ngx_string("\"xhigh\""),
-    ngx_string("\"max\"")
+    ngx_null_string,
+    ngx_string("low"),
+    ngx_string("medium"),
+    ngx_string("high"),
+    ngx_string("xhigh"),
+    ngx_string("max")
 };
 
 
 static ngx_int_t cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request);
-static ngx_int_t cli_extra_body(ngx_claude_outbox_t *outbox,
-    ngx_claude_turn_t *turn);
-static u_char *cli_copy(u_char *p, const char *text);
+static void cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn);
 
 
 ngx_int_t
@@ -72,18 +74,20 @@ ngx_claude_cli_get_usage(ngx_claude_outbox_t *outbox,
 }
 
 
-/* request: a literal, the rest of the line */
+/* request: the rest of the line */
 
 static ngx_int_t
 cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request)
 {
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    return ngx_claude_outbox_put(outbox, (u_char *) request,
-                                  ngx_strlen(request));
+    out = ngx_claude_outbox_begin(outbox);
+
+    ngx_claude_cli_control(out, id);
+    ngx_claude_out_write(out, request, ngx_strlen(request));
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -91,17 +95,15 @@ ngx_int_t
 ngx_claude_cli_set_model(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system)
 {
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    put("{\"subtype\":\"set_model\",\"model\":");
-    escape(model);
-    put(",\"system_prompt\":");
-    escape(system);
-    put("}}\n");
+    out = ngx_claude_outbox_begin(outbox);
 
-    return NGX_OK;
+    ngx_claude_cli_control(out, id);
+    ngx_claude_out(out, "{\"subtype\":\"set_model\",\"model\":%J,"
+                   "\"system_prompt\":%J}}\n", model, system);
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -114,49 +116,28 @@ ngx_int_t
 ngx_claude_cli_settings(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_claude_turn_t *turn)
 {
-    u_char  buf[NGX_INT_T_LEN], *p;
+    ngx_claude_out_t  *out;
 
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    out = ngx_claude_outbox_begin(outbox);
 
-    put("{\"subtype\":\"apply_flag_settings\",\"settings\":"
-        "{\"effortLevel\":");
-
-    if (ngx_claude_outbox_put(outbox,
-                               cli_efforts[turn->effort].data,
-                               cli_efforts[turn->effort].len)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    put(",\"env\":{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"");
+    ngx_claude_cli_control(out, id);
+    ngx_claude_out(out, "{\"subtype\":\"apply_flag_settings\",\"settings\":"
+                   "{\"effortLevel\":%Q,\"env\":"
+                   "{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"",
+                   &cli_efforts[turn->effort]);
 
     if (turn->max_tokens) {
-        p = ngx_sprintf(buf, "%i", turn->max_tokens);
-
-        if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ngx_claude_out(out, "%i", turn->max_tokens);
     }
 
-    if (turn->thoughtless) {
-        put("\",\"CLAUDE_CODE_DISABLE_THINKING\":\"1");
+    ngx_claude_out(out, "\",\"CLAUDE_CODE_DISABLE_THINKING\":\"%s\","
+                   "\"CLAUDE_CODE_EXTRA_BODY\":",
+                   turn->thoughtless ? "1" : "");
 
-    } else {
-        put("\",\"CLAUDE_CODE_DISABLE_THINKING\":\"");
-    }
+    cli_extra_body(out, turn);
+    ngx_claude_out_literal(out, "}}}}\n");
 
-    put("\",\"CLAUDE_CODE_EXTRA_BODY\":");
-
-    if (cli_extra_body(outbox, turn) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("}}}}\n");
-
-    return NGX_OK;
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -174,31 +155,25 @@ ngx_int_t
 ngx_claude_cli_rewind(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     u_char *nonce, ngx_uint_t target, ngx_uint_t newest)
 {
-    u_char  uuid[NGX_CLAUDE_UUID_LEN];
+    u_char             uuid[NGX_CLAUDE_UUID_LEN];
+    ngx_claude_out_t  *out;
 
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    out = ngx_claude_outbox_begin(outbox);
 
-    put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
+    ngx_claude_cli_control(out, id);
 
+    ngx_claude_out_literal(out, "{\"subtype\":\"rewind_conversation\","
+                           "\"target_message_uuid\":\"");
     ngx_claude_cli_uuid(uuid, nonce, target);
+    ngx_claude_out_write(out, uuid, sizeof(uuid));
 
-    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("\",\"last_seen_user_message_uuid\":\"");
-
+    ngx_claude_out_literal(out, "\",\"last_seen_user_message_uuid\":\"");
     ngx_claude_cli_uuid(uuid, nonce, newest);
+    ngx_claude_out_write(out, uuid, sizeof(uuid));
 
-    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_literal(out, "\"}}\n");
 
-    put("\"}}\n");
-
-    return NGX_OK;
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -208,31 +183,16 @@ ngx_int_t
 ngx_claude_cli_rewind_line(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, const char *uuid)
 {
-    size_t   len;
-    u_char  *p;
+    ngx_claude_out_t  *out;
 
-    p = (u_char *) uuid;
-    len = ngx_strlen(uuid);
+    out = ngx_claude_outbox_begin(outbox);
 
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_cli_control(out, id);
+    ngx_claude_out(out, "{\"subtype\":\"rewind_conversation\","
+                   "\"target_message_uuid\":\"%s\","
+                   "\"last_seen_user_message_uuid\":\"%s\"}}\n", uuid, uuid);
 
-    put("{\"subtype\":\"rewind_conversation\",\"target_message_uuid\":\"");
-
-    if (ngx_claude_outbox_copy(outbox, p, len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("\",\"last_seen_user_message_uuid\":\"");
-
-    if (ngx_claude_outbox_copy(outbox, p, len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("\"}}\n");
-
-    return NGX_OK;
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -242,71 +202,36 @@ ngx_int_t
 ngx_claude_cli_refuse(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id)
 {
-    if (ngx_claude_cli_response(outbox, "error", request_id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    put(",\"error\":\"not supported\"}}\n");
+    out = ngx_claude_outbox_begin(outbox);
 
-    return NGX_OK;
+    ngx_claude_cli_response(out, "error", request_id);
+    ngx_claude_out_literal(out, ",\"error\":\"not supported\"}}\n");
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
-ngx_int_t
-ngx_claude_cli_control(ngx_claude_outbox_t *outbox, ngx_uint_t id)
+void
+ngx_claude_cli_control(ngx_claude_out_t *out, ngx_uint_t id)
 {
-    u_char  buf[NGX_INT_T_LEN], *p;
-
-    put("{\"type\":\"control_request\",\"request_id\":\"");
-
-    p = ngx_sprintf(buf, "%ui", id);
-
-    if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("\",\"request\":");
-
-    return NGX_OK;
+    ngx_claude_out(out, "{\"type\":\"control_request\","
+                   "\"request_id\":\"%ui\",\"request\":", id);
 }
 
 
-/* the beginning of an answer to a control request, with its first members */
-
-ngx_int_t
-ngx_claude_cli_response(ngx_claude_outbox_t *outbox,
-    const char *subtype, ngx_str_t *request_id)
+void
+ngx_claude_cli_response(ngx_claude_out_t *out, const char *subtype,
+    ngx_str_t *request_id)
 {
-    size_t     max;
-    u_char    *buf, *p;
-    ngx_int_t  rc;
+    ngx_claude_out(out, "{\"type\":\"control_response\","
+                   "\"response\":{\"subtype\":\"%s\",\"request_id\":",
+                   subtype);
 
-    put("{\"type\":\"control_response\",\"response\":{\"subtype\":\"");
+    /* no %J: the id is valid during the call only */
 
-    if (ngx_claude_outbox_put(outbox, (u_char *) subtype,
-                               ngx_strlen(subtype))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    put("\",\"request_id\":");
-
-    /* the id is valid during the call only */
-
-    max = ngx_claude_json_escaped_max(request_id->len);
-
-    buf = ngx_alloc(max, outbox->log);
-    if (buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_claude_json_escape(buf, request_id->data, request_id->len);
-    rc = ngx_claude_outbox_copy(outbox, buf, p - buf);
-
-    ngx_free(buf);
-
-    return rc;
+    ngx_claude_out_string(out, request_id->data, request_id->len);
 }
 
 
@@ -333,14 +258,13 @@ ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n)
  * they did.
  */
 
-static ngx_int_t
-cli_extra_body(ngx_claude_outbox_t *outbox,
-    ngx_claude_turn_t *turn)
+static void
+cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
 {
-    u_char      *json, *p;
-    size_t       len;
-    ngx_str_t   *stop;
-    ngx_uint_t   i;
+    ngx_str_t           value, *stop;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *json;
+    ngx_claude_text_t   body;
 
     stop = turn->stops.elts;
 
@@ -348,79 +272,64 @@ cli_extra_body(ngx_claude_outbox_t *outbox,
         && turn->top_p.len == 0 && turn->tools_json.len == 0
         && turn->schema.len == 0 && !turn->summarized)
     {
-        put("\"\"");
-        return NGX_OK;
+        ngx_claude_out_literal(out, "\"\"");
+        return;
     }
 
-    len = sizeof("{\"stop_sequences\":[],\"temperature\":,\"top_p\":,"
-                 "\"tools\":,\"tool_choice\":}")
-          + turn->temperature.len + turn->top_p.len
-          + turn->tools_json.len + turn->tool_choice.len
-          + sizeof(CLI_FORMAT "}}") + turn->schema.len
-          + sizeof(CLI_THINKING);
+    if (ngx_claude_text_init(&body, turn->pool, turn->tools_json.len
+                             + turn->schema.len + CLI_BODY_SIZE)
+        != NGX_OK)
+    {
+        out->failed = 1;
+        return;
+    }
+
+    json = ngx_claude_text_begin(&body);
 
     for (i = 0; i < turn->stops.nelts; i++) {
-        len += ngx_claude_json_escaped_len(stop[i].data, stop[i].len)
-               + 1;
+        ngx_claude_out(json, "%s%J", i ? "," : ",\"stop_sequences\":[",
+                       &stop[i]);
     }
-
-    json = ngx_palloc(turn->pool, len);
-    if (json == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = json;
 
     if (turn->stops.nelts) {
-        p = cli_copy(p, ",\"stop_sequences\":");
-
-        for (i = 0; i < turn->stops.nelts; i++) {
-            *p++ = i ? ',' : '[';
-            p = ngx_claude_json_escape(p, stop[i].data, stop[i].len);
-        }
-
-        *p++ = ']';
+        ngx_claude_out_literal(json, "]");
     }
 
     if (turn->temperature.len) {
-        p = cli_copy(p, ",\"temperature\":");
-        p = ngx_cpymem(p, turn->temperature.data, turn->temperature.len);
+        ngx_claude_out(json, ",\"temperature\":%V", &turn->temperature);
     }
 
     if (turn->top_p.len) {
-        p = cli_copy(p, ",\"top_p\":");
-        p = ngx_cpymem(p, turn->top_p.data, turn->top_p.len);
+        ngx_claude_out(json, ",\"top_p\":%V", &turn->top_p);
     }
 
     if (turn->tools_json.len) {
-        p = cli_copy(p, ",\"tools\":");
-        p = ngx_cpymem(p, turn->tools_json.data, turn->tools_json.len);
+        ngx_claude_out(json, ",\"tools\":%V", &turn->tools_json);
     }
 
     if (turn->tool_choice.len) {
-        p = cli_copy(p, ",\"tool_choice\":");
-        p = ngx_cpymem(p, turn->tool_choice.data, turn->tool_choice.len);
+        ngx_claude_out(json, ",\"tool_choice\":%V", &turn->tool_choice);
     }
 
     if (turn->schema.len) {
-        p = cli_copy(p, CLI_FORMAT);
-        p = ngx_cpymem(p, turn->schema.data, turn->schema.len);
-        p = cli_copy(p, "}}");
+        ngx_claude_out(json, CLI_FORMAT "%V}}", &turn->schema);
     }
 
     if (turn->summarized && !turn->thoughtless) {
-        p = cli_copy(p, CLI_THINKING);
+        ngx_claude_out_literal(json, CLI_THINKING);
     }
 
-    *p++ = '}';
-    json[0] = '{';
+    ngx_claude_out_literal(json, "}");
 
-    return ngx_claude_outbox_escape(outbox, json, p - json);
-}
+    if (ngx_claude_text_end(&body) != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
 
+    body.data[0] = '{';
 
-static u_char *
-cli_copy(u_char *p, const char *text)
-{
-    return ngx_cpymem(p, text, ngx_strlen(text));
+    value.data = body.data;
+    value.len = body.len;
+
+    ngx_claude_out(out, "%J", &value);
 }

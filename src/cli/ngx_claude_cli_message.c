@@ -9,16 +9,12 @@
 
 
 static ngx_uint_t cli_thinks(ngx_claude_message_t *message);
-static ngx_int_t cli_blocks(ngx_claude_outbox_t *outbox,
-    ngx_array_t *blocks);
-static ngx_int_t cli_block(ngx_claude_outbox_t *outbox,
+static void cli_blocks(ngx_claude_out_t *out, ngx_array_t *blocks);
+static void cli_block(ngx_claude_out_t *out, ngx_claude_block_t *block);
+static void cli_source(ngx_claude_out_t *out, ngx_claude_block_t *block);
+static void cli_tool_result(ngx_claude_out_t *out,
     ngx_claude_block_t *block);
-static ngx_int_t cli_source(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block);
-static ngx_int_t cli_tool_result(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block);
-static ngx_int_t cli_tool_error(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block);
+static void cli_tool_error(ngx_claude_out_t *out, ngx_claude_block_t *block);
 
 
 /*
@@ -33,52 +29,53 @@ ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
     ngx_claude_message_t *message, ngx_uint_t n, ngx_uint_t query)
 {
     u_char               uuid[NGX_CLAUDE_UUID_LEN];
+    ngx_claude_out_t    *out;
     ngx_claude_block_t  *block;
+
+    out = ngx_claude_outbox_begin(outbox);
 
     block = message->blocks.elts;
 
     if (message->role == NGX_CLAUDE_USER) {
-        put("{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":");
+        ngx_claude_out_literal(out, "{\"type\":\"user\",\"message\":"
+                               "{\"role\":\"user\",\"content\":");
+
     } else {
-        put("{\"type\":\"assistant\",\"message\":{");
+        ngx_claude_out_literal(out, "{\"type\":\"assistant\",\"message\":{");
 
         if (message->model.len && cli_thinks(message)) {
-            put("\"model\":");
-            escape(&message->model);
-            put(",");
+            ngx_claude_out(out, "\"model\":%J,", &message->model);
         }
 
-        put("\"role\":\"assistant\",\"content\":");
+        ngx_claude_out_literal(out, "\"role\":\"assistant\",\"content\":");
     }
 
     if (message->role == NGX_CLAUDE_USER && message->blocks.nelts == 1
         && block->type == NGX_CLAUDE_TEXT)
     {
-        escape(&block->text);
-
-    } else if (cli_blocks(outbox, &message->blocks) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put("},\"parent_tool_use_id\":null,\"session_id\":\"\",\"uuid\":\"");
-
-    ngx_claude_cli_uuid(uuid, nonce, n);
-
-    if (ngx_claude_outbox_copy(outbox, uuid, sizeof(uuid)) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (message->role == NGX_CLAUDE_ASSISTANT) {
-        put("\"}\n");
-
-    } else if (query) {
-        put("\",\"client_composed\":true}\n");
+        ngx_claude_out(out, "%J", &block->text);
 
     } else {
-        put("\",\"client_composed\":true,\"shouldQuery\":false}\n");
+        cli_blocks(out, &message->blocks);
     }
 
-    return NGX_OK;
+    ngx_claude_out_literal(out, "},\"parent_tool_use_id\":null,"
+                           "\"session_id\":\"\",\"uuid\":\"");
+    ngx_claude_cli_uuid(uuid, nonce, n);
+    ngx_claude_out_write(out, uuid, sizeof(uuid));
+
+    if (message->role == NGX_CLAUDE_ASSISTANT) {
+        ngx_claude_out_literal(out, "\"}\n");
+
+    } else if (query) {
+        ngx_claude_out_literal(out, "\",\"client_composed\":true}\n");
+
+    } else {
+        ngx_claude_out_literal(out, "\",\"client_composed\":true,"
+                               "\"shouldQuery\":false}\n");
+    }
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -103,178 +100,152 @@ cli_thinks(ngx_claude_message_t *message)
 }
 
 
-static ngx_int_t
-cli_blocks(ngx_claude_outbox_t *outbox, ngx_array_t *blocks)
+static void
+cli_blocks(ngx_claude_out_t *out, ngx_array_t *blocks)
 {
     ngx_uint_t           i;
     ngx_claude_block_t  *block;
 
     block = blocks->elts;
 
-    put("[");
+    ngx_claude_out_literal(out, "[");
 
     for (i = 0; i < blocks->nelts; i++) {
 
         if (i) {
-            put(",");
+            ngx_claude_out_literal(out, ",");
         }
 
-        if (cli_block(outbox, &block[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        cli_block(out, &block[i]);
     }
 
-    put("]");
-
-    return NGX_OK;
+    ngx_claude_out_literal(out, "]");
 }
 
 
-static ngx_int_t
-cli_block(ngx_claude_outbox_t *outbox, ngx_claude_block_t *block)
+static void
+cli_block(ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
     switch (block->type) {
 
     case NGX_CLAUDE_TEXT:
-        put("{\"type\":\"text\",\"text\":");
-        escape(&block->text);
+        ngx_claude_out(out, "{\"type\":\"text\",\"text\":%J}",
+                       &block->text);
         break;
 
     case NGX_CLAUDE_IMAGE:
-        put("{\"type\":\"image\",\"source\":");
-
-        if (cli_source(outbox, block) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
+        ngx_claude_out_literal(out, "{\"type\":\"image\",\"source\":");
+        cli_source(out, block);
+        ngx_claude_out_literal(out, "}");
         break;
 
     case NGX_CLAUDE_DOCUMENT:
-        put("{\"type\":\"document\",\"source\":");
-
-        if (cli_source(outbox, block) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ngx_claude_out_literal(out, "{\"type\":\"document\",\"source\":");
+        cli_source(out, block);
 
         if (block->name.len) {
-            put(",\"title\":");
-            escape(&block->name);
+            ngx_claude_out(out, ",\"title\":%J", &block->name);
         }
 
+        ngx_claude_out_literal(out, "}");
         break;
 
     case NGX_CLAUDE_TOOL_USE:
-        put("{\"type\":\"tool_use\",\"id\":");
-        escape(&block->id);
-        put(",\"name\":");
-        escape(&block->name);
-        put(",\"input\":");
-        raw(&block->text);
+        ngx_claude_out(out, "{\"type\":\"tool_use\",\"id\":%J,\"name\":%J,"
+                       "\"input\":%V}", &block->id, &block->name,
+                       &block->text);
         break;
 
     case NGX_CLAUDE_TOOL_RESULT:
-        return block->is_error ? cli_tool_error(outbox, block)
-                               : cli_tool_result(outbox, block);
+
+        if (block->is_error) {
+            cli_tool_error(out, block);
+
+        } else {
+            cli_tool_result(out, block);
+        }
+
+        break;
 
     case NGX_CLAUDE_THINKING:
-        put("{\"type\":\"thinking\",\"thinking\":");
-        escape(&block->text);
-        put(",\"signature\":");
-        escape(&block->signature);
+        ngx_claude_out(out, "{\"type\":\"thinking\",\"thinking\":%J,"
+                       "\"signature\":%J}", &block->text, &block->signature);
         break;
 
     case NGX_CLAUDE_REDACTED:
-        put("{\"type\":\"redacted_thinking\",\"data\":");
-        escape(&block->text);
+        ngx_claude_out(out, "{\"type\":\"redacted_thinking\",\"data\":%J}",
+                       &block->text);
         break;
 
     case NGX_CLAUDE_OTHER:
-        raw(&block->text);
-        return NGX_OK;
+        ngx_claude_out(out, "%V", &block->text);
+        break;
     }
-
-    put("}");
-
-    return NGX_OK;
 }
 
 
-static ngx_int_t
-cli_source(ngx_claude_outbox_t *outbox, ngx_claude_block_t *block)
+static void
+cli_source(ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
     if (block->media.len == 0) {
-        put("{\"type\":\"url\",\"url\":");
+        ngx_claude_out_literal(out, "{\"type\":\"url\",\"url\":");
 
     } else if (block->media.len == sizeof("text/plain") - 1
                && ngx_memcmp(block->media.data, "text/plain",
                              sizeof("text/plain") - 1)
                   == 0)
     {
-        put("{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":");
+        ngx_claude_out_literal(out, "{\"type\":\"text\","
+                               "\"media_type\":\"text/plain\",\"data\":");
 
     } else {
-        put("{\"type\":\"base64\",\"media_type\":");
-        escape(&block->media);
-        put(",\"data\":");
+        ngx_claude_out(out, "{\"type\":\"base64\",\"media_type\":%J,"
+                       "\"data\":", &block->media);
     }
 
-    escape(&block->text);
-    put("}");
-
-    return NGX_OK;
+    ngx_claude_out(out, "%J}", &block->text);
 }
 
 
 /* the members in the order that the CLI itself writes them in, live */
 
-static ngx_int_t
-cli_tool_result(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block)
+static void
+cli_tool_result(ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
-    put("{\"tool_use_id\":");
-    escape(&block->id);
-    put(",\"type\":\"tool_result\"");
+    ngx_claude_out(out, "{\"tool_use_id\":%J,\"type\":\"tool_result\"",
+                   &block->id);
 
     if (block->content && block->content->nelts) {
-        put(",\"content\":");
-
-        if (cli_blocks(outbox, block->content) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ngx_claude_out_literal(out, ",\"content\":");
+        cli_blocks(out, block->content);
     }
 
-    put("}");
-
-    return NGX_OK;
+    ngx_claude_out_literal(out, "}");
 }
 
 
 /* the same of a tool that failed, whose words are no array when live */
 
-static ngx_int_t
-cli_tool_error(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block)
+static void
+cli_tool_error(ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
     ngx_claude_block_t  *inner;
 
-    put("{\"type\":\"tool_result\"");
+    ngx_claude_out_literal(out, "{\"type\":\"tool_result\"");
 
     if (block->content && block->content->nelts) {
-        put(",\"content\":");
+        ngx_claude_out_literal(out, ",\"content\":");
 
         inner = block->content->elts;
 
         if (block->content->nelts == 1 && inner->type == NGX_CLAUDE_TEXT) {
-            escape(&inner->text);
+            ngx_claude_out(out, "%J", &inner->text);
 
-        } else if (cli_blocks(outbox, block->content) != NGX_OK) {
-            return NGX_ERROR;
+        } else {
+            cli_blocks(out, block->content);
         }
     }
 
-    put(",\"is_error\":true,\"tool_use_id\":");
-    escape(&block->id);
-    put("}");
-
-    return NGX_OK;
+    ngx_claude_out(out, ",\"is_error\":true,\"tool_use_id\":%J}",
+                   &block->id);
 }

@@ -1,7 +1,6 @@
 
 /*
- * CLI protocol, private: what its lines are made of.  In functions that return
- * NGX_ERROR when a buffer cannot be had, with an `outbox` that they go to.
+ * CLI protocol, private: the beginnings of lines, for the files of this room.
  */
 
 
@@ -12,27 +11,12 @@
 #include "ngx_claude_cli.h"
 
 
-/* a constant text, as it is */
-#define put(text)                                                             \
-    if (ngx_claude_outbox_text(outbox, text) != NGX_OK) {                   \
-        return NGX_ERROR;                                                     \
-    }
+/* a control request, up to the value of "request" */
+void ngx_claude_cli_control(ngx_claude_out_t *out, ngx_uint_t id);
 
-/* a string, as it is */
-#define raw(s)                                                                \
-    if (ngx_claude_outbox_put(outbox, (s)->data, (s)->len)                  \
-        != NGX_OK)                                                            \
-    {                                                                         \
-        return NGX_ERROR;                                                     \
-    }
-
-/* a string as what stands between the quotes of one of JSON */
-#define escape(s)                                                             \
-    if (ngx_claude_outbox_escape(outbox, (s)->data, (s)->len)               \
-        != NGX_OK)                                                            \
-    {                                                                         \
-        return NGX_ERROR;                                                     \
-    }
+/* an answer to one, with its first members; request_id is copied */
+void ngx_claude_cli_response(ngx_claude_out_t *out, const char *subtype,
+    ngx_str_t *request_id);
 
 
 #endif /* _NGX_CLAUDE_CLI_PRIVATE_H_INCLUDED_ */

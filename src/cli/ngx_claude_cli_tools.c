@@ -11,7 +11,7 @@
 
 
 #include "ngx_claude_cli_private.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_text.h"
 
 
 /*
@@ -20,15 +20,14 @@
  */
 
 #define CLI_TOOL                                                              \
-    ",\"description\":\".\",\"inputSchema\":{\"type\":\"object\"},"            \
+    ",\"description\":\".\",\"inputSchema\":{\"type\":\"object\"},"           \
     "\"annotations\":{\"readOnlyHint\":true},"                                \
     "\"_meta\":{\"anthropic/maxResultSizeChars\":500000}}"
 
 
-static ngx_int_t cli_rpc(ngx_claude_outbox_t *outbox, ngx_str_t *request_id,
-    ngx_int_t rpc);
-static ngx_int_t cli_rpc_block(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block);
+static ngx_claude_out_t *cli_rpc(ngx_claude_outbox_t *outbox,
+    ngx_str_t *request_id, ngx_int_t rpc);
+static void cli_rpc_block(ngx_claude_out_t *out, ngx_claude_block_t *block);
 
 
 /*
@@ -41,25 +40,27 @@ ngx_int_t
 ngx_claude_cli_servers(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_uint_t server)
 {
-    if (ngx_claude_cli_control(outbox, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
+
+    out = ngx_claude_outbox_begin(outbox);
+
+    ngx_claude_cli_control(out, id);
 
     if (server == 0) {
-        put("{\"subtype\":\"mcp_set_servers\",\"servers\":{}}}\n");
-
-    } else if (server & 1) {
-        put("{\"subtype\":\"mcp_set_servers\",\"servers\":{\"c1\":{"
-            "\"type\":\"sdk\",\"name\":\"c1\",\"timeout\":86400000,"
-            "\"disableAutoBackground\":true}}}}\n");
+        ngx_claude_out_literal(out, "{\"subtype\":\"mcp_set_servers\","
+                               "\"servers\":{}}}\n");
 
     } else {
-        put("{\"subtype\":\"mcp_set_servers\",\"servers\":{\"c0\":{"
-            "\"type\":\"sdk\",\"name\":\"c0\",\"timeout\":86400000,"
-            "\"disableAutoBackground\":true}}}}\n");
+        server &= 1;
+
+        ngx_claude_out(out, "{\"subtype\":\"mcp_set_servers\",\"servers\":"
+                       "{\"c%ui\":{\"type\":\"sdk\",\"name\":\"c%ui\","
+                       "\"timeout\":86400000,"
+                       "\"disableAutoBackground\":true}}}}\n",
+                       server, server);
     }
 
-    return NGX_OK;
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -67,14 +68,16 @@ ngx_int_t
 ngx_claude_cli_rpc_initialized(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc)
 {
-    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    put("{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{}},"
-        "\"serverInfo\":{\"name\":\"client\",\"version\":\"1\"}}}}}}\n");
+    out = cli_rpc(outbox, request_id, rpc);
 
-    return NGX_OK;
+    ngx_claude_out_literal(out, "{\"protocolVersion\":\"2025-11-25\","
+                           "\"capabilities\":{\"tools\":{}},"
+                           "\"serverInfo\":{\"name\":\"client\","
+                           "\"version\":\"1\"}}}}}}\n");
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -84,13 +87,13 @@ ngx_int_t
 ngx_claude_cli_rpc_empty(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc)
 {
-    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    put("{}}}}}\n");
+    out = cli_rpc(outbox, request_id, rpc);
 
-    return NGX_OK;
+    ngx_claude_out_literal(out, "{}}}}}\n");
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -98,16 +101,13 @@ ngx_int_t
 ngx_claude_cli_rpc_tools(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_str_t *list)
 {
-    if (cli_rpc(outbox, request_id, rpc) != NGX_OK
-        || ngx_claude_outbox_put(outbox, list->data, list->len)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_claude_out_t  *out;
 
-    put("}}}}\n");
+    out = cli_rpc(outbox, request_id, rpc);
 
-    return NGX_OK;
+    ngx_claude_out(out, "%V}}}}\n", list);
+
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -116,35 +116,32 @@ ngx_claude_cli_rpc_result(ngx_claude_outbox_t *outbox,
     ngx_str_t *request_id, ngx_int_t rpc, ngx_claude_block_t *result)
 {
     ngx_uint_t           i;
+    ngx_claude_out_t    *out;
     ngx_claude_block_t  *block;
 
-    if (cli_rpc(outbox, request_id, rpc) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    out = cli_rpc(outbox, request_id, rpc);
 
-    put("{\"content\":[");
+    ngx_claude_out_literal(out, "{\"content\":[");
 
     block = result->content->elts;
 
     for (i = 0; i < result->content->nelts; i++) {
 
         if (i) {
-            put(",");
+            ngx_claude_out_literal(out, ",");
         }
 
-        if (cli_rpc_block(outbox, &block[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        cli_rpc_block(out, &block[i]);
     }
 
     if (result->is_error) {
-        put("],\"isError\":true}}}}}\n");
+        ngx_claude_out_literal(out, "],\"isError\":true}}}}}\n");
 
     } else {
-        put("]}}}}}\n");
+        ngx_claude_out_literal(out, "]}}}}}\n");
     }
 
-    return NGX_OK;
+    return ngx_claude_outbox_end(outbox);
 }
 
 
@@ -152,93 +149,67 @@ ngx_int_t
 ngx_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
     ngx_str_t *list)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t   *name;
-    ngx_uint_t   i;
+    ngx_str_t          *name;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *out;
+    ngx_claude_text_t   text;
 
     name = names->elts;
-    len = sizeof("{\"tools\":[]}");
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = pool;
+
+    out = ngx_claude_text_begin(&text);
+
+    ngx_claude_out_literal(out, "{\"tools\":[");
 
     for (i = 0; i < names->nelts; i++) {
-        len += sizeof(",{\"name\":" CLI_TOOL)
-               + ngx_claude_json_escaped_len(name[i].data, name[i].len);
+        ngx_claude_out(out, "%s{\"name\":%J" CLI_TOOL, i ? "," : "",
+                       &name[i]);
     }
 
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
+    ngx_claude_out_literal(out, "]}");
+
+    if (ngx_claude_text_end(&text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    list->data = p;
-
-    p = ngx_cpymem(p, "{\"tools\":[", sizeof("{\"tools\":[") - 1);
-
-    for (i = 0; i < names->nelts; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, "{\"name\":", sizeof("{\"name\":") - 1);
-        p = ngx_claude_json_escape(p, name[i].data, name[i].len);
-        p = ngx_cpymem(p, CLI_TOOL, sizeof(CLI_TOOL) - 1);
-    }
-
-    p = ngx_cpymem(p, "]}", 2);
-
-    list->len = p - list->data;
+    list->data = text.data;
+    list->len = text.len;
 
     return NGX_OK;
 }
 
 
-/* up to the value of "result" */
+/* begins a line, up to the value of "result" */
 
-static ngx_int_t
+static ngx_claude_out_t *
 cli_rpc(ngx_claude_outbox_t *outbox, ngx_str_t *request_id,
     ngx_int_t rpc)
 {
-    u_char  buf[NGX_INT_T_LEN], *p;
+    ngx_claude_out_t  *out;
 
-    if (ngx_claude_cli_response(outbox, "success", request_id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    out = ngx_claude_outbox_begin(outbox);
 
-    put(",\"response\":{\"mcp_response\":{\"jsonrpc\":\"2.0\",\"id\":");
+    ngx_claude_cli_response(out, "success", request_id);
+    ngx_claude_out(out, ",\"response\":{\"mcp_response\":"
+                   "{\"jsonrpc\":\"2.0\",\"id\":%i,\"result\":", rpc);
 
-    p = ngx_sprintf(buf, "%i", rpc);
-
-    if (ngx_claude_outbox_copy(outbox, buf, p - buf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    put(",\"result\":");
-
-    return NGX_OK;
+    return out;
 }
 
 
 /* MCP has its own words for what a result is made of */
 
-static ngx_int_t
-cli_rpc_block(ngx_claude_outbox_t *outbox,
-    ngx_claude_block_t *block)
+static void
+cli_rpc_block(ngx_claude_out_t *out, ngx_claude_block_t *block)
 {
     if (block->type == NGX_CLAUDE_TEXT) {
-        put("{\"type\":\"text\",\"text\":");
-        escape(&block->text);
+        ngx_claude_out(out, "{\"type\":\"text\",\"text\":%J}",
+                       &block->text);
 
     } else {
-        put("{\"type\":\"image\",\"mimeType\":");
-        escape(&block->media);
-        put(",\"data\":");
-        escape(&block->text);
+        ngx_claude_out(out, "{\"type\":\"image\",\"mimeType\":%J,"
+                       "\"data\":%J}", &block->media, &block->text);
     }
-
-    put("}");
-
-    return NGX_OK;
 }

@@ -19,7 +19,7 @@
 /* room in which at least one whole character fits escaped, with its quotes */
 #define OUTBOX_STAGE_LEAST  32
 
-/* bytes up to which a text is copied: a piece takes as much */
+/* bytes up to which a value is copied: a piece takes as much */
 #define OUTBOX_SHORT        64
 
 /* room for what is copied; with a piece it fills a block of the pool */
@@ -36,10 +36,12 @@ struct ngx_claude_piece_s {
 };
 
 
+static void outbox_room(ngx_claude_out_t *out, size_t least);
+static ngx_uint_t outbox_refer(ngx_claude_out_t *out, ngx_str_t *s,
+    ngx_uint_t escape);
 static ngx_int_t outbox_piece(ngx_claude_outbox_t *outbox, u_char *p,
     size_t len, ngx_uint_t escape);
-static ngx_int_t outbox_short(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len, ngx_uint_t escape);
+static void outbox_close(ngx_claude_outbox_t *outbox);
 static ngx_claude_piece_t *outbox_last(ngx_claude_outbox_t *outbox);
 static ngx_int_t outbox_pool(ngx_claude_outbox_t *outbox);
 static size_t outbox_stage(ngx_claude_outbox_t *outbox, u_char *buf,
@@ -55,55 +57,49 @@ ngx_claude_outbox_init(ngx_claude_outbox_t *outbox, ngx_log_t *log)
 {
     ngx_memzero(outbox, sizeof(ngx_claude_outbox_t));
 
+    outbox->out.room = outbox_room;
+    outbox->out.refer = outbox_refer;
     outbox->log = log;
     outbox->last = &outbox->pieces;
 }
 
 
-ngx_int_t
-ngx_claude_outbox_put(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len)
+ngx_claude_out_t *
+ngx_claude_outbox_begin(ngx_claude_outbox_t *outbox)
 {
-    return (len <= OUTBOX_SHORT) ? outbox_short(outbox, p, len, 0)
-                                  : outbox_piece(outbox, p, len, 0);
+    ngx_claude_piece_t  *piece;
+
+    piece = outbox_last(outbox);
+
+    outbox->mark = outbox->last;
+    outbox->mark_end = piece ? piece->last : NULL;
+    outbox->out.failed = 0;
+
+    return &outbox->out;
 }
 
 
 ngx_int_t
-ngx_claude_outbox_copy(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len)
+ngx_claude_outbox_end(ngx_claude_outbox_t *outbox)
 {
-    u_char  *s;
+    ngx_claude_piece_t  *piece;
 
-    if (len <= OUTBOX_SHORT) {
-        return outbox_short(outbox, p, len, 0);
-    }
+    outbox_close(outbox);
 
-    if (outbox->deaf) {
+    if (!outbox->out.failed) {
         return NGX_OK;
     }
 
-    if (outbox_pool(outbox) != NGX_OK) {
-        return NGX_ERROR;
+    *outbox->mark = NULL;
+    outbox->last = outbox->mark;
+
+    piece = outbox_last(outbox);
+
+    if (piece) {
+        piece->last = outbox->mark_end;
     }
 
-    s = ngx_pnalloc(outbox->pool, len);
-    if (s == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(s, p, len);
-
-    return outbox_piece(outbox, s, len, 0);
-}
-
-
-ngx_int_t
-ngx_claude_outbox_escape(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len)
-{
-    return (len <= OUTBOX_SHORT) ? outbox_short(outbox, p, len, 1)
-                                  : outbox_piece(outbox, p, len, 1);
+    return NGX_ERROR;
 }
 
 
@@ -163,19 +159,92 @@ ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
 }
 
 
+/* goes on with the last piece, if that ends where there is room */
+
+static void
+outbox_room(ngx_claude_out_t *out, size_t least)
+{
+    size_t                size;
+    ngx_claude_piece_t   *piece;
+    ngx_claude_outbox_t  *outbox;
+
+    outbox = (ngx_claude_outbox_t *) out;
+
+    outbox_close(outbox);
+
+    if (outbox->deaf) {
+        return;
+    }
+
+    if (outbox_pool(outbox) != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
+
+    if ((size_t) (outbox->room_end - outbox->room) < least) {
+
+        /* a byte stays before what is written, as the writer wants */
+
+        size = ngx_max(OUTBOX_ROOM_SIZE, least + 1);
+
+        outbox->room = ngx_pnalloc(outbox->pool, size);
+
+        if (outbox->room == NULL) {
+            outbox->room_end = NULL;
+            out->failed = 1;
+            return;
+        }
+
+        outbox->room_end = outbox->room + size;
+        outbox->room++;
+    }
+
+    piece = outbox_last(outbox);
+
+    if ((piece == NULL || piece->escape || piece->last != outbox->room)
+        && outbox_piece(outbox, outbox->room, 0, 0) != NGX_OK)
+    {
+        out->failed = 1;
+        return;
+    }
+
+    out->last = outbox->room;
+    out->end = outbox->room_end;
+}
+
+
+static ngx_uint_t
+outbox_refer(ngx_claude_out_t *out, ngx_str_t *s, ngx_uint_t escape)
+{
+    ngx_claude_outbox_t  *outbox;
+
+    outbox = (ngx_claude_outbox_t *) out;
+
+    if (s->len <= OUTBOX_SHORT) {
+        return 0;
+    }
+
+    outbox_close(outbox);
+
+    if (outbox->deaf || out->failed) {
+        return 1;
+    }
+
+    if (outbox_pool(outbox) != NGX_OK
+        || outbox_piece(outbox, s->data, s->len, escape) != NGX_OK)
+    {
+        out->failed = 1;
+    }
+
+    return 1;
+}
+
+
 static ngx_int_t
 outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
     ngx_uint_t escape)
 {
     ngx_claude_piece_t  *piece;
-
-    if (outbox->deaf) {
-        return NGX_OK;
-    }
-
-    if (outbox_pool(outbox) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
     piece = ngx_palloc(outbox->pool, sizeof(ngx_claude_piece_t));
     if (piece == NULL) {
@@ -195,60 +264,20 @@ outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
 }
 
 
-/* goes on with the last piece, if that ends where there is room */
+/* the writer tells its end to nobody: the last piece ends where that is */
 
-static ngx_int_t
-outbox_short(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
-    ngx_uint_t escape)
+static void
+outbox_close(ngx_claude_outbox_t *outbox)
 {
-    size_t               max;
-    u_char              *last;
-    ngx_claude_piece_t  *piece;
-
-    if (outbox->deaf) {
-        return NGX_OK;
+    if (outbox->out.end == NULL) {
+        return;
     }
 
-    if (outbox_pool(outbox) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    outbox_last(outbox)->last = outbox->out.last;
+    outbox->room = outbox->out.last;
 
-    max = escape ? ngx_claude_json_escaped_max(len) : len;
-
-    if (max == 0) {
-        return NGX_OK;
-    }
-
-    if ((size_t) (outbox->room_end - outbox->room) < max) {
-
-        outbox->room = ngx_pnalloc(outbox->pool, OUTBOX_ROOM_SIZE);
-
-        if (outbox->room == NULL) {
-            outbox->room_end = NULL;
-            return NGX_ERROR;
-        }
-
-        outbox->room_end = outbox->room + OUTBOX_ROOM_SIZE;
-    }
-
-    piece = outbox_last(outbox);
-
-    if (piece == NULL || piece->escape || piece->last != outbox->room) {
-
-        if (outbox_piece(outbox, outbox->room, 0, 0) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        piece = outbox_last(outbox);
-    }
-
-    last = escape ? ngx_claude_json_escape(outbox->room, p, len)
-                  : ngx_cpymem(outbox->room, p, len);
-
-    piece->last = last;
-    outbox->room = last;
-
-    return NGX_OK;
+    outbox->out.last = NULL;
+    outbox->out.end = NULL;
 }
 
 

@@ -1,8 +1,8 @@
 
 /*
- * The outbox of a CLI: what waits to be written to its stdin.  Pieces of
- * lines, of which those that are text of clients are escaped as the pipe
- * drains.  It knows neither what a line means nor whose pipe it is.
+ * The outbox of a CLI: what waits to be written to its stdin.  A sink of the
+ * JSON writer that refers to long texts, and escapes them as the pipe drains.
+ * It knows neither what a line means nor whose pipe it is.
  */
 
 
@@ -14,11 +14,14 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_claude_out.h"
+
 
 typedef struct ngx_claude_piece_s  ngx_claude_piece_t;
 
 
 typedef struct {
+    ngx_claude_out_t       out;         /* a line is written to it */
     ngx_log_t             *log;
     ngx_pool_t            *pool;        /* memory of the pieces; NULL: none */
     ngx_claude_piece_t    *pieces;
@@ -26,8 +29,10 @@ typedef struct {
     u_char                *stage;       /* escaped, and not taken yet */
     u_char                *stage_pos;
     u_char                *stage_last;
-    u_char                *room;        /* for what is short */
+    u_char                *room;        /* for what is copied */
     u_char                *room_end;
+    ngx_claude_piece_t   **mark;        /* where the line began, */
+    u_char                *mark_end;    /* and the piece before it ended */
     unsigned               deaf:1;      /* nobody will read it: what is put
                                            is dropped */
 } ngx_claude_outbox_t;
@@ -36,20 +41,15 @@ typedef struct {
 void ngx_claude_outbox_init(ngx_claude_outbox_t *outbox, ngx_log_t *log);
 
 /*
- * Text to be written.  put: text that lives until the outbox is empty; copy:
- * copied; escape: a JSON string with its quotes, made as the pipe drains, so
- * that a large one stalls nobody.  NGX_ERROR: no memory.
+ * A line is written between the two, to what begin returns; no other is begun,
+ * and nothing written to the pipe, before its end.  A value of a format (%J,
+ * %V) has to live until the outbox is empty: a long one is referred to, and
+ * one of clients escaped as the pipe drains, so that a large one stalls
+ * nobody.  All else is copied.  NGX_ERROR: no memory, and nothing of the line
+ * is in the outbox.
  */
-ngx_int_t ngx_claude_outbox_put(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len);
-ngx_int_t ngx_claude_outbox_copy(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len);
-ngx_int_t ngx_claude_outbox_escape(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len);
-
-/* a literal */
-#define ngx_claude_outbox_text(outbox, text)                                  \
-    ngx_claude_outbox_put(outbox, (u_char *) text, sizeof(text) - 1)
+ngx_claude_out_t *ngx_claude_outbox_begin(ngx_claude_outbox_t *outbox);
+ngx_int_t ngx_claude_outbox_end(ngx_claude_outbox_t *outbox);
 
 /* whether all text was taken: nothing refers to a turn's strings */
 #define ngx_claude_outbox_flushed(outbox)  ((outbox)->pieces == NULL)

@@ -7,7 +7,7 @@
 
 
 #include "ngx_http_claude_filter.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_json_text.h"
 
 
 static ngx_int_t forced_delta(ngx_http_claude_filter_t *filter, u_char *p,

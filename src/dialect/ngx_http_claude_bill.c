@@ -74,13 +74,17 @@ bill_ends(void *data, ngx_str_t *ends)
 {
     ngx_http_claude_bill_t *bill = data;
 
-    const char                *end;
     ngx_uint_t                 i;
+    const char                *comma;
+    ngx_claude_out_t          *out;
     ngx_claude_text_t          text;
     ngx_http_claude_answer_t  *answer;
 
     ngx_memzero(&text, sizeof(ngx_claude_text_t));
     text.pool = bill->sum->pool;
+
+    comma = "";
+    out = ngx_claude_text_begin(&text);
 
     for (i = 0; i < bill->nanswers; i++) {
         answer = &bill->answers[i];
@@ -89,13 +93,12 @@ bill_ends(void *data, ngx_str_t *ends)
             continue;
         }
 
-        end = answer->dialect->reason(answer);
+        ngx_claude_out(out, "%s%s", comma, answer->dialect->reason(answer));
+        comma = ", ";
+    }
 
-        if ((text.len && ngx_claude_text_literal(&text, ", ") != NGX_OK)
-            || ngx_claude_text_add(&text, end, ngx_strlen(end)) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (ngx_claude_text_end(&text) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     ends->data = text.data;

@@ -5,6 +5,8 @@
 
 
 #include "ngx_http_claude_calls.h"
+#include "ngx_claude_json_text.h"
+#include "ngx_claude_text.h"
 
 #include <ngx_sha1.h>
 
@@ -161,9 +163,9 @@ ngx_int_t
 ngx_http_claude_calls_input(ngx_pool_t *pool, ngx_str_t *text,
     ngx_str_t *input)
 {
-    u_char             *p;
     ngx_int_t           rc;
     ngx_pool_t         *scratch;
+    ngx_claude_text_t   object;
     ngx_claude_json_t  *node;
 
     if (text->len == 0) {
@@ -185,19 +187,17 @@ ngx_http_claude_calls_input(ngx_pool_t *pool, ngx_str_t *text,
         rc = ngx_claude_json_text(pool, node, input);
 
     } else {
-        p = ngx_pnalloc(pool, sizeof("{\"arguments\":}")
-                        + ngx_claude_json_escaped_len(text->data,
-                                                      text->len));
-        rc = p ? NGX_OK : NGX_ERROR;
+        rc = ngx_claude_text_init(&object, pool, sizeof("{\"arguments\":}")
+                     + ngx_claude_json_escaped_len(text->data, text->len));
 
-        if (p) {
-            input->data = p;
-            p = ngx_cpymem(p, "{\"arguments\":",
-                           sizeof("{\"arguments\":") - 1);
-            p = ngx_claude_json_escape(p, text->data,
-                                       text->len);
-            *p++ = '}';
-            input->len = p - input->data;
+        if (rc == NGX_OK) {
+            ngx_claude_out(ngx_claude_text_begin(&object),
+                           "{\"arguments\":%J}", text);
+
+            rc = ngx_claude_text_end(&object);
+
+            input->data = object.data;
+            input->len = object.len;
         }
     }
 

@@ -6,6 +6,7 @@
 
 #include "ngx_http_claude_tools.h"
 #include "ngx_claude_cstr.h"
+#include "ngx_claude_json_text.h"
 #include "ngx_claude_profile.h"
 #include "ngx_claude_schema.h"
 #include "ngx_http_claude_error.h"
@@ -35,10 +36,8 @@ static ngx_int_t tools_name_is_new(tools_tool_t *tool);
 static ngx_int_t tools_schema(tools_tool_t *tool);
 static ngx_int_t tools_json(tools_tool_t *tool);
 static ngx_int_t tools_schema_strict(tools_tool_t *tool);
-static ngx_int_t tools_schema_copy(tools_tool_t *tool);
+static void tools_schema_copy(tools_tool_t *tool, ngx_claude_out_t *out);
 static ngx_int_t tools_describe(tools_tool_t *tool);
-static ngx_int_t tools_describe_word(ngx_claude_text_t *about,
-    ngx_claude_json_t *word);
 static ngx_uint_t tools_combines(ngx_claude_json_t *word);
 static ngx_int_t tools_choose_named(ngx_http_claude_tools_t *tools,
     const char *param, ngx_claude_json_t *name);
@@ -332,9 +331,8 @@ tools_schema(tools_tool_t *tool)
 static ngx_int_t
 tools_json(tools_tool_t *tool)
 {
-    u_char             *p;
-    size_t              len;
     ngx_int_t           rc;
+    ngx_claude_out_t   *out;
     ngx_claude_text_t  *json;
 
     if (tool->schema && !tool->strict && tools_describe(tool) != NGX_OK) {
@@ -342,48 +340,33 @@ tools_json(tools_tool_t *tool)
     }
 
     json = &tool->all->json;
-    len = sizeof(",{\"name\":\"\",\"description\":,\"input_schema\":")
-          + tool->name.len;
+    out = ngx_claude_text_begin(json);
+
+    ngx_claude_out(out, "%s{\"name\":\"%V\"", json->len ? "," : "[",
+                   &tool->name);
 
     if (tool->description.len) {
-        len += ngx_claude_json_escaped_len(tool->description.data,
-                                       tool->description.len);
+        ngx_claude_out(out, ",\"description\":%J", &tool->description);
     }
 
-    p = ngx_claude_text_room(json, len);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = ngx_sprintf(p, "%s{\"name\":\"%V\"", json->len ? "," : "[",
-                    &tool->name);
-
-    if (tool->description.len) {
-        p = ngx_cpymem(p, ",\"description\":",
-                       sizeof(",\"description\":") - 1);
-        p = ngx_claude_json_escape(p, tool->description.data,
-                                   tool->description.len);
-    }
-
-    p = ngx_cpymem(p, ",\"input_schema\":", sizeof(",\"input_schema\":") - 1);
-    json->len = p - json->data;
+    ngx_claude_out_literal(out, ",\"input_schema\":");
 
     if (tool->schema == NULL) {
-        rc = tools_put(json, "{\"type\":\"object\",\"properties\":{}}");
+        ngx_claude_out_literal(out, "{\"type\":\"object\",\"properties\":{}}");
 
-    } else if (tool->strict) {
-        rc = tools_schema_strict(tool);
-
-    } else {
-        rc = tools_schema_copy(tool);
+    } else if (!tool->strict) {
+        tools_schema_copy(tool, out);
     }
 
-    if (rc == NGX_OK && tool->strict) {
-        rc = tools_put(json, ",\"strict\":true");
+    rc = ngx_claude_text_end(json);
+
+    if (rc == NGX_OK && tool->schema && tool->strict) {
+        rc = tools_schema_strict(tool);
     }
 
     if (rc == NGX_OK) {
-        rc = tools_put(json, "}");
+        rc = tool->strict ? tools_put(json, ",\"strict\":true}")
+                          : tools_put(json, "}");
     }
 
     return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
@@ -429,31 +412,22 @@ tools_schema_strict(tools_tool_t *tool)
  * a choice between schemas on top, which the model is told in words.
  */
 
-static ngx_int_t
-tools_schema_copy(tools_tool_t *tool)
+static void
+tools_schema_copy(tools_tool_t *tool, ngx_claude_out_t *out)
 {
-    u_char             *p;
     ngx_str_t           name;
-    ngx_claude_text_t  *json;
-    ngx_claude_json_t  *schema, *word;
+    const char         *comma;
+    ngx_claude_json_t  *word;
 
-    schema = tool->schema;
-    json = &tool->all->json;
+    comma = "";
+    ngx_claude_out_literal(out, "{");
 
-    p = ngx_claude_text_room(json, ngx_claude_json_text_len(schema)
-                                   + sizeof("\"type\":\"object\","));
-    if (p == NULL) {
-        return NGX_ERROR;
+    if (tools_field(tool->schema, "type") == NULL) {
+        ngx_claude_out_literal(out, "\"type\":\"object\"");
+        comma = ",";
     }
 
-    *p++ = '{';
-
-    if (tools_field(schema, "type") == NULL) {
-        p = ngx_cpymem(p, "\"type\":\"object\",",
-                       sizeof("\"type\":\"object\",") - 1);
-    }
-
-    for (word = tools_first(schema); word; word = tools_next(word)) {
+    for (word = tools_first(tool->schema); word; word = tools_next(word)) {
 
         if (tools_combines(word) < TOOLS_WORDS) {
             continue;
@@ -461,20 +435,12 @@ tools_schema_copy(tools_tool_t *tool)
 
         name = ngx_claude_json_name(word);
 
-        p = ngx_claude_json_escape(p, name.data, name.len);
-        *p++ = ':';
-        p = ngx_claude_json_write(p, word);
-        *p++ = ',';
+        ngx_claude_out(out, "%s%J:", comma, &name);
+        ngx_claude_json_text_out(out, word);
+        comma = ",";
     }
 
-    if (p[-1] == ',') {
-        p--;
-    }
-
-    *p++ = '}';
-    json->len = p - json->data;
-
-    return NGX_OK;
+    ngx_claude_out_literal(out, "}");
 }
 
 
@@ -486,7 +452,10 @@ tools_schema_copy(tools_tool_t *tool)
 static ngx_int_t
 tools_describe(tools_tool_t *tool)
 {
+    ngx_str_t           name;
     ngx_uint_t          i;
+    const char         *space;
+    ngx_claude_out_t   *out;
     ngx_claude_json_t  *word, *last[TOOLS_WORDS];
     ngx_claude_text_t  *about;
 
@@ -506,6 +475,9 @@ tools_describe(tools_tool_t *tool)
         }
     }
 
+    space = NULL;
+    out = ngx_claude_text_begin(about);
+
     for (word = tools_first(tool->schema); word; word = tools_next(word)) {
 
         i = tools_combines(word);
@@ -514,48 +486,27 @@ tools_describe(tools_tool_t *tool)
             continue;
         }
 
-        if ((about->len == 0
-             && ngx_claude_text_add(about, tool->description.data,
-                                    tool->description.len)
-                != NGX_OK)
-            || tools_describe_word(about, word) != NGX_OK)
-        {
-            return NGX_ERROR;
+        if (space == NULL) {
+            ngx_claude_out(out, "%V", &tool->description);
+            space = tool->description.len ? "\n\n" : "";
         }
+
+        name = ngx_claude_json_name(word);
+
+        ngx_claude_out(out, "%sThe arguments also match, as JSON Schema's "
+                       "%V: ", space, &name);
+        ngx_claude_json_text_out(out, word);
+        space = "\n\n";
+    }
+
+    if (ngx_claude_text_end(about) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (about->len) {
         tool->description.data = about->data;
         tool->description.len = about->len;
     }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-tools_describe_word(ngx_claude_text_t *about,
-    ngx_claude_json_t *word)
-{
-    u_char     *p;
-    ngx_str_t   name;
-
-    static ngx_str_t  lead = ngx_string("The arguments also match, as JSON "
-                                        "Schema's ");
-
-    name = ngx_claude_json_name(word);
-
-    p = ngx_claude_text_room(about,
-            sizeof("\n\n: ") + lead.len + name.len
-            + ngx_claude_json_text_len(word));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_sprintf(p, "%s%V%V: ", about->len ? "\n\n" : "", &lead,
-                    &name);
-
-    about->len = ngx_claude_json_write(p, word) - about->data;
 
     return NGX_OK;
 }
@@ -781,26 +732,23 @@ static ngx_int_t
 tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
     ngx_claude_schema_t *schema, ngx_claude_text_t *text)
 {
-    ngx_int_t     rc;
-    ngx_uint_t    i;
-    tools_tool_t  tool;
-
-    if (tools_put(text, "{\"anyOf\":[") != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_int_t          rc;
+    ngx_uint_t         i;
+    tools_tool_t       tool;
+    ngx_claude_out_t  *out;
 
     for (i = 0; i < tools->ex->turn.tools.nelts; i++) {
 
         tools_get(tools, i, &tool);
 
-        if ((i && tools_put(text, ",") != NGX_OK)
-            || tools_put(text, "{\"type\":\"object\",\"properties\":{"
-                         "\"name\":{\"type\":\"string\",\"const\":\"")
-               != NGX_OK
-            || ngx_claude_text_add(text, tool.name.data, tool.name.len)
-               != NGX_OK
-            || tools_put(text, "\"},\"arguments\":") != NGX_OK)
-        {
+        out = ngx_claude_text_begin(text);
+
+        ngx_claude_out(out, "%s{\"type\":\"object\",\"properties\":{"
+                       "\"name\":{\"type\":\"string\",\"const\":\"%V\"},"
+                       "\"arguments\":", i ? "," : "{\"anyOf\":[",
+                       &tool.name);
+
+        if (ngx_claude_text_end(text) != NGX_OK) {
             return NGX_ERROR;
         }
 

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_claude_conversation.h"
+#include "ngx_claude_json_text.h"
 #include "ngx_http_claude_conf.h"
 
 

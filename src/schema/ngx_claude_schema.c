@@ -185,6 +185,8 @@ ngx_int_t
 ngx_claude_schema_defs(ngx_claude_schema_t *schema,
     ngx_claude_text_t *text)
 {
+    ngx_str_t  defs;
+
     if (schema->defs.len == 0) {
         return NGX_OK;
     }
@@ -193,16 +195,13 @@ ngx_claude_schema_defs(ngx_claude_schema_t *schema,
 
     text->len--;
 
-    if ((text->data[text->len - 1] != '{'
-         && ngx_claude_text_literal(text, ",") != NGX_OK)
-        || ngx_claude_text_literal(text, "\"$defs\":{") != NGX_OK
-        || ngx_claude_text_add(text, schema->defs.data, schema->defs.len)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    defs.data = schema->defs.data;
+    defs.len = schema->defs.len;
 
-    return ngx_claude_text_literal(text, "}}");
+    ngx_claude_out(ngx_claude_text_begin(text), "%s\"$defs\":{%V}}",
+                   (text->data[text->len - 1] == '{') ? "" : ",", &defs);
+
+    return ngx_claude_text_end(text);
 }
 
 

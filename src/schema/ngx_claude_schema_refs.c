@@ -246,12 +246,10 @@ schema_define(schema_place_t *place, schema_node_t *node,
 
     defs = &place->schema->defs;
 
-    if ((defs->len && ngx_claude_text_literal(defs, ",") != NGX_OK)
-        || ngx_claude_text_literal(defs, "\"") != NGX_OK
-        || ngx_claude_text_add(defs, target->name.data, target->name.len)
-           != NGX_OK
-        || ngx_claude_text_literal(defs, "\":") != NGX_OK)
-    {
+    ngx_claude_out(ngx_claude_text_begin(defs), "%s\"%V\":",
+                   defs->len ? "," : "", &target->name);
+
+    if (ngx_claude_text_end(defs) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -5,7 +5,7 @@
 
 
 #include "ngx_claude_chain.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_json_text.h"
 
 
 /* tags before each message and block, which else could run into each other */

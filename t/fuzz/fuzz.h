@@ -24,7 +24,7 @@
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_exchange.h"
-#include "ngx_claude_json.h"
+#include "ngx_claude_json_text.h"
 
 
 /* ends the run, and libFuzzer keeps the input */

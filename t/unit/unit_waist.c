@@ -416,6 +416,23 @@ test_answer(ngx_uint_t verbatim)
 
 /* ---- lines out ---- */
 
+/* what the process writes to */
+
+static void
+open_pipe(int *fds)
+{
+    static ngx_event_t       write;
+    static ngx_connection_t  c;
+
+    unit_needs(pipe(fds) == 0, "a pipe");
+
+    c.fd = fds[1];
+    c.write = &write;
+    write.ready = 1;
+    process.in = &c;
+}
+
+
 static ngx_str_t
 written(int *fds)
 {
@@ -458,8 +475,6 @@ test_messages(void)
     int                    fds[2];
     ngx_str_t              lines, want, rpc;
     ngx_uint_t             i, n;
-    ngx_event_t            write;
-    ngx_connection_t       c;
     ngx_claude_block_t    *block, error, fine;
     ngx_claude_message_t  *message;
 
@@ -504,15 +519,7 @@ test_messages(void)
 
     make_seat(NULL);
 
-    ngx_memzero(&c, sizeof(ngx_connection_t));
-    ngx_memzero(&write, sizeof(ngx_event_t));
-
-    unit_needs(pipe(fds) == 0, "a pipe");
-
-    c.fd = fds[1];
-    c.write = &write;
-    write.ready = 1;
-    process.in = &c;
+    open_pipe(fds);
 
     message = turn.messages.elts;
     n = turn.messages.nelts;
@@ -539,6 +546,134 @@ test_messages(void)
 
     (void) close(fds[0]);
     (void) close(fds[1]);
+}
+
+
+/* a line without memory leaves what is before and behind it as it is */
+
+static void
+test_line_lost(ngx_uint_t waits)
+{
+    int                fds[2];
+    u_char             id_buf[1000];
+    ngx_str_t          lines, want, id, other;
+    ngx_uint_t         i;
+    ngx_claude_out_t  *out;
+
+    static u_char  line_buf[3000];
+
+    make_seat(NULL);
+    open_pipe(fds);
+
+    id.data = id_buf;
+    id.len = sizeof(id_buf);
+    ngx_memset(id_buf, '"', sizeof(id_buf));
+
+    ngx_str_set(&other, "a text that is so long that the outbox has no need "
+                "to copy it, and refers to it");
+
+    want.data = line_buf;
+    want.len = ngx_sprintf(line_buf, "%V,\"%V\"\n", &other, &other)
+               - line_buf;
+
+    if (waits) {
+        out = ngx_claude_outbox_begin(&process.outbox);
+        ngx_claude_out(out, "%V,%J\n", &other, &other);
+        unit_ok(ngx_claude_outbox_end(&process.outbox) == NGX_OK, "a line");
+
+    } else {
+        want.len = 0;
+    }
+
+    out = ngx_claude_outbox_begin(&process.outbox);
+    ngx_claude_out(out, "lost%J%J", &other, &id);
+
+    for (i = 0; i < 5000; i++) {
+        ngx_claude_out(out, "%ui", i);
+    }
+
+    out->failed = 1;
+    unit_ok(ngx_claude_outbox_end(&process.outbox) == NGX_ERROR,
+            "a line without memory fails");
+
+    unit_ok(ngx_claude_cli_rpc_empty(&process.outbox, &id, 7) == NGX_OK,
+            "and is followed by others");
+    ngx_memset(id_buf, 'x', sizeof(id_buf));
+
+    want.len = ngx_sprintf(want.data + want.len,
+                           "{\"type\":\"control_response\",\"response\":"
+                           "{\"subtype\":\"success\",\"request_id\":\"")
+               - want.data;
+
+    for (i = 0; i < id.len; i++) {
+        want.data[want.len++] = '\\';
+        want.data[want.len++] = '"';
+    }
+
+    want.len = ngx_sprintf(want.data + want.len,
+                           "\",\"response\":{\"mcp_response\":{\"jsonrpc\":"
+                           "\"2.0\",\"id\":7,\"result\":{}}}}}\n")
+               - want.data;
+
+    lines = written(fds);
+
+    unit_same(&lines, &want, "nothing of it is written");
+
+    (void) close(fds[0]);
+    (void) close(fds[1]);
+}
+
+
+static void
+test_text(void)
+{
+    u_char             *data;
+    ngx_str_t           got, want, long_one;
+    ngx_uint_t          i;
+    ngx_claude_out_t   *out;
+    ngx_claude_text_t   text;
+
+    ngx_memzero(&text, sizeof(ngx_claude_text_t));
+    text.pool = pool;
+
+    out = ngx_claude_text_begin(&text);
+    ngx_claude_out_escape(out, (u_char *) "a\"b", 3);
+    unit_needs(ngx_claude_text_end(&text) == NGX_OK, "memory");
+
+    out = ngx_claude_text_begin(&text);
+
+    for (i = 0; i < 5000; i++) {
+        ngx_claude_out(out, "%ui", i);
+    }
+
+    out->failed = 1;
+    unit_ok(ngx_claude_text_end(&text) == NGX_ERROR,
+            "a text without memory fails");
+
+    got.data = text.data;
+    got.len = text.len;
+    ngx_str_set(&want, "a\\\"b");
+
+    unit_same(&got, &want, "and is as it was");
+
+    /* in slices, the last of which ends where the room does */
+
+    long_one.len = 10000;
+    long_one.data = ngx_pnalloc(pool, long_one.len);
+    unit_needs(long_one.data != NULL, "memory");
+    ngx_memset(long_one.data, '\n', long_one.len);
+
+    unit_needs(ngx_claude_text_init(&text, pool, 2 * long_one.len + 3)
+               == NGX_OK, "memory");
+
+    data = text.data;
+    ngx_claude_out(ngx_claude_text_begin(&text), "%J", &long_one);
+    unit_needs(ngx_claude_text_end(&text) == NGX_OK, "memory");
+
+    unit_ok(text.len == 2 * long_one.len + 2 && text.data == data
+            && ngx_strncmp(text.data, "\"\\n\\n", 5) == 0
+            && ngx_strncmp(text.data + text.len - 3, "\\n\"", 3) == 0,
+            "a text with room stays where it is");
 }
 
 
@@ -724,6 +859,9 @@ unit_tests(ngx_pool_t *p, ngx_str_t *d)
     test_answer(1);
     test_answer(0);
     test_messages();
+    test_line_lost(0);
+    test_line_lost(1);
+    test_text();
     test_links_kept(0);
     test_links_kept(1);
     test_links_part();

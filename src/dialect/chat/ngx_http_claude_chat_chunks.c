@@ -6,14 +6,17 @@
 
 
 #include "ngx_http_claude_chat_chunks.h"
+#include "ngx_claude_text.h"
 #include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_openai.h"
 
 
 #define CHUNK_PREFIX                                                          \
-    "data: {\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,\"model\":"
+    "data: {\"id\":\"%V\",\"object\":\"%s\",\"created\":%T,"                  \
+    "\"model\":%J,\"system_fingerprint\":\"fp_claude\","
 
-#define CHUNK_FINGERPRINT  ",\"system_fingerprint\":\"fp_claude\","
+/* bytes of it, mostly */
+#define CHUNK_PREFIX_SIZE  256
 
 
 #define chunk_open   ngx_http_claude_chat_chunk_open
@@ -81,26 +84,26 @@ ngx_http_claude_chat_prefix(ngx_http_claude_answer_t *answer,
 static ngx_int_t
 chunk_prefix(ngx_http_claude_exchange_t *ex, const char *object)
 {
-    u_char                  *p;
+    ngx_claude_text_t        text;
     ngx_http_claude_chat_t  *chat;
 
     chat = ex->own;
 
-    p = ngx_pnalloc(ex->turn.pool,
-                    sizeof(CHUNK_PREFIX CHUNK_FINGERPRINT)
-                    + ngx_strlen(object) + ex->id.len + NGX_TIME_T_LEN
-                    + ngx_claude_json_escaped_max(ex->model.len));
-    if (p == NULL) {
+    if (ngx_claude_text_init(&text, ex->turn.pool, CHUNK_PREFIX_SIZE)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    chat->prefix.data = p;
+    ngx_claude_out(ngx_claude_text_begin(&text), CHUNK_PREFIX, &ex->id, object,
+                   ex->created, &ex->model);
 
-    p = ngx_sprintf(p, CHUNK_PREFIX, &ex->id, object, ex->created);
-    p = ngx_claude_json_escape(p, ex->model.data, ex->model.len);
-    p = ngx_cpymem(p, CHUNK_FINGERPRINT, sizeof(CHUNK_FINGERPRINT) - 1);
+    if (ngx_claude_text_end(&text) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-    chat->prefix.len = p - chat->prefix.data;
+    chat->prefix.data = text.data;
+    chat->prefix.len = text.len;
 
     return NGX_OK;
 }
