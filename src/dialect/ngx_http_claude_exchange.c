@@ -191,7 +191,7 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->timeout = lcf->timeout;
 
     if (ctx->key) {
-        ngx_memcpy(turn->tenant, &ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
+        turn->tenant = ctx->key->hash;
         turn->tenant_name = ctx->key->name;
     }
 

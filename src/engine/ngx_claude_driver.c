@@ -325,7 +325,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     if (!seat->holding.used) {
         seat->holding.used = 1;
-        ngx_memcpy(seat->holding.tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN);
+        seat->holding.tenant = turn->tenant;
     }
 
     driver_session_begin(seat);

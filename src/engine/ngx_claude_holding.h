@@ -25,13 +25,11 @@
 typedef struct {
     /* whose it is */
     ngx_claude_hash_t    profile;        /* hash of its launch */
-    u_char               tenant[NGX_CLAUDE_TENANT_LEN];
-                                         /* key that it is used by */
-    u_char               session[NGX_CLAUDE_SESSION_LEN];
-                                         /* hash of the session that its
+    ngx_claude_hash_t    tenant;         /* hash of the key that it is used
+                                            by */
+    ngx_claude_hash_t    session;        /* hash of the session that its
                                             conversation is of, or zeroes */
-    u_char               hint[NGX_CLAUDE_SESSION_LEN];
-                                         /* hash of a name that is no session,
+    ngx_claude_hash_t    hint;           /* hash of a name that is no session,
                                             of its last turn, or zeroes */
 
     /* settings that it was given last */

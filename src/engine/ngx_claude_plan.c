@@ -190,9 +190,7 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         return;
     }
 
-    if (ngx_memcmp(holding->tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN)
-        != 0)
-    {
+    if (!ngx_claude_hash_same(&holding->tenant, &turn->tenant)) {
         return;
     }
 
@@ -261,9 +259,7 @@ plan_session(const ngx_claude_holding_t *holding,
     }
 
     return (!own && !session->continues)
-           || ngx_memcmp(holding->session, session->hash,
-                         NGX_CLAUDE_SESSION_LEN)
-              == 0;
+           || ngx_claude_hash_same(&holding->session, &session->hash);
 }
 
 

@@ -155,8 +155,7 @@ struct ngx_claude_seat_s {
                                                 answered, but holds its
                                                 session until the seat is
                                                 idle; -1: none */
-    u_char                   naming[NGX_CLAUDE_SESSION_LEN];
-                                             /* session of the conversation,
+    ngx_claude_hash_t        naming;         /* session of the conversation,
                                                 once the turn went well */
 
     ngx_event_t              timer;

@@ -138,8 +138,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
             && keeper_alive(session->directory, &record, ask->ttl)
             && (ask->mode == NGX_CLAUDE_RECORD_CONTINUE
                 || (!record.bare
-                    && ngx_memcmp(record.tip, ask->tip, sizeof(ask->tip))
-                       == 0)))
+                    && ngx_claude_hash_same(&record.tip, &ask->tip))))
         {
             session->record = record;
             session->resumed = 1;

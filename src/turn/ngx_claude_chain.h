@@ -35,9 +35,6 @@
 #include "ngx_claude_turn.h"
 
 
-#define NGX_CLAUDE_LINK_LEN  sizeof(ngx_claude_link_t)
-
-
 typedef ngx_claude_hash_t  ngx_claude_link_t;
 
 

@@ -25,9 +25,6 @@ typedef struct ngx_claude_profile_s  ngx_claude_profile_t;
 typedef struct ngx_claude_seat_s     ngx_claude_seat_t;
 
 
-/* length of a tenant: the SHA-1 of an API key, zeroes without keys */
-#define NGX_CLAUDE_TENANT_LEN  20
-
 /* bytes of the longest name of a model */
 #define NGX_CLAUDE_MODEL_LEN   128
 
@@ -179,19 +176,16 @@ typedef enum {
 } ngx_claude_session_e;
 
 
-#define NGX_CLAUDE_SESSION_LEN  20
-
 /* what a turn's session is to it */
 typedef struct {
     ngx_claude_session_e                 kind;
-    u_char                               hash[NGX_CLAUDE_SESSION_LEN];
-                                                  /* SHA-1 of the session's
-                                                     name and the API key */
-    u_char                               hint[NGX_CLAUDE_SESSION_LEN];
-                                                  /* the same of a name that
-                                                     is no UUID: a process
-                                                     that has it is preferred;
-                                                     zeroes: none */
+    ngx_claude_hash_t                    hash;      /* SHA-1 of the session's
+                                                       name and the API key */
+    ngx_claude_hash_t                    hint;      /* SHA-1 of a name that is
+                                                       no UUID and the key: a
+                                                       process that has it is
+                                                       preferred; zeroes:
+                                                       none */
     char                                 id[37];    /* CHOSEN: the CLI's id, a
                                                        UUID and a NUL */
     unsigned                             named:1;   /* the client named it:
@@ -365,7 +359,8 @@ struct ngx_claude_turn_s {
     ngx_claude_profile_t                *profile;    /* how its CLI is started,
                                                         the location's */
     const ngx_claude_hash_t             *launch;     /* hash of the profile */
-    u_char                               tenant[NGX_CLAUDE_TENANT_LEN];
+    ngx_claude_hash_t                    tenant;     /* SHA-1 of the API key;
+                                                        zeroes: no keys */
     ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* system text, never

@@ -202,8 +202,8 @@ make_holding(const char *text)
     holding.base = strchr(flags, '2') ? 2 : 0;
     holding.knobs = strchr(flags, 'k') ? 2 : 0;
     holding.tools.hash[0] = (strchr(flags, 't') != NULL);
-    holding.tenant[0] = holding.used;
-    holding.session[0] = 1;
+    holding.tenant.hash[0] = holding.used;
+    holding.session.hash[0] = 1;
     holding.mtime = 1;
     holding.inode = strchr(flags, 'b') ? 1 : 2;
 
@@ -250,7 +250,7 @@ make_turn(const char *text)
     turn.profile = &profile;
     turn.engine.results = NULL;
     turn.engine.toolset.hash[0] = (strchr(flags, 't') != NULL);
-    turn.tenant[0] = 1 + (strchr(flags, 'K') != NULL);
+    turn.tenant.hash[0] = 1 + (strchr(flags, 'K') != NULL);
 
     profile.hash.hash[0] = (strchr(flags, 'P') != NULL);
     profile.agent = 0;
@@ -259,7 +259,7 @@ make_turn(const char *text)
 
     ngx_memzero(&turn.session, sizeof(ngx_claude_turn_session_t));
 
-    turn.session.hash[0] = 1 + (strchr(flags, 'S') != NULL);
+    turn.session.hash.hash[0] = 1 + (strchr(flags, 'S') != NULL);
     turn.session.continues = (strchr(flags, 'n') != NULL);
     turn.session.system = (strchr(flags, 'y') != NULL);
 
