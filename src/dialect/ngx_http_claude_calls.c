@@ -21,10 +21,10 @@
 
 /* a call that has or needs a result */
 typedef struct {
-    ngx_str_t    client;        /* its id as the client has it, or none */
-    ngx_str_t    id;            /* as the model has it */
+    ngx_str_t    client;        /* id as the client has it, or none */
+    ngx_str_t    id;            /* id as the model has it */
     ngx_str_t    name;
-    ngx_uint_t   like[2];       /* the next one of its id, of its name */
+    ngx_uint_t   like[2];       /* next call of its id, of its name */
     ngx_uint_t   answered;
 } calls_call_t;
 
@@ -294,8 +294,9 @@ calls_id_valid(ngx_str_t *id)
 
 
 /*
- * The same for the same conversation, so that it is found again: made of the
- * client's id and of how often that has come already.
+ * A new id for a call, made of the client's id and of how often that has come
+ * already: a conversation that is sent again gets the same ids, so that it is
+ * found again.
  */
 
 static ngx_int_t

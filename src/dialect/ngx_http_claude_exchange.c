@@ -666,7 +666,7 @@ exchange_whole(ngx_http_claude_exchange_t *ex)
 }
 
 
-/* one answer of several is not what the client asked for */
+/* a failed turn fails its request: fewer answers are not what was asked for */
 
 static void
 exchange_failed(ngx_claude_turn_t *turn)

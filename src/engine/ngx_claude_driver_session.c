@@ -120,8 +120,8 @@ driver_session_resumed(ngx_claude_seat_t *seat,
 
 
 /*
- * What the process holds is in the transcript, but for a question that is
- * about to be asked: the line, or 0.
+ * Records that the transcript has what the process holds, but for a question
+ * that is about to be asked.  line: that question's, or 0.
  */
 
 void
@@ -160,7 +160,7 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 
     } else if (n && !seat->holding.own) {
 
-        /* nobody can name it: it is known by what it holds */
+        /* a session that nobody can name is known by what it holds */
 
         p = ngx_hex_dump((u_char *) record.name, record.tip.hash,
                          sizeof(record.tip.hash));

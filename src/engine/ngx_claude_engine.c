@@ -21,9 +21,9 @@
 
 /* things that other workers are asked for, in this order */
 #define ENGINE_ASK_TIP      0          /* the conversation itself */
-#define ENGINE_ASK_FIRST    1          /* one that began in the same way */
+#define ENGINE_ASK_FIRST    1          /* conversation that began like it */
 #define ENGINE_ASK_KEY      2          /* any process of the key */
-#define ENGINE_ASK_WARM     3          /* one that is nobody's yet */
+#define ENGINE_ASK_WARM     3          /* process that is nobody's yet */
 #define ENGINE_ASK_NOTHING  4
 
 /* a history of fewer messages is replayed sooner than a process is fetched */

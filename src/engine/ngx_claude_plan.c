@@ -443,10 +443,10 @@ plan_result_fits(const ngx_claude_block_t *result)
 
 
 /*
- * What brings the process to the state that the turn needs.  When that is
- * only the settings, the question follows at once; else the answers are
- * waited for, since a question must not meet a conversation that was not
- * cut, or a model that was not set.
+ * Steps that bring the process to the state that the turn needs.  If they are
+ * only the settings, the question follows at once; else the answers are waited
+ * for, since a question must not meet a conversation that was not cut, or a
+ * model that was not set.
  */
 
 void

@@ -199,7 +199,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 }
 
 
-/* one that is starting is still sooner there than another */
+/* a process that is starting is there sooner than a new one */
 
 static ngx_claude_seat_t *
 pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)

@@ -13,11 +13,11 @@
 
 #define SESSION_UUID_LEN  36
 
-/* what a hash is of, so that names of several kinds never meet */
+/* kinds of name, hashed with it, so that names of two kinds never meet */
 #define SESSION_ISSUED    "issued"
 #define SESSION_HINT      "hint"
 
-/* of the 16 bytes of a UUID: random ones, then those of the check sum */
+/* bytes of a UUID, 16 in all: random ones, then those of the check sum */
 #define SESSION_RANDOM    9
 #define SESSION_SUM       7
 
@@ -33,7 +33,7 @@ static void session_hash(ngx_claude_turn_t *turn, const char *what,
     u_char *name, size_t len, ngx_claude_hash_t *hash);
 
 
-/* of this module, made once with uuidgen */
+/* namespace of this module, made once with uuidgen */
 static uuid_t  session_namespace = {
     0x5b, 0x0e, 0x6a, 0x0c, 0x41, 0x2f, 0x4f, 0x7e,
     0x9d, 0x55, 0x6e, 0x1c, 0x8a, 0x2f, 0x77, 0x10

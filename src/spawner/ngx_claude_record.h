@@ -91,8 +91,8 @@ _Static_assert(offsetof(ngx_claude_record_ask_t, tip) == 8
 
 
 /*
- * What a new process for the turn is to ask for: the ask, or NULL if nothing
- * of it goes to disk.
+ * The ask of a new process for the turn, or NULL if nothing of the turn goes
+ * to disk.
  */
 ngx_claude_record_ask_t *ngx_claude_record_ask(ngx_claude_turn_t *turn,
     time_t ttl, ngx_claude_record_ask_t *ask);

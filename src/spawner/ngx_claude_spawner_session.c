@@ -577,8 +577,8 @@ keeper_record(ngx_claude_keeper_session_t *session,
     }
 
     /*
-     * Of two with the same conversation one has the name, the other one keeps
-     * what it had: both are swept in the end.
+     * The name may be taken by another record of the same conversation: then
+     * this one keeps the name that it had, and both are swept in the end.
      */
 
     keeper_name(from, "", session->name, NGX_CLAUDE_RECORD_SUFFIX);

@@ -33,7 +33,7 @@
 typedef enum {
     NGX_CLAUDE_TURN_FREE = 0,
     NGX_CLAUDE_TURN_WAITING,
-    NGX_CLAUDE_TURN_GRANTED,           /* its worker is to be told */
+    NGX_CLAUDE_TURN_GRANTED,           /* the worker is to be told */
     NGX_CLAUDE_TURN_RUNNING
 } ngx_claude_turn_state_e;
 
