@@ -892,7 +892,7 @@ ngx_http_claude_check_connections(ngx_cycle_t *cycle,
     ngx_core_conf_t   *ccf;
     ngx_event_conf_t  *ecf;
 
-    /* one worker may get all turns and processes, and those who wait */
+    /* a worker alone may get all turns and processes, and those who wait */
 
     need = CLAUDE_PROCESS_CONNECTIONS * mcf->max_processes
            + mcf->max_concurrent + mcf->queue + CLAUDE_WORKER_CONNECTIONS;
@@ -950,7 +950,7 @@ ngx_http_claude_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    /* this worker's share; workers of a generation count from 0 */
+    /* the share of this worker; workers of a generation count from 0 */
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
     workers = ngx_max(ccf->worker_processes, 1);

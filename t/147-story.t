@@ -58,7 +58,9 @@ my @answer = ('says: message start', 'says: block start', 'says: block delta',
                               http => 'claude_warm 0;');
     wait_for { $s->workers == 2 } undef;
 
-    $s->chat('a1b2c3d4', fake => { deltas => ['e5f6g7h8'] });
+    my @with = (with => { temperature => 0.5, stop => ['zz'] });
+
+    $s->chat('a1b2c3d4', fake => { deltas => ['e5f6g7h8'] }, @with);
     wait_for { grep { /is idle/ } $s->errors } undef;
     my $pid = pid($s);
 
@@ -72,8 +74,8 @@ my @answer = ('says: message start', 'says: block start', 'says: block delta',
         { role => 'user', content => 'a1b2c3d4 [[fake {"deltas":["e5f6g7h8"]}]]' },
         { role => 'assistant', content => 'e5f6g7h8' }]);
 
-    $s->elsewhere($old->{worker}, ClaudeTest::body('i9j0k1l2', @history))
-      ->rest;
+    $s->elsewhere($old->{worker},
+                  ClaudeTest::body('i9j0k1l2', @history, @with))->rest;
     wait_for { 2 <= grep { /was settling, is idle/ } $s->errors } undef;
     is(pid($s), $pid, 'the other worker asks in the same process');
 
@@ -88,8 +90,8 @@ my @answer = ('says: message start', 'says: block start', 'says: block delta',
     @story = story($s, $pid);
     in_order('the same conversation goes on', \@story,
              'plan: live, keeps 2 of 2 messages, 2 steps',
-             'was idle, is running', 'step: settings 0', 'step: ask 0',
-             'was running, is asked', @answer);
+             'was idle, is running', 'step: settings 0', 'settings: as before',
+             'step: ask 0', 'was running, is asked', @answer);
 
     # from the worker that has it now, however many of the messages it keeps
 
@@ -103,8 +105,9 @@ my @answer = ('says: message start', 'says: block start', 'says: block delta',
     in_order('a branch of it', \@story,
              'plan: rewound, keeps 2 of 4 messages, 3 steps',
              'was idle, is running', 'step: rewind 2', 'step: settings 0',
-             'says: control response', 'says: control response',
-             'step: ask 0', 'was running, is asked', @answer);
+             'settings: others', 'says: control response',
+             'says: control response', 'step: ask 0', 'was running, is asked',
+             @answer);
 
     $s->elsewhere($other, ClaudeTest::body('q7r8s9t0', @history,
                                   with => { max_tokens => 3 },

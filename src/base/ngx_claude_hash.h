@@ -20,6 +20,11 @@ typedef struct {
 } ngx_claude_hash_t;
 
 
+/* rows, records and messages hold hashes without a byte in between */
+
+_Static_assert(sizeof(ngx_claude_hash_t) == 20, "a hash is SHA-1's 20 bytes");
+
+
 static ngx_inline ngx_uint_t
 ngx_claude_hash_same(const ngx_claude_hash_t *a, const ngx_claude_hash_t *b)
 {

@@ -421,8 +421,8 @@ u_char *
 ngx_claude_json_escape(u_char *p, const u_char *s, size_t len)
 {
     /*
-     * One generator a worker, reset for each string: yajl_gen_alloc() would
-     * cost more than the strings of a delta do.
+     * A generator for the worker, reset for each string: yajl_gen_alloc()
+     * would cost more than the strings of a delta do.
      */
     static yajl_gen                 gen;
     static ngx_claude_json_place_t  place;

@@ -84,7 +84,7 @@ struct ngx_claude_json_field_s {
 /* the table of a place where all is kept, for schemas and the like */
 extern const ngx_claude_json_field_t  ngx_claude_json_all[];
 
-/* that of a member which is known, and ignored: it is not kept */
+/* the table of a member that is known, and ignored: nothing is kept */
 extern const ngx_claude_json_field_t  ngx_claude_json_ignored[];
 
 
@@ -139,7 +139,7 @@ ngx_uint_t ngx_claude_json_is(ngx_claude_json_t *node, const char *text);
 ngx_claude_json_t *ngx_claude_json_member(ngx_claude_json_t *object,
     const char *name);
 
-/* the same of a member whose value is not null */
+/* a member by name whose value is not null, or NULL */
 ngx_claude_json_t *ngx_claude_json_field(ngx_claude_json_t *object,
     const char *name);
 

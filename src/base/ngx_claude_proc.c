@@ -1,6 +1,6 @@
 
 /*
- * What proc(5) tells of processes.  See the header.
+ * Processes, as proc(5) tells of them.  See the header.
  */
 
 

@@ -1,8 +1,8 @@
 
 /*
- * What proc(5) tells of processes, which is nothing where it is not mounted,
- * or hides those of others (hidepid).  Async-signal-safe, as the spawner
- * process and the keepers need it.
+ * Processes, as proc(5) tells of them, which is nothing where it is not
+ * mounted, or hides those of others (hidepid).  Async-signal-safe, as the
+ * spawner process and the keepers need it.
  */
 
 
@@ -25,8 +25,8 @@ uint64_t ngx_claude_proc_start(ngx_pid_t pid);
 ngx_uint_t ngx_claude_proc_gone(ngx_pid_t pid, uint64_t start);
 
 /*
- * What is resident of a process that started then, in bytes; 0: there is none,
- * or another one has its pid.
+ * Memory that is resident of a process that started then, in bytes; 0: there
+ * is no such process, or another one has its pid.
  */
 uint64_t ngx_claude_proc_memory(ngx_pid_t pid, uint64_t start);
 

@@ -29,13 +29,13 @@
 #define CLI_NODE_ROOT      0
 #define CLI_NODE_NONE     -1
 
-/* what a field's value is for */
+/* use of a field's value */
 #define CLI_VALUE_NONE     0
 #define CLI_VALUE_STRING   1
 #define CLI_VALUE_NUMBER   2
 #define CLI_VALUE_ERROR    3                   /* is_error */
 #define CLI_VALUE_REWOUND  4                   /* rewound */
-#define CLI_VALUE_MODEL    5                   /* one of the names */
+#define CLI_VALUE_MODEL    5                   /* name of a model */
 #define CLI_VALUE_SUM      6                   /* a number, of several */
 
 
@@ -100,11 +100,11 @@ static const cli_node_t  cli_nodes[] = {
     branch(N_ROOT, "response"),
     branch(N_RESPONSE, "response"),
     branch(N_RESPONSE2, "models"),
-    branch(CLI_NODE_NONE, ""),                 /* one of the array */
+    branch(CLI_NODE_NONE, ""),                 /* model of the array */
     branch(N_DELTA, "stop_details"),
     branch(N_RESPONSE2, "session"),
     branch(N_ROOT, "model_usage_since_last_result"),
-    branch(CLI_NODE_NONE, ""),                 /* of a model, any name */
+    branch(CLI_NODE_NONE, ""),                 /* model, by any name */
 
     string(N_ROOT, "type", TYPE),
     string(N_ROOT, "subtype", SUBTYPE),
@@ -198,9 +198,10 @@ typedef struct {
     ngx_claude_cli_reader_t          *reader;
 
     ngx_claude_cli_line_t             line;
-    u_char                           *start;     /* of the line itself */
-    size_t                            opened;    /* bytes of it up to a value
-                                                    that is kept as it is */
+    u_char                           *start;     /* start of the line */
+    size_t                            opened;    /* bytes of the line up to a
+                                                    value that is kept as it
+                                                    is */
     u_char                           *text;      /* strings of the line */
     size_t                            text_size;
     size_t                            text_len;
@@ -215,8 +216,8 @@ typedef struct {
     uint8_t                           first[CLI_BUCKETS];
     uint8_t                           next[CLI_NODES];
 
-    unsigned                          large:1;   /* so has yajl's buffer
-                                                    become */
+    unsigned                          large:1;   /* yajl's buffer has grown
+                                                    past CLI_TEXT_KEEP */
 } cli_parser_t;
 
 

@@ -24,7 +24,7 @@
 #define NGX_CLAUDE_CLI_OLDEST  201260
 
 
-/* what a line is, by its type, subtype and, of stream events, event type */
+/* kinds of line, by type, subtype and, of stream events, event type */
 typedef enum {
     NGX_CLAUDE_CLI_OTHER = 0,
     NGX_CLAUDE_CLI_INIT,
@@ -81,7 +81,7 @@ typedef enum {
     NGX_CLAUDE_CLI_S_TARGET,           /* response.response.
                                           targetMessageUuid */
 
-    /* these are not cut */
+    /* strings that are not cut */
     NGX_CLAUDE_CLI_S_TEXT,             /* event.delta.text, .thinking,
                                           .partial_json, event.
                                           content_block.text, .thinking */
@@ -136,7 +136,7 @@ typedef struct {
     ngx_str_t                         models;        /* names that response.
                                                         response.models has,
                                                         each with a LF */
-    unsigned                          is_error:1;    /* of a result */
+    unsigned                          is_error:1;    /* a result is one */
     unsigned                          rewound:1;     /* response.response */
 } ngx_claude_cli_line_t;
 
@@ -147,7 +147,7 @@ typedef struct {
 
 typedef struct ngx_claude_cli_reader_s  ngx_claude_cli_reader_t;
 
-/* one whole line was read; it is valid during the call */
+/* handler of a whole line, which is valid during the call */
 typedef void (*ngx_claude_cli_line_pt)(void *data,
     ngx_claude_cli_line_t *line);
 
@@ -173,9 +173,9 @@ size_t ngx_claude_cli_pending(ngx_claude_cli_reader_t *reader);
 ngx_uint_t ngx_claude_cli_version(ngx_str_t *version);
 
 /*
- * What words of the CLI mean: the error of an assistant line, a result that
- * is not an answer, a refused set_model, and a stop reason.  NGX_HTTP_CLAUDE_
- * FAIL_CLI: nothing that we know.
+ * The failures that words of the CLI mean: the error of an assistant line, a
+ * result that is not an answer, a refused set_model, and a stop reason.
+ * NGX_CLAUDE_FAIL_CLI: none that we know.
  */
 ngx_claude_fail_e ngx_claude_cli_error(ngx_str_t *word);
 ngx_claude_fail_e ngx_claude_cli_result_error(ngx_claude_cli_line_t *line);

@@ -447,8 +447,9 @@ process_exited(ngx_claude_spawn_t *spawn, int status)
         }
 
         /*
-         * What is left in the pipe is all there will be, and one read takes
-         * it: more could only be from a child that it has left behind.
+         * The CLI is gone: no more than what is left in the pipe will come,
+         * and one read takes that.  More could only be of a child that the
+         * CLI has left behind.
          */
 
         for (i = 0; i < PROCESS_READS; i++) {
@@ -973,8 +974,9 @@ process_err_flush(ngx_claude_process_t *process)
     }
 
     /*
-     * What it says before its first line can only be about its own start;
-     * later there may be text of clients in it, which is for debugging only.
+     * Before its first line a CLI can only speak of its own start, which is
+     * for the operator; later there may be text of clients in what it says,
+     * which is for debugging only.
      */
 
     if (process->told) {

@@ -37,9 +37,9 @@ typedef struct {
     void  (*quiet)(ngx_claude_process_t *process);
 
     /*
-     * It cannot be talked to any more: it never started, exited, or spoke
-     * nonsense; process->reason and process->unavailable say which.  Not
-     * called after ngx_claude_process_end().
+     * The process cannot be talked to any more: it never started, exited, or
+     * spoke nonsense; process->reason and process->unavailable say which.
+     * Not called after ngx_claude_process_end().
      */
     void  (*broken)(ngx_claude_process_t *process);
 

@@ -1,8 +1,8 @@
 
 /*
- * One of the answers to a request: a turn, and what came of it.  What the
- * model says passes here, through the filters of its text, to the dialect,
- * which writes it to a stream, and to what is kept of it, for a whole
+ * An answer, of one or several to a request: a turn, and what came of it.
+ * What the model says passes here, through the filters of its text, to the
+ * dialect, which writes it to a stream, and to what is kept of it, for a whole
  * response.
  */
 
@@ -70,7 +70,7 @@ void ngx_http_claude_answer_forced(ngx_http_claude_answer_t *answer,
     ngx_str_t *name);
 
 /*
- * What the turn tells, see turn.h.  No memory: answer->out->failed.
+ * Events of the turn, see turn.h.  No memory: answer->out->failed.
  */
 void ngx_http_claude_answer_begin(ngx_http_claude_answer_t *answer);
 void ngx_http_claude_answer_open(ngx_http_claude_answer_t *answer,

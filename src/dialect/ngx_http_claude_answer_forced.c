@@ -38,7 +38,7 @@ forced_delta(ngx_http_claude_filter_t *filter, u_char *p, size_t len)
 
     if (forced->name.len == 0) {
 
-        /* its name may come last: it is told when it is complete */
+        /* no name yet, and it may come last: the call is told at its end */
 
         return ngx_claude_text_add(&forced->json, p, len);
     }

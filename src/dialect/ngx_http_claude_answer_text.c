@@ -1,6 +1,6 @@
 
 /*
- * What is kept of an answer.  See the header.
+ * The kept text of an answer.  See the header.
  */
 
 

@@ -1,6 +1,6 @@
 
 /*
- * What is kept of an answer: its blocks, each escaped, in buffers that become
+ * The kept text of an answer: its blocks, each escaped, in buffers that become
  * the response, so that nothing is copied twice and nothing is ever moved.
  */
 

@@ -23,10 +23,10 @@
 
 /* a call that has or needs a result */
 typedef struct {
-    ngx_str_t    client;        /* its id as the client has it, or none */
-    ngx_str_t    id;            /* as the model has it */
+    ngx_str_t    client;        /* id as the client has it, or none */
+    ngx_str_t    id;            /* id as the model has it */
     ngx_str_t    name;
-    ngx_uint_t   like[2];       /* the next one of its id, of its name */
+    ngx_uint_t   like[2];       /* next call of its id, of its name */
     ngx_uint_t   answered;
 } calls_call_t;
 
@@ -294,17 +294,19 @@ calls_id_valid(ngx_str_t *id)
 
 
 /*
- * The same for the same conversation, so that it is found again: made of the
- * client's id and of how often that has come already.
+ * A new id for a call, made of the client's id and of how often that has come
+ * already: a conversation that is sent again gets the same ids, so that it is
+ * found again.
  */
 
 static ngx_int_t
 calls_id_new(ngx_http_claude_calls_t *calls, ngx_str_t *client,
     ngx_str_t *id)
 {
-    u_char         *p, hash[20];
-    ngx_sha1_t      sha1;
-    calls_again_t  *again;
+    u_char             *p;
+    ngx_sha1_t          sha1;
+    calls_again_t      *again;
+    ngx_claude_hash_t   hash;
 
     again = calls_id_again(calls, client);
     p = ngx_pnalloc(calls->turn->pool, CALLS_ID_NEW);
@@ -321,12 +323,12 @@ calls_id_new(ngx_http_claude_calls_t *calls, ngx_str_t *client,
         ngx_sha1_init(&sha1);
         ngx_sha1_update(&sha1, client->data, client->len);
         ngx_sha1_update(&sha1, &again->n, sizeof(ngx_uint_t));
-        ngx_sha1_final(hash, &sha1);
+        ngx_claude_hash_final(&hash, &sha1);
 
         again->n++;
 
         p = ngx_cpymem(id->data, "toolu_", sizeof("toolu_") - 1);
-        (void) ngx_hex_dump(p, hash, 12);
+        (void) ngx_hex_dump(p, hash.hash, 12);
 
         if (calls_id_seen(calls, id) == NULL) {
             return NGX_OK;

@@ -191,7 +191,7 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->timeout = lcf->timeout;
 
     if (ctx->key) {
-        ngx_memcpy(turn->tenant, &ctx->key->hash, NGX_CLAUDE_TENANT_LEN);
+        turn->tenant = ctx->key->hash;
         turn->tenant_name = ctx->key->name;
     }
 
@@ -670,7 +670,7 @@ exchange_whole(ngx_http_claude_exchange_t *ex)
 }
 
 
-/* one answer of several is not what the client asked for */
+/* a failed turn fails its request: fewer answers are not what was asked for */
 
 static void
 exchange_failed(ngx_claude_turn_t *turn)

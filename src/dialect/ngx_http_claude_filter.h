@@ -78,7 +78,7 @@ struct ngx_http_claude_filter_forced_s {
     ngx_str_t                  name;           /* name of the tool; empty: the
                                                   text has name and
                                                   arguments */
-    ngx_claude_text_t          json;           /* that text, until its end */
+    ngx_claude_text_t          json;           /* text, until its end */
     unsigned                   called:1;
 
     /* a call begins: what goes on then are its arguments */

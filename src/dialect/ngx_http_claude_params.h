@@ -44,7 +44,7 @@ ngx_int_t ngx_http_claude_params_top_p(void *data, const char *name,
 ngx_int_t ngx_http_claude_params_effort(void *data, const char *name,
     ngx_claude_json_t *node);
 
-/* what cannot be done; neutral when it is empty, false or 0 */
+/* a member that cannot be done; neutral when it is empty, false or 0 */
 ngx_int_t ngx_http_claude_params_none(void *data, const char *name,
     ngx_claude_json_t *node);
 

@@ -33,13 +33,13 @@ typedef struct {
     ngx_http_claude_ctx_t         *ctx;
     ngx_uint_t                     n;        /* number of steps from the body
                                                 to the place */
-    unsigned                       dots:1;   /* it is written as
+    unsigned                       dots:1;   /* the place is written as
                                                 messages.3.content.0 */
     ngx_http_claude_place_step_t  steps[NGX_HTTP_CLAUDE_PLACE_STEPS];
 } ngx_http_claude_place_t;
 
 
-/* one step further; the caller puts n back */
+/* goes one step further; the caller puts n back */
 void ngx_http_claude_place_in(ngx_http_claude_place_t *place,
     const char *member);
 void ngx_http_claude_place_at(ngx_http_claude_place_t *place,

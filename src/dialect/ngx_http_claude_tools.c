@@ -176,7 +176,7 @@ ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
 }
 
 
-/* of a tool that was read: what a choice needs to know */
+/* gets of a tool that was read what a choice needs to know */
 
 static void
 tools_get(ngx_http_claude_tools_t *tools, ngx_uint_t n, tools_tool_t *tool)

@@ -33,7 +33,7 @@ typedef struct {
                                                 each tool, if chosen */
     ngx_rbtree_t                 names;
     ngx_rbtree_node_t            sentinel;
-    unsigned                     single:1;   /* one call at a time */
+    unsigned                     single:1;   /* calls come one at a time */
     unsigned                     chosen:1;   /* CHOICE_ANY or NAMED may come */
 } ngx_http_claude_tools_t;
 

@@ -325,7 +325,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     if (!seat->holding.used) {
         seat->holding.used = 1;
-        ngx_memcpy(seat->holding.tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN);
+        seat->holding.tenant = turn->tenant;
     }
 
     driver_session_begin(seat);
@@ -337,7 +337,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     if (seat->unprepared) {
 
-        /* its holding is known once it has started */
+        /* a process that starts may resume: it is planned for when it runs */
 
         ngx_claude_driver_rearm(seat);
         return NGX_OK;
@@ -827,9 +827,9 @@ driver_forget(ngx_claude_seat_t *seat)
 
 
 /*
- * It cannot be killed, as it hangs in the kernel or is another user's by now.
- * What is left of it is its keeper's, for as long as it takes; its row and the
- * place of its session are not.
+ * The process cannot be killed, as it hangs in the kernel or is another user's
+ * by now: its keeper waits for it, for as long as it takes, while its row and
+ * the place of its session are freed.
  */
 
 static void

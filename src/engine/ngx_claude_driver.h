@@ -88,8 +88,8 @@ ngx_int_t ngx_claude_driver_holds(ngx_claude_seat_t *seat,
     ngx_claude_bill_t *bill);
 
 /*
- * Of such a process: it waits for the result of a call, which the CLI has
- * asked for.  NGX_ERROR: no memory.
+ * An adopted process waits for the result of a call, which the CLI has asked
+ * for.  NGX_ERROR: no memory.
  */
 ngx_int_t ngx_claude_driver_waits(ngx_claude_seat_t *seat, ngx_str_t *id,
     ngx_str_t *request, ngx_int_t rpc);

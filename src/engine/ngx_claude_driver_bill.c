@@ -39,7 +39,7 @@ static uint64_t driver_bill_more(uint64_t *had, double has);
 void
 driver_payer(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    /* one that still waits for what its calls cost: that is the next one's */
+    /* a payer that still waits for its costs: the rest is the next one's */
 
     driver_paid(seat);
 
@@ -148,8 +148,8 @@ driver_bill_any(ngx_claude_usage_t *usage)
 
 
 /*
- * What is told beyond what was had, which grows by it.  number: five of a
- * line, in the order that INPUT and SINCE_INPUT begin.
+ * The usage that a line tells beyond what was had, which grows by it.  number:
+ * five of the line, in the order that INPUT and SINCE_INPUT begin.
  */
 
 static void

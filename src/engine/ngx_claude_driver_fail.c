@@ -134,7 +134,7 @@ driver_fail_reason(ngx_claude_seat_t *seat,
 
     case NGX_CLAUDE_FAIL_OVERLOADED:
 
-        /* these words name the operator's gateway: they are for the log */
+        /* the CLI's words name the operator's gateway: they are for the log */
 
         turn->answer.words = driver_words(turn, reason);
         return;

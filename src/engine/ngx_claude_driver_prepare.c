@@ -87,6 +87,8 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
 ngx_int_t
 driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
+    uint64_t  knobs, settings;
+
     if (ngx_claude_cli_settings(seat->outbox,
                                 driver_id(seat, DRIVER_SETTINGS), seat->turn)
         != NGX_OK)
@@ -94,7 +96,17 @@ driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
         return NGX_ERROR;
     }
 
-    seat->holding.knobs = ngx_claude_holding_knobs(seat->turn);
+    knobs = ngx_claude_holding_knobs(seat->turn);
+    settings = ngx_claude_holding_settings(&seat->holding, seat->turn);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
+                   "claude: process %P, settings: %s", seat->process->pid,
+                   (knobs == seat->holding.knobs
+                    && settings == seat->holding.settings)
+                   ? "as before" : "others");
+
+    seat->holding.knobs = knobs;
+    seat->holding.settings = settings;
     seat->due++;
 
     return NGX_OK;
@@ -235,7 +247,7 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 
     if (kind == DRIVER_MODELS) {
 
-        /* one that has no list is as good as any */
+        /* a CLI that has no list is as good as any */
 
         ngx_claude_zone_models_set(driver_zone, &seat->holding.profile,
                                    &line->models);

@@ -33,22 +33,18 @@ driver_session_begin(ngx_claude_seat_t *seat)
     seat->holding.own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN
                          && session->owner);
 
-    ngx_memcpy(seat->holding.hint, session->hint, sizeof(seat->holding.hint));
-    ngx_memzero(seat->naming, sizeof(seat->naming));
+    seat->holding.hint = session->hint;
+    ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
 
     if (session->owner || !session->named) {
-        ngx_memcpy(seat->naming, session->hash, sizeof(seat->naming));
+        seat->naming = session->hash;
     }
 
     if (seat->holding.own) {
-        ngx_memcpy(seat->holding.session, session->hash,
-                   NGX_CLAUDE_SESSION_LEN);
+        seat->holding.session = session->hash;
 
-    } else if (ngx_memcmp(seat->holding.session, seat->naming,
-                          sizeof(seat->holding.session))
-               != 0)
-    {
-        ngx_memzero(seat->holding.session, sizeof(seat->holding.session));
+    } else if (!ngx_claude_hash_same(&seat->holding.session, &seat->naming)) {
+        ngx_memzero(&seat->holding.session, sizeof(ngx_claude_hash_t));
     }
 }
 
@@ -112,11 +108,10 @@ driver_session_resumed(ngx_claude_seat_t *seat,
     }
 
     ngx_memzero(held, record->held * sizeof(ngx_claude_held_t));
-    ngx_memcpy(held[record->held - 1].link.hash, record->tip,
-               NGX_CLAUDE_LINK_LEN);
+    held[record->held - 1].link = record->tip;
 
-    ngx_memcpy(&seat->holding.model, record->model, sizeof(record->model));
-    ngx_memcpy(&seat->holding.system, record->system, sizeof(record->system));
+    seat->holding.model = record->model;
+    seat->holding.system = record->system;
     seat->holding.base = record->held;
     seat->holding.nheld = record->held;
 
@@ -125,8 +120,8 @@ driver_session_resumed(ngx_claude_seat_t *seat,
 
 
 /*
- * What the process holds is in the transcript, but for a question that is
- * about to be asked: the line, or 0.
+ * Records that the transcript has what the process holds, but for a question
+ * that is about to be asked.  line: that question's, or 0.
  */
 
 void
@@ -148,14 +143,14 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 
     ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
                sizeof(record.magic));
-    ngx_memcpy(record.model, &seat->holding.model, sizeof(record.model));
-    ngx_memcpy(record.system, &seat->holding.system, sizeof(record.system));
+    record.model = seat->holding.model;
+    record.system = seat->holding.system;
     record.held = n;
     record.bare = ngx_claude_holding_bare(&seat->holding, held, n);
     record.cost = seat->bill.cost;
 
     if (n) {
-        ngx_memcpy(record.tip, held[n - 1].link.hash, sizeof(record.tip));
+        record.tip = held[n - 1].link;
     }
 
     if (line) {
@@ -165,10 +160,10 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
 
     } else if (n && !seat->holding.own) {
 
-        /* nobody can name it: it is known by what it holds */
+        /* a session that nobody can name is known by what it holds */
 
-        p = ngx_hex_dump((u_char *) record.name, record.tip,
-                         sizeof(record.tip));
+        p = ngx_hex_dump((u_char *) record.name, record.tip.hash,
+                         sizeof(record.tip.hash));
         *p = '\0';
     }
 

@@ -384,8 +384,7 @@ driver_settled(ngx_claude_seat_t *seat)
         driver_mend(seat);
 
     } else {
-        ngx_memcpy(seat->holding.session, seat->naming,
-                   NGX_CLAUDE_SESSION_LEN);
+        seat->holding.session = seat->naming;
         driver_said_drop(seat);
         driver_idle(seat);
     }
@@ -437,8 +436,7 @@ driver_wait(ngx_claude_seat_t *seat)
         seat->holding.waiting = 1;
         driver_state(seat, NGX_CLAUDE_SEAT_IDLE);
 
-        ngx_memcpy(seat->holding.session, seat->naming,
-                   NGX_CLAUDE_SESSION_LEN);
+        seat->holding.session = seat->naming;
 
         if (seat->timer.timer_set) {
             ngx_del_timer(&seat->timer);

@@ -21,9 +21,9 @@
 
 /* things that other workers are asked for, in this order */
 #define ENGINE_ASK_TIP      0          /* the conversation itself */
-#define ENGINE_ASK_FIRST    1          /* one that began in the same way */
-#define ENGINE_ASK_KIN      2          /* any process of the key */
-#define ENGINE_ASK_WARM     3          /* one that is nobody's yet */
+#define ENGINE_ASK_FIRST    1          /* conversation that began like it */
+#define ENGINE_ASK_KEY      2          /* any process of the key */
+#define ENGINE_ASK_WARM     3          /* process that is nobody's yet */
 #define ENGINE_ASK_NOTHING  4
 
 /* a history of fewer messages is replayed sooner than a process is fetched */
@@ -416,7 +416,7 @@ engine_place(ngx_claude_turn_t *turn)
 
         /* a process that holds it and could not be had has to let go */
 
-        ngx_claude_zone_session_evict(engine_zone, turn->session.hash,
+        ngx_claude_zone_session_evict(engine_zone, &turn->session.hash,
                                       &wake);
         ngx_claude_mailbox_wake(engine_zone, &wake);
         ngx_claude_pool_evict();
@@ -476,7 +476,7 @@ engine_reuse(ngx_claude_turn_t *turn)
 static ngx_int_t
 engine_ask_first(ngx_claude_turn_t *turn)
 {
-    u_char                  kin[20];
+    ngx_claude_hash_t       realm;
     ngx_claude_link_t      *links;
     ngx_claude_zone_idle_t  what;
 
@@ -490,9 +490,9 @@ engine_ask_first(ngx_claude_turn_t *turn)
 
     ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
 
-    ngx_claude_pool_kin(turn->profile, turn->tenant, NULL, kin);
-    what.kin = kin;
-    what.first = links[1].hash;
+    ngx_claude_pool_realm(turn->profile, &turn->tenant, NULL, &realm);
+    what.realm = &realm;
+    what.first = &links[1];
 
     return ngx_claude_handover_ask(turn, &what);
 }
@@ -569,30 +569,29 @@ engine_is_own(ngx_claude_turn_t *turn)
 static ngx_int_t
 engine_ask(ngx_claude_turn_t *turn)
 {
-    u_char                  kin[20];
     ngx_int_t               rc;
+    ngx_claude_hash_t       realm;
     ngx_claude_link_t      *links;
     ngx_claude_zone_idle_t  what;
 
     links = turn->engine.links;
 
     ngx_memzero(&what, sizeof(ngx_claude_zone_idle_t));
-    what.kin = kin;
+    what.realm = &realm;
 
     if (turn->engine.asked == ENGINE_ASK_TIP) {
         turn->engine.asked++;
 
-        ngx_claude_pool_kin(turn->profile, turn->tenant,
-                            engine_is_own(turn) ? turn->session.hash
-                                                : NULL,
-                            kin);
+        ngx_claude_pool_realm(turn->profile, &turn->tenant,
+                              engine_is_own(turn) ? &turn->session.hash : NULL,
+                              &realm);
 
         if (engine_is_own(turn) || turn->session.continues) {
             turn->engine.asked = ENGINE_ASK_NOTHING;
-            what.session = turn->session.hash;
+            what.session = &turn->session.hash;
 
         } else if (turn->messages.nelts > 1) {
-            what.tip = links[turn->messages.nelts - 1].hash;
+            what.tip = &links[turn->messages.nelts - 1];
 
         } else {
             return NGX_DECLINED;
@@ -606,7 +605,7 @@ engine_ask(ngx_claude_turn_t *turn)
          turn->engine.asked++)
     {
         if (turn->profile->agent
-            && (turn->engine.asked == ENGINE_ASK_KIN
+            && (turn->engine.asked == ENGINE_ASK_KEY
                 || turn->messages.nelts > 1))
         {
             /* never emptied, and what it did before may be on disk */
@@ -614,10 +613,10 @@ engine_ask(ngx_claude_turn_t *turn)
             continue;
         }
 
-        ngx_claude_pool_kin(turn->profile,
-                            (turn->engine.asked == ENGINE_ASK_KIN)
-                            ? turn->tenant : NULL,
-                            NULL, kin);
+        ngx_claude_pool_realm(turn->profile,
+                              (turn->engine.asked == ENGINE_ASK_KEY)
+                              ? &turn->tenant : NULL,
+                              NULL, &realm);
 
         rc = ngx_claude_handover_ask(turn, &what);
     }

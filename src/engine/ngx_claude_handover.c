@@ -315,8 +315,8 @@ handover_timeout(handover_t *handover)
 
 
 /*
- * What came so far, and nothing after it: the owner's sendmsg() fails from
- * now on, so that it keeps the row and ends the process.
+ * Takes what came so far and nothing after it: the owner's sendmsg() fails
+ * from now on, so that the owner keeps the row and ends the process.
  */
 
 static ngx_claude_seat_t *

@@ -1,14 +1,20 @@
 
 /*
- * What a process holds.  See the header.
+ * The holding of a process.  See the header.
  */
 
 
 #include "ngx_claude_holding.h"
 
 
+/* factor of a sum: odd, its bits spread (2^64 by the golden ratio) */
+#define HOLDING_SUM  0x9e3779b97f4a7c15ULL
+
+
 static ngx_claude_held_t *holding_push(ngx_claude_holding_t *holding,
     ngx_array_t *held);
+static uint64_t holding_sum(uint64_t sum, const ngx_str_t *s);
+static ngx_inline uint64_t holding_sum_word(uint64_t sum, uint64_t word);
 
 
 ngx_int_t
@@ -147,6 +153,81 @@ ngx_claude_holding_knobs(const ngx_claude_turn_t *turn)
 {
     return ((uint64_t) turn->max_tokens << 8) | (turn->effort << 1)
            | turn->thoughtless;
+}
+
+
+uint64_t
+ngx_claude_holding_settings(const ngx_claude_holding_t *holding,
+    const ngx_claude_turn_t *turn)
+{
+    uint64_t     sum;
+    ngx_str_t   *stop;
+    ngx_uint_t   i, words;
+
+    words = turn->summarized && !turn->thoughtless;
+
+    if (turn->stops.nelts == 0 && turn->temperature.len == 0
+        && turn->top_p.len == 0 && turn->tools_json.len == 0
+        && turn->tool_choice.len == 0 && turn->schema.len == 0 && !words)
+    {
+        return 0;
+    }
+
+    ngx_memcpy(&sum, holding->nonce, sizeof(uint64_t));
+    sum ^= (turn->stops.nelts << 1) | words;
+
+    stop = turn->stops.elts;
+
+    for (i = 0; i < turn->stops.nelts; i++) {
+        sum = holding_sum(sum, &stop[i]);
+    }
+
+    sum = holding_sum(sum, &turn->temperature);
+    sum = holding_sum(sum, &turn->top_p);
+    sum = holding_sum(sum, &turn->tool_choice);
+    sum = holding_sum(sum, &turn->schema);
+    sum = holding_sum(sum, &turn->tools_json);
+
+    return sum ? sum : 1;
+}
+
+
+/* adds a string and its length, 8 bytes at a time */
+
+static uint64_t
+holding_sum(uint64_t sum, const ngx_str_t *s)
+{
+    u_char    *p, *last;
+    uint64_t   word;
+
+    sum = holding_sum_word(sum, s->len);
+
+    p = s->data;
+    last = p + s->len;
+
+    for ( /* void */ ; last - p >= 8; p += 8) {
+        ngx_memcpy(&word, p, 8);
+        sum = holding_sum_word(sum, word);
+    }
+
+    if (p < last) {
+        word = 0;
+        ngx_memcpy(&word, p, last - p);
+        sum = holding_sum_word(sum, word);
+    }
+
+    return sum;
+}
+
+
+/* each step can be undone: another sum or word gives another result */
+
+static ngx_inline uint64_t
+holding_sum_word(uint64_t sum, uint64_t word)
+{
+    sum = (sum ^ word) * HOLDING_SUM;
+
+    return sum ^ (sum >> 32);
 }
 
 

@@ -1,8 +1,8 @@
 
 /*
- * What a process holds: whose it is, what it was set to, and the conversation
- * that it has, message by message.  The holding is one value of a fixed size:
- * it goes through the socket of a hand-over as it is, and is most of a
+ * The holding of a process: whose it is, what it was set to, and the
+ * conversation that it has, message by message.  It is one value of a fixed
+ * size: it goes through the socket of a hand-over as it is, and is most of a
  * session's record.
  *
  * The room is pure: no pipe, no zone, no clock.
@@ -23,15 +23,13 @@
 
 
 typedef struct {
-    /* whose it is */
+    /* profile, key and session that the process is for */
     ngx_claude_hash_t    profile;        /* hash of its launch */
-    u_char               tenant[NGX_CLAUDE_TENANT_LEN];
-                                         /* key that it is used by */
-    u_char               session[NGX_CLAUDE_SESSION_LEN];
-                                         /* hash of the session that its
+    ngx_claude_hash_t    tenant;         /* hash of the key that it is used
+                                            by */
+    ngx_claude_hash_t    session;        /* hash of the session that its
                                             conversation is of, or zeroes */
-    u_char               hint[NGX_CLAUDE_SESSION_LEN];
-                                         /* hash of a name that is no session,
+    ngx_claude_hash_t    hint;           /* hash of a name that is no session,
                                             of its last turn, or zeroes */
 
     /* settings that it was given last */
@@ -43,7 +41,9 @@ typedef struct {
     uint32_t             model_id_len;   /* bytes; 0: not known */
     ngx_claude_hash_t    system;         /* SHA-1 of the system text */
     ngx_claude_hash_t    tools;          /* SHA-1 of their names, or zeroes */
-    uint64_t             knobs;          /* settings of its last question */
+    uint64_t             knobs;          /* tokens, effort and thinking that it
+                                            was set to */
+    uint64_t             settings;       /* sum of the others; 0: none */
 
     /* properties of its start */
     uint64_t             inode;          /* inode of its binary; with mtime
@@ -120,6 +120,19 @@ void ngx_claude_holding_sum(const ngx_str_t *s, ngx_claude_hash_t *sum);
 
 /* the knobs of a turn that the CLI does not turn while it waits for results */
 uint64_t ngx_claude_holding_knobs(const ngx_claude_turn_t *turn);
+
+/*
+ * The sum of a turn's other settings, all that is merged into the upstream
+ * body: stops, sampling, tools and their choice, schema, thinking in words.
+ * 0: there are none.  Knobs and sum together stand for the whole line that
+ * ngx_claude_cli_settings() writes: when they are equal, so are the lines.
+ *
+ * SHA-1 would be a quarter of what a turn costs whose tools are 20 KB of JSON.
+ * The sum is begun with the nonce of the process, which no client knows, so
+ * that none can make up settings of the same sum.
+ */
+uint64_t ngx_claude_holding_settings(const ngx_claude_holding_t *holding,
+    const ngx_claude_turn_t *turn);
 
 /*
  * Whether a process that is nobody's yet was started from another binary than

@@ -19,7 +19,7 @@
 ngx_str_t **ngx_claude_index(ngx_pool_t *pool, ngx_str_t *first, ngx_uint_t n,
     size_t stride);
 
-/* one of the n strings that is equal to that one, or NULL */
+/* the string among n that is equal to s, or NULL */
 ngx_str_t *ngx_claude_index_find(ngx_str_t **index, ngx_uint_t n,
     const ngx_str_t *s);
 

@@ -190,9 +190,7 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
         return;
     }
 
-    if (ngx_memcmp(holding->tenant, turn->tenant, NGX_CLAUDE_TENANT_LEN)
-        != 0)
-    {
+    if (!ngx_claude_hash_same(&holding->tenant, &turn->tenant)) {
         return;
     }
 
@@ -264,9 +262,7 @@ plan_session(const ngx_claude_holding_t *holding,
     }
 
     return (!own && !session->continues)
-           || ngx_memcmp(holding->session, session->hash,
-                         NGX_CLAUDE_SESSION_LEN)
-              == 0;
+           || ngx_claude_hash_same(&holding->session, &session->hash);
 }
 
 
@@ -450,10 +446,10 @@ plan_result_fits(const ngx_claude_block_t *result)
 
 
 /*
- * What brings the process to the state that the turn needs.  When that is
- * only the settings, the question follows at once; else the answers are
- * waited for, since a question must not meet a conversation that was not
- * cut, or a model that was not set.
+ * Steps that bring the process to the state that the turn needs.  If they are
+ * only the settings, the question follows at once; else the answers are waited
+ * for, since a question must not meet a conversation that was not cut, or a
+ * model that was not set.
  */
 
 void

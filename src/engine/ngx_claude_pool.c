@@ -199,7 +199,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 }
 
 
-/* one that is starting is still sooner there than another */
+/* a process that is starting is there sooner than a new one */
 
 static ngx_claude_seat_t *
 pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
@@ -241,23 +241,23 @@ ngx_claude_pool_ready(ngx_claude_seat_t *seat)
 void
 ngx_claude_pool_put(ngx_claude_seat_t *seat)
 {
-    u_char                  kin[20];
     ngx_msec_t              timeout;
+    ngx_claude_hash_t       realm;
     ngx_claude_held_t      *held;
     ngx_claude_zone_idle_t  what;
 
     held = seat->held.elts;
 
     what.held = seat->held.nelts;
-    what.tip = what.held ? held[what.held - 1].link.hash
-                         : seat->holding.root.hash;
-    what.first = what.held ? held[0].link.hash : seat->holding.root.hash;
-    what.session = seat->holding.session;
-    what.kin = kin;
+    what.tip = what.held ? &held[what.held - 1].link : &seat->holding.root;
+    what.first = what.held ? &held[0].link : &seat->holding.root;
+    what.session = &seat->holding.session;
+    what.realm = &realm;
 
-    ngx_claude_pool_kin(seat->process->profile,
-                        seat->holding.used ? seat->holding.tenant : NULL,
-                        seat->holding.own ? seat->holding.session : NULL, kin);
+    ngx_claude_pool_realm(seat->process->profile,
+                          seat->holding.used ? &seat->holding.tenant : NULL,
+                          seat->holding.own ? &seat->holding.session : NULL,
+                          &realm);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (seat->holding.used && seat->process->profile->single)
@@ -306,8 +306,9 @@ ngx_claude_pool_find(ngx_int_t row)
 
 
 void
-ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
-    u_char *session, u_char *kin)
+ngx_claude_pool_realm(ngx_claude_profile_t *profile,
+    const ngx_claude_hash_t *tenant, const ngx_claude_hash_t *session,
+    ngx_claude_hash_t *realm)
 {
     ngx_sha1_t  sha1;
 
@@ -315,14 +316,14 @@ ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
     ngx_claude_hash_add(&sha1, &profile->hash);
 
     if (tenant) {
-        ngx_sha1_update(&sha1, tenant, NGX_CLAUDE_TENANT_LEN);
+        ngx_claude_hash_add(&sha1, tenant);
     }
 
     if (session) {
-        ngx_sha1_update(&sha1, session, NGX_CLAUDE_SESSION_LEN);
+        ngx_claude_hash_add(&sha1, session);
     }
 
-    ngx_sha1_final(kin, &sha1);
+    ngx_claude_hash_final(realm, &sha1);
 }
 
 
@@ -389,11 +390,8 @@ ngx_claude_pool_warm(void)
 static ngx_uint_t
 pool_hinted(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    static u_char  none[NGX_CLAUDE_SESSION_LEN];
-
-    return ngx_memcmp(turn->session.hint, none, sizeof(none)) != 0
-           && ngx_memcmp(seat->holding.hint, turn->session.hint, sizeof(none))
-              == 0;
+    return !ngx_claude_hash_zero(&turn->session.hint)
+           && ngx_claude_hash_same(&seat->holding.hint, &turn->session.hint);
 }
 
 

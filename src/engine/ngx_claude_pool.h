@@ -38,11 +38,13 @@ ngx_claude_seat_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
 ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
 
 /*
- * Of whom a process of that profile and key is: 20 bytes.  tenant NULL:
- * nobody's; session: of a session that a client has named, or NULL.
+ * The realm of a process, a hash: turns of the same one may have it.  tenant:
+ * the key's, NULL of a process that is nobody's yet; session: one that a
+ * client has named, or NULL.
  */
-void ngx_claude_pool_kin(ngx_claude_profile_t *profile, u_char *tenant,
-    u_char *session, u_char *kin);
+void ngx_claude_pool_realm(ngx_claude_profile_t *profile,
+    const ngx_claude_hash_t *tenant, const ngx_claude_hash_t *session,
+    ngx_claude_hash_t *realm);
 
 /* a process has started: it is not the pool's any more, until it is put */
 void ngx_claude_pool_ready(ngx_claude_seat_t *seat);

@@ -40,7 +40,7 @@ typedef enum {
 
 
 /*
- * What came of a line.  Who hears or writes lines says so, and never moves
+ * The outcome of a line.  Who hears or writes lines says it, and never moves
  * the seat: that is the dispatcher's, in driver.c and driver_step.c.
  */
 typedef enum {
@@ -114,7 +114,7 @@ typedef struct {
     double                   cost;           /* in an account */
     double                   charged;        /* to turns */
     unsigned                 open_call:1;    /* a call has no end yet */
-    unsigned                 broken_call:1;  /* one never got its end */
+    unsigned                 broken_call:1;  /* a call never got its end */
 } ngx_claude_bill_t;
 
 
@@ -155,8 +155,7 @@ struct ngx_claude_seat_s {
                                                 answered, but holds its
                                                 session until the seat is
                                                 idle; -1: none */
-    u_char                   naming[NGX_CLAUDE_SESSION_LEN];
-                                             /* session of the conversation,
+    ngx_claude_hash_t        naming;         /* session of the conversation,
                                                 once the turn went well */
 
     ngx_event_t              timer;

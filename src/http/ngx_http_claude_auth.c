@@ -221,7 +221,7 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
 }
 
 
-/* it goes into logs, JSON and labels, where "(other)" is nobody's */
+/* names go into logs, JSON and labels, where "(other)" is nobody's */
 
 static ngx_uint_t
 auth_is_name(ngx_str_t *name)

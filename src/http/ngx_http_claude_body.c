@@ -19,8 +19,9 @@ typedef struct {
     ngx_claude_json_reader_t       *reader;
     ngx_http_claude_body_pt         handler;
     const ngx_claude_json_field_t  *fields;
-    ngx_chain_t                    *in;      /* what was not read yet */
-    off_t                           pos;     /* in that buffer's file */
+    ngx_chain_t                    *in;      /* buffers that were not read */
+    off_t                           pos;     /* offset in the first one's
+                                                file */
     u_char                         *buf;     /* for slices of pieces */
     size_t                          size;
     ngx_http_claude_later_t         later;   /* the next slice */
@@ -70,7 +71,7 @@ ngx_http_claude_body_read(ngx_http_claude_ctx_t *ctx,
     cln->handler = body_cleanup;
     cln->data = body;
 
-    /* of a location before, whose body was not read to its end */
+    /* a location before has left its own, if it did not read to the end */
 
     body_scratch(ctx);
 
@@ -188,9 +189,9 @@ body_slices(body_t *body)
 
 
 /*
- * So many bytes, or all that is left.  Pieces are put together first, since
- * the reader begins each token anew that a piece ends in, and a client may
- * send as many small ones as it likes.  NGX_ABORT: not the client's fault.
+ * Reads so many bytes, or all that is left.  Pieces are put together first,
+ * since the reader begins each token anew that a piece ends in, and a client
+ * may send as many small ones as it likes.  NGX_ABORT: not the client's fault.
  */
 
 static ngx_int_t

@@ -1,6 +1,6 @@
 
 /*
- * What the directives set: the handlers of those that need more than a slot.
+ * Configuration: the handlers of directives that need more than a slot.
  */
 
 

@@ -1,7 +1,7 @@
 
 /*
- * What the directives set.  The main configuration holds what is one over
- * all workers, a location's what a request of it needs.
+ * Values of the directives.  The main configuration holds what is one over all
+ * workers, a location's what a request of it needs.
  */
 
 

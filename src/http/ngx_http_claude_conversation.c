@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_claude_conversation.h"
+#include "ngx_claude_hash.h"
 #include "ngx_claude_json_text.h"
 #include "ngx_http_claude_conf.h"
 
@@ -17,7 +18,7 @@
 
 
 static ngx_int_t conversation_hash(ngx_http_request_t *r,
-    ngx_http_claude_first_t *first, u_char *hash);
+    ngx_http_claude_first_t *first, ngx_claude_hash_t *hash);
 static ngx_uint_t conversation_speaks(ngx_http_request_t *r,
     const ngx_http_claude_dialect_t *dialect);
 static ngx_int_t conversation_first(ngx_http_request_t *r,
@@ -30,8 +31,9 @@ ngx_int_t
 ngx_http_claude_conversation_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char                   *p, hash[20];
+    u_char                   *p;
     ngx_int_t                 rc;
+    ngx_claude_hash_t         hash;
     ngx_http_claude_first_t   first;
 
     v->valid = 1;
@@ -45,7 +47,7 @@ ngx_http_claude_conversation_variable(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    rc = conversation_hash(r, &first, hash);
+    rc = conversation_hash(r, &first, &hash);
 
     ngx_destroy_pool(first.pool);
 
@@ -60,7 +62,7 @@ ngx_http_claude_conversation_variable(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    (void) ngx_hex_dump(p, hash, sizeof(hash));
+    (void) ngx_hex_dump(p, hash.hash, sizeof(hash.hash));
 
     v->data = p;
     v->len = CONVERSATION_LEN;
@@ -76,7 +78,7 @@ ngx_http_claude_conversation_variable(ngx_http_request_t *r,
 
 static ngx_int_t
 conversation_hash(ngx_http_request_t *r, ngx_http_claude_first_t *first,
-    u_char *hash)
+    ngx_claude_hash_t *hash)
 {
     ngx_int_t                          rc;
     ngx_uint_t                         i, others;
@@ -101,7 +103,7 @@ conversation_hash(ngx_http_request_t *r, ngx_http_claude_first_t *first,
     }
 
     if (rc == NGX_OK) {
-        ngx_sha1_final(hash, &first->sha1);
+        ngx_claude_hash_final(hash, &first->sha1);
     }
 
     return rc;

@@ -105,9 +105,9 @@ ctx_dialect(ngx_http_request_t *r)
 
 
 /*
- * What the location before has come to is not this one's answer.  The turn and
- * the model that it has had stay until there is another, and the key until it
- * is looked for again: the log asks for them.
+ * Forgets the answer of the location before, which is not this one's.  The
+ * turn and the model that it has had stay until there is another, and the key
+ * until it is looked for again: the log asks for them.
  */
 
 static void

@@ -1,6 +1,6 @@
 
 /*
- * What the rooms of the HTTP side keep about one request.
+ * The context of a request: what the rooms of the HTTP side keep about it.
  */
 
 
@@ -38,7 +38,7 @@ typedef struct {
                                                    made */
     ngx_http_claude_exchange_t       *exchange; /* NULL: none has begun */
     void                             *stream;   /* stream of its response */
-    unsigned                          keepalive:1; /* what it was before the
+    unsigned                          keepalive:1; /* r->keepalive before the
                                                       error */
     unsigned                          answered:1;  /* a handler of ours has
                                                       sent the response */
@@ -55,8 +55,8 @@ typedef struct {
 ngx_http_claude_ctx_t *ngx_http_claude_ctx(ngx_http_request_t *r);
 
 /*
- * The same, made and given an id if there is none, and without the answer of
- * another location if the request was there before; NULL: no memory.
+ * The context, made and given an id if there is none, and without the answer
+ * of another location if the request was there before; NULL: no memory.
  */
 ngx_http_claude_ctx_t *ngx_http_claude_ctx_make(ngx_http_request_t *r);
 

@@ -41,7 +41,7 @@ typedef struct {
     ngx_str_t                     param;        /* member of the body that is
                                                    wrong; empty: none */
     ngx_str_t                     message;
-    ngx_str_t                     id;           /* of the request */
+    ngx_str_t                     id;           /* id of the request */
     time_t                        retry_after;  /* seconds, 0: not said */
     unsigned                      final:1;      /* a retry cannot help */
 } ngx_http_claude_error_t;
@@ -55,9 +55,9 @@ typedef struct {
 
 
 /*
- * What is written goes to a sink that marks its failures, so that nothing
- * here returns any; after a failure open, close and end are not called.  A
- * table may be without answer, begin to finish, beat and first, which are not
+ * Operations write to a sink that marks its failures, so that none of them
+ * returns any; after a failure open, close and end are not called.  A table
+ * may be without answer, begin to finish, beat and first, which are not
  * called then; one of errors alone has no more than those.
  */
 struct ngx_http_claude_dialect_s {
@@ -72,8 +72,8 @@ struct ngx_http_claude_dialect_s {
     void                          (*error)(ngx_claude_out_t *out,
         ngx_http_claude_error_t *error);
 
-    const char                     *id;         /* what ids of its answers
-                                                   begin with */
+    const char                     *id;         /* beginning of its answers'
+                                                   ids */
     size_t                          size;       /* bytes of exchange->own */
     const ngx_claude_json_field_t  *fields;     /* members of the body */
 

@@ -19,11 +19,12 @@
 typedef struct {
     ngx_claude_out_t   out;         /* to write to; failed: no memory */
     ngx_pool_t        *pool;
-    size_t             size;        /* of the next buffer, at least */
+    size_t             size;        /* bytes of the next buffer, at least */
     ngx_chain_t       *first;
-    ngx_chain_t       *last;        /* the one that is filled */
+    ngx_chain_t       *last;        /* buffer that is filled */
     size_t             before;      /* bytes in those before it */
-    u_char            *rest;        /* of one that others were added behind */
+    u_char            *rest;        /* rest of a buffer that others were
+                                       added behind */
     u_char            *rest_end;
 } ngx_http_claude_document_t;
 

@@ -437,7 +437,7 @@ error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_next_body_filter(r, in);
     }
 
-    /* what nginx wrote is swallowed, ours takes the place of its end */
+    /* nginx's page is swallowed, ours takes the place of its end */
 
     for (cl = in; cl; cl = cl->next) {
         cl->buf->pos = cl->buf->last;

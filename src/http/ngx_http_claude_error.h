@@ -18,7 +18,7 @@
 #include "ngx_http_claude_ctx.h"
 
 
-/* what a client is told of a failed turn */
+/* error that a client is told of a failed turn */
 typedef struct {
     ngx_uint_t                 status;
     const char                *code;            /* NULL: none */
@@ -39,11 +39,11 @@ extern const ngx_http_claude_failure_t
 ngx_int_t ngx_http_claude_error(ngx_http_claude_ctx_t *ctx, ngx_uint_t status,
     const char *code, const char *param, const char *fmt, ...);
 
-/* the same of what is wrong in a body */
+/* an error of what is wrong in a body */
 #define ngx_http_claude_error_400(ctx, param, ...)                            \
     ngx_http_claude_error(ctx, NGX_HTTP_BAD_REQUEST, NULL, param, __VA_ARGS__)
 
-/* the same for a failed turn */
+/* the error of a failed turn */
 ngx_int_t ngx_http_claude_error_turn(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn);
 

@@ -281,7 +281,7 @@ models_alias(ngx_str_t *name)
 }
 
 
-/* what the CLI lists may have aliases that we do not know of */
+/* the CLI's list may have aliases that we do not know of */
 
 static ngx_uint_t
 models_listed(ngx_http_request_t *r, ngx_str_t *name)
@@ -304,7 +304,7 @@ models_listed(ngx_http_request_t *r, ngx_str_t *name)
 }
 
 
-/* what the CLI lists, if one has been asked */
+/* the CLI's list of models, if a CLI has been asked */
 
 static size_t
 models_list(ngx_http_request_t *r, u_char *buf)

@@ -28,7 +28,7 @@ ngx_int_t ngx_http_claude_models_default(ngx_conf_t *cf,
     ngx_http_claude_loc_conf_t *lcf);
 
 /*
- * What the CLI calls the model that a client asks for: NGX_OK; NGX_DECLINED:
+ * The CLI's name of the model that a client asks for: NGX_OK; NGX_DECLINED:
  * nobody knows it.
  */
 ngx_int_t ngx_http_claude_models_find(ngx_http_request_t *r, ngx_str_t *name,

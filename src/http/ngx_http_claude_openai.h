@@ -19,7 +19,7 @@
 #define NGX_HTTP_CLAUDE_OPENAI_ID  "x-request-id"
 
 
-/* of an address without a dialect: no more than its errors */
+/* dialect of an address without one: no more than its errors */
 extern const ngx_http_claude_dialect_t  ngx_http_claude_openai;
 
 

@@ -9,31 +9,31 @@
 #include "ngx_claude_turn.h"
 
 #include <uuid/uuid.h>
-#include <ngx_sha1.h>
 
 
 #define SESSION_UUID_LEN  36
 
-/* what a hash is of, so that names of several kinds never meet */
+/* kinds of name, hashed with it, so that names of two kinds never meet */
 #define SESSION_ISSUED    "issued"
 #define SESSION_HINT      "hint"
 
-/* of the 16 bytes of a UUID: random ones, then those of the check sum */
+/* bytes of a UUID, 16 in all: random ones, then those of the check sum */
 #define SESSION_RANDOM    9
 #define SESSION_SUM       7
 
 
 static ngx_table_elt_t *session_header(ngx_http_request_t *r);
-static void session_sum(uuid_t uuid, u_char *tenant, u_char *sum);
-static ngx_uint_t session_issued(uuid_t uuid, u_char *tenant);
+static void session_sum(uuid_t uuid, const ngx_claude_hash_t *tenant,
+    u_char *sum);
+static ngx_uint_t session_issued(uuid_t uuid, const ngx_claude_hash_t *tenant);
 static ngx_int_t session_issue(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn);
 static void session_own(ngx_claude_turn_t *turn, uuid_t name);
 static void session_hash(ngx_claude_turn_t *turn, const char *what,
-    u_char *name, size_t len, u_char *hash);
+    u_char *name, size_t len, ngx_claude_hash_t *hash);
 
 
-/* of this module, made once with uuidgen */
+/* namespace of this module, made once with uuidgen */
 static uuid_t  session_namespace = {
     0x5b, 0x0e, 0x6a, 0x0c, 0x41, 0x2f, 0x4f, 0x7e,
     0x9d, 0x55, 0x6e, 0x1c, 0x8a, 0x2f, 0x77, 0x10
@@ -64,7 +64,7 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
         /* a name of the client's own making: a hint, and no more */
 
         session_hash(turn, SESSION_HINT, h->value.data, h->value.len,
-                     session->hint);
+                     &session->hint);
 
         return session_issue(ctx, turn);
     }
@@ -73,9 +73,9 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
     session->continues = !whole;
     ctx->session = h->value;
 
-    if (session_issued(uuid, turn->tenant)) {
+    if (session_issued(uuid, &turn->tenant)) {
         session_hash(turn, SESSION_ISSUED, uuid, sizeof(uuid_t),
-                     session->hash);
+                     &session->hash);
         return NGX_OK;
     }
 
@@ -89,16 +89,16 @@ ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
 void
 ngx_http_claude_session_other(ngx_claude_turn_t *turn, ngx_uint_t n)
 {
-    u_char                           name[NGX_CLAUDE_SESSION_LEN
-                                          + sizeof(ngx_uint_t)];
+    u_char                      name[sizeof(ngx_claude_hash_t)
+                                     + sizeof(ngx_uint_t)];
     ngx_claude_turn_session_t  *session;
 
     session = &turn->session;
 
-    ngx_memcpy(name, session->hash, NGX_CLAUDE_SESSION_LEN);
-    ngx_memcpy(name + NGX_CLAUDE_SESSION_LEN, &n, sizeof(ngx_uint_t));
+    ngx_memcpy(name, &session->hash, sizeof(ngx_claude_hash_t));
+    ngx_memcpy(name + sizeof(ngx_claude_hash_t), &n, sizeof(ngx_uint_t));
 
-    session_hash(turn, SESSION_ISSUED, name, sizeof(name), session->hash);
+    session_hash(turn, SESSION_ISSUED, name, sizeof(name), &session->hash);
 
     session->kind = NGX_CLAUDE_SESSION_ISSUED;
     session->named = 0;
@@ -116,8 +116,8 @@ session_own(ngx_claude_turn_t *turn, uuid_t name)
 {
     uuid_t  key, id;
 
-    uuid_generate_sha1(key, session_namespace, (char *) turn->tenant,
-                       NGX_CLAUDE_TENANT_LEN);
+    uuid_generate_sha1(key, session_namespace, (char *) turn->tenant.hash,
+                       sizeof(turn->tenant.hash));
     uuid_generate_sha1(id, key, (char *) name, sizeof(uuid_t));
 
     uuid_unparse_lower(id, turn->session.id);
@@ -126,21 +126,21 @@ session_own(ngx_claude_turn_t *turn, uuid_t name)
 
     session_hash(turn, turn->profile->transcripts,
                  (u_char *) turn->session.id, SESSION_UUID_LEN,
-                 turn->session.hash);
+                 &turn->session.hash);
 }
 
 
 static void
 session_hash(ngx_claude_turn_t *turn, const char *what, u_char *name,
-    size_t len, u_char *hash)
+    size_t len, ngx_claude_hash_t *hash)
 {
     ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, what, ngx_strlen(what) + 1);
-    ngx_sha1_update(&sha1, turn->tenant, NGX_CLAUDE_TENANT_LEN);
+    ngx_claude_hash_add(&sha1, &turn->tenant);
     ngx_sha1_update(&sha1, name, len);
-    ngx_sha1_final(hash, &sha1);
+    ngx_claude_hash_final(hash, &sha1);
 }
 
 
@@ -180,23 +180,23 @@ session_header(ngx_http_request_t *r)
 /* the bits that RFC 9562 takes for version and variant stay out of the sum */
 
 static void
-session_sum(uuid_t uuid, u_char *tenant, u_char *sum)
+session_sum(uuid_t uuid, const ngx_claude_hash_t *tenant, u_char *sum)
 {
-    u_char      hash[20];
-    ngx_sha1_t  sha1;
+    ngx_sha1_t         sha1;
+    ngx_claude_hash_t  hash;
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, "session", sizeof("session"));
-    ngx_sha1_update(&sha1, tenant, NGX_CLAUDE_TENANT_LEN);
+    ngx_claude_hash_add(&sha1, tenant);
     ngx_sha1_update(&sha1, uuid, SESSION_RANDOM);
-    ngx_sha1_final(hash, &sha1);
+    ngx_claude_hash_final(&hash, &sha1);
 
-    ngx_memcpy(sum, hash, SESSION_SUM);
+    ngx_memcpy(sum, hash.hash, SESSION_SUM);
 }
 
 
 static ngx_uint_t
-session_issued(uuid_t uuid, u_char *tenant)
+session_issued(uuid_t uuid, const ngx_claude_hash_t *tenant)
 {
     u_char  sum[SESSION_SUM];
 
@@ -218,11 +218,11 @@ session_issue(ngx_http_claude_ctx_t *ctx, ngx_claude_turn_t *turn)
     uuid[6] = (uuid[6] & 0x0f) | 0x80;
     uuid[8] = (uuid[8] & 0x3f) | 0x80;
 
-    session_sum(uuid, turn->tenant, uuid + SESSION_RANDOM);
+    session_sum(uuid, &turn->tenant, uuid + SESSION_RANDOM);
     uuid_unparse_lower(uuid, text);
 
     session_hash(turn, SESSION_ISSUED, uuid, sizeof(uuid_t),
-                 turn->session.hash);
+                 &turn->session.hash);
 
     ctx->session.data = ngx_pnalloc(ctx->request->pool, SESSION_UUID_LEN);
     if (ctx->session.data == NULL) {

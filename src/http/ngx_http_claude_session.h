@@ -31,8 +31,8 @@ ngx_int_t ngx_http_claude_session(ngx_http_claude_ctx_t *ctx,
     ngx_claude_turn_t *turn, ngx_uint_t whole);
 
 /*
- * The same for one more answer to the question of that turn: a session that
- * nobody is told of.  n: which one, from 1.
+ * The session of one more answer to the question of that turn, which nobody is
+ * told of.  n: number of the answer, from 1.
  */
 void ngx_http_claude_session_other(ngx_claude_turn_t *turn, ngx_uint_t n);
 

@@ -12,7 +12,7 @@
 #include "ngx_http_claude_ctx.h"
 
 
-/* whose tokens */
+/* kinds of tokens */
 #define VARIABLE_PROMPT      0
 #define VARIABLE_CACHED      1
 #define VARIABLE_COMPLETION  2

@@ -27,8 +27,8 @@
 
 
 /*
- * What the schemas of a request cost, zeroed at first: each brings as much as
- * its own bytes are worth, and there is a part that is free.
+ * The cost of a request's schemas, zeroed at first: each brings as much as its
+ * own bytes are worth, and there is a part that is free.
  */
 typedef struct {
     size_t                     brought;

@@ -52,10 +52,10 @@
 #define SCHEMA_DEPTH       300
 
 /*
- * What all schemas of a request may cost: a part that is free, about 40,000
- * nodes, and what each brings.  A schema that nothing multiplies does not
- * cost more than that, so these are limits on references, allOf and lists of
- * types, which can make much of little.
+ * The limit of what a request's schemas cost: a part that is free, about
+ * 40,000 nodes, and what each brings.  A schema that nothing multiplies does
+ * not cost more than that, so these are limits on references, allOf and lists
+ * of types, which can make much of little.
  */
 #define SCHEMA_WORK        1000000
 #define SCHEMA_WORK_BYTE   8           /* brought by a byte of a schema */
@@ -242,7 +242,7 @@ ngx_int_t schema_reference(schema_place_t *place, schema_node_t *ref,
 ngx_int_t schema_root(schema_place_t *place, schema_node_t *node);
 
 /*
- * What a pointer points to in the client's schema; NGX_DECLINED without a
+ * The node of the client's schema that a pointer names; NGX_DECLINED without a
  * refusal: nothing is there.
  */
 ngx_int_t schema_find(schema_place_t *place, ngx_str_t *pointer,

@@ -48,10 +48,10 @@
     "\"cc-plugin-plugin-authoring@builtin\":false}}"
 
 /*
- * Of what "--tools default" offers in 2.1.260 to 2.1.330, or may offer to some
- * accounts: tools that reach other sessions, act after the answer or address
- * somebody else, and that no variable takes away.  CLIs ignore names that they
- * do not know.
+ * Tools that reach other sessions, act after the answer or address somebody
+ * else, of those that "--tools default" offers in 2.1.260 to 2.1.330, or may
+ * offer to some accounts, and that no variable takes away.  CLIs ignore names
+ * that they do not know.
  */
 
 #define PROFILE_DENIED                                                        \
@@ -149,7 +149,7 @@ static const char  *profile_environment[] = {
 
 
 /*
- * What keeps a CLI from acting but for the questions that it is asked: a
+ * Locks that keep a CLI from acting but for the questions it is asked: a
  * socket for other sessions; commands and agents that go on after the answer;
  * jobs by the clock, which even a CLI without tools takes from a file in its
  * working directory; workflows.  Each is open where the operator names a tool

@@ -26,7 +26,7 @@ struct ngx_claude_profile_s {
                                       last two are the spawner's to set */
     char            *transcripts;  /* the CLI's directory of transcripts */
 
-    ngx_claude_hash_t  hash;       /* of all the above */
+    ngx_claude_hash_t  hash;       /* hash of all above */
 
     unsigned         single:1;     /* a process serves one turn: the CLI counts
                                       a budget over its whole life */

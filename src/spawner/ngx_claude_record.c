@@ -50,7 +50,7 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
          */
 
         p = ngx_hex_dump((u_char *) ask->name, links[n - 1].hash,
-                         NGX_CLAUDE_LINK_LEN);
+                         sizeof(links[n - 1].hash));
         *p = '\0';
 
         ask->mode = NGX_CLAUDE_RECORD_MATCH;
@@ -59,7 +59,7 @@ ngx_claude_record_ask(ngx_claude_turn_t *turn, time_t ttl,
         return NULL;
     }
 
-    ngx_memcpy(ask->tip, links[n - 1].hash, sizeof(ask->tip));
+    ask->tip = links[n - 1];
 
     /* a transcript that has failed once will do so again */
 

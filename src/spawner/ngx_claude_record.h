@@ -16,6 +16,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_hash.h"
 #include "ngx_claude_turn.h"
 
 
@@ -29,25 +30,36 @@
 #define NGX_CLAUDE_RECORD_NAME    41
 
 
+/* the bytes of its file, which a worker sends to the keeper as they are */
 typedef struct {
-    char       magic[8];
-    uint64_t   held;           /* messages of the conversation */
-    double     cost;           /* US dollars, which the CLI goes on counting */
-    u_char     model[20];      /* SHA-1 of the model's name */
-    u_char     system[20];     /* SHA-1 of the system text */
-    uint32_t   bare;           /* boolean, not resumable: no answer in it is
-                                  the CLI's own (it takes model and system text
-                                  from those), or it lacks the client's last
-                                  answer */
-    u_char     tip[20];        /* link of the last message */
-    char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id */
+    char               magic[8];
+    uint64_t           held;       /* messages of the conversation */
+    double             cost;       /* US dollars, which the CLI goes on
+                                      counting */
+    ngx_claude_hash_t  model;      /* SHA-1 of the model's name */
+    ngx_claude_hash_t  system;     /* SHA-1 of the system text */
+    uint32_t           bare;       /* boolean, not resumable: no answer in it
+                                      is the CLI's own (it takes model and
+                                      system text from those), or it lacks the
+                                      client's last answer */
+    ngx_claude_hash_t  tip;        /* link of the last message */
+    char               session[NGX_CLAUDE_RECORD_UUID];      /* the CLI's id */
 
-    /* a question that is not to stay: its line, or "" */
-    char       pending[NGX_CLAUDE_RECORD_UUID];
+    /* line of a question that is not to stay, or "" */
+    char               pending[NGX_CLAUDE_RECORD_UUID];
 
-    /* the file's new name, or "": unchanged */
-    char       name[NGX_CLAUDE_RECORD_NAME];
+    /* new name of the file, or "": unchanged */
+    char               name[NGX_CLAUDE_RECORD_NAME];
 } ngx_claude_record_t;
+
+
+/* the magic says which layout a record on disk has */
+
+_Static_assert(offsetof(ngx_claude_record_t, model) == 24
+               && offsetof(ngx_claude_record_t, bare) == 64
+               && offsetof(ngx_claude_record_t, session) == 88
+               && sizeof(ngx_claude_record_t) == 208,
+               "a record's layout has changed: so must its magic");
 
 
 typedef enum {
@@ -60,19 +72,27 @@ typedef enum {
 
 /* a process's start with a session: what is asked of its record */
 typedef struct {
-    uint32_t   mode;
-    uint32_t   ttl;            /* seconds */
-    u_char     tip[20];        /* the tip that MATCH wants */
-    char       name[NGX_CLAUDE_RECORD_NAME];             /* record to look for
-                                                            first, or "" */
-    char       session[NGX_CLAUDE_RECORD_UUID];          /* the CLI's id, and
-                                                       the name else */
+    uint32_t           mode;
+    uint32_t           ttl;        /* seconds */
+    ngx_claude_hash_t  tip;        /* link of the last message, for MATCH */
+    char               name[NGX_CLAUDE_RECORD_NAME];  /* record to look for
+                                                         first, or "" */
+    char               session[NGX_CLAUDE_RECORD_UUID];  /* the CLI's id, and
+                                                            the name else */
 } ngx_claude_record_ask_t;
 
 
+/* a part of the spawner's request, which travels as it is */
+
+_Static_assert(offsetof(ngx_claude_record_ask_t, tip) == 8
+               && offsetof(ngx_claude_record_ask_t, name) == 28
+               && sizeof(ngx_claude_record_ask_t) == 108,
+               "the layout of a record's ask has changed");
+
+
 /*
- * What a new process for the turn is to ask for: the ask, or NULL if nothing
- * of it goes to disk.
+ * The ask of a new process for the turn, or NULL if nothing of the turn goes
+ * to disk.
  */
 ngx_claude_record_ask_t *ngx_claude_record_ask(ngx_claude_turn_t *turn,
     time_t ttl, ngx_claude_record_ask_t *ask);

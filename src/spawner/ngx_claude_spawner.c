@@ -111,7 +111,7 @@ static const char  *ngx_claude_spawner_stages[] = {
 ngx_claude_table_check(ngx_claude_spawner_stages, NGX_CLAUDE_SPAWNER_STAGES);
 
 
-/* this worker's */
+/* the spawner of this worker */
 static ngx_claude_spawner_t  spawner;
 
 
@@ -174,8 +174,8 @@ ngx_claude_spawner_forget(ngx_claude_spawn_t *spawn)
 
 
 /*
- * One message without a row in any table.  If the socket is full the next
- * sweep will do.
+ * A sweep is one message, without a row in any table.  If the socket is full,
+ * the next sweep will do.
  */
 
 void
@@ -577,8 +577,9 @@ ngx_claude_spawner_name(void)
 
 
 /*
- * What worker_rlimit_nofile and worker_rlimit_core changed in this worker has
- * its old values in the master.  They are not known if /proc hides it.
+ * Limits that worker_rlimit_nofile and worker_rlimit_core changed in this
+ * worker have their old values in the master.  If /proc hides it, they are not
+ * known.
  */
 
 static void

@@ -50,7 +50,7 @@ typedef struct {
 
 
 /*
- * One CLI to be started.  The caller allocates it zeroed, sets the upper part,
+ * A CLI to be started.  The caller allocates it zeroed, sets the upper part,
  * and keeps all of it, strings included, until failed() or exited() was called
  * or ngx_claude_spawner_forget().  The handlers may free it, and may call
  * any function of this room.

@@ -138,8 +138,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
             && keeper_alive(session->directory, &record, ask->ttl)
             && (ask->mode == NGX_CLAUDE_RECORD_CONTINUE
                 || (!record.bare
-                    && ngx_memcmp(record.tip, ask->tip, sizeof(ask->tip))
-                       == 0)))
+                    && ngx_claude_hash_same(&record.tip, &ask->tip))))
         {
             session->record = record;
             session->resumed = 1;
@@ -578,8 +577,8 @@ keeper_record(ngx_claude_keeper_session_t *session,
     }
 
     /*
-     * Of two with the same conversation one has the name, the other one keeps
-     * what it had: both are swept in the end.
+     * The name may be taken by another record of the same conversation: then
+     * this one keeps the name that it had, and both are swept in the end.
      */
 
     keeper_name(from, "", session->name, NGX_CLAUDE_RECORD_SUFFIX);

@@ -261,7 +261,7 @@ chain_root(ngx_claude_turn_t *turn, ngx_claude_link_t *root)
     ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, turn->tenant, NGX_CLAUDE_TENANT_LEN);
+    ngx_claude_hash_add(&sha1, &turn->tenant);
     ngx_claude_hash_add(&sha1, turn->launch);
 
     chain_string(&sha1, &turn->model);
@@ -369,8 +369,8 @@ chain_blocks(ngx_sha1_t *sha1, ngx_log_t *log, ngx_array_t *blocks)
 static void
 chain_block(ngx_claude_link_text_t *text, ngx_uint_t type)
 {
-    u_char    hash[NGX_CLAUDE_LINK_LEN];
-    uint32_t  at[3];
+    uint32_t           at[3];
+    ngx_claude_hash_t  hash;
 
     at[0] = (uint32_t) type;
     at[1] = text->ntexts;
@@ -380,26 +380,26 @@ chain_block(ngx_claude_link_text_t *text, ngx_uint_t type)
         ngx_sha1_init(&text->blocks);
     }
 
-    ngx_sha1_final(hash, &text->block);
+    ngx_claude_hash_final(&hash, &text->block);
 
     ngx_sha1_update(&text->blocks, at, sizeof(at));
-    ngx_sha1_update(&text->blocks, hash, sizeof(hash));
+    ngx_claude_hash_add(&text->blocks, &hash);
 }
 
 
 static void
 chain_blocks_end(ngx_sha1_t *sha1, ngx_claude_link_text_t *text)
 {
-    u_char  hash[NGX_CLAUDE_LINK_LEN];
+    ngx_claude_hash_t  hash;
 
     if (text->nblocks == 0) {
         return;
     }
 
-    ngx_sha1_final(hash, &text->blocks);
+    ngx_claude_hash_final(&hash, &text->blocks);
 
     ngx_sha1_update(sha1, CHAIN_BLOCKS, 2);
-    ngx_sha1_update(sha1, hash, sizeof(hash));
+    ngx_claude_hash_add(sha1, &hash);
 }
 
 

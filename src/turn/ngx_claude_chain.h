@@ -35,21 +35,20 @@
 #include "ngx_claude_turn.h"
 
 
-#define NGX_CLAUDE_LINK_LEN  sizeof(ngx_claude_link_t)
-
-
 typedef ngx_claude_hash_t  ngx_claude_link_t;
 
 
 /* the hash of an answer while its blocks come in pieces */
 typedef struct {
-    ngx_sha1_t   all;        /* text since the first that is no white space */
-    ngx_sha1_t   trimmed;    /* text up to the last that is none */
+    ngx_sha1_t   all;        /* text since its first byte that is no
+                                white space */
+    ngx_sha1_t   trimmed;    /* text up to its last such byte */
     ngx_sha1_t   block;      /* block that is open and no text or call */
-    ngx_sha1_t   blocks;     /* such blocks that were closed */
+    ngx_sha1_t   blocks;     /* blocks that were closed, and no text or
+                                call */
     uint32_t     ntexts;     /* number of texts that had a byte */
     uint32_t     ncalls;
-    uint32_t     nblocks;    /* number of blocks in blocks */
+    uint32_t     nblocks;    /* number of those blocks */
     unsigned     begun:1;    /* the text has more than white space */
     unsigned     parted:1;   /* the next byte is a text's first */
     unsigned     verbatim:1;
@@ -74,12 +73,12 @@ ngx_int_t ngx_claude_chain_follow(ngx_claude_turn_t *turn,
 void ngx_claude_link_begin(ngx_claude_link_text_t *text,
     ngx_claude_link_t *before, ngx_uint_t verbatim);
 
-/* a piece of its text */
+/* a piece of the answer's text */
 void ngx_claude_link_add(ngx_claude_link_text_t *text, u_char *p, size_t len);
 
 /*
- * What a link of a verbatim turn needs besides: where each block begins, a
- * piece of thinking, and the end of a block that is thinking, redacted or
+ * Blocks, which the link of a verbatim turn needs besides: where each begins,
+ * a piece of thinking, and the end of a block that is thinking, redacted or
  * another one; input: of another one, what came in pieces, JSON or empty.
  * They do nothing for other turns.  NGX_ERROR: no memory.
  */

@@ -25,9 +25,6 @@ typedef struct ngx_claude_profile_s  ngx_claude_profile_t;
 typedef struct ngx_claude_seat_s     ngx_claude_seat_t;
 
 
-/* length of a tenant: the SHA-1 of an API key, zeroes without keys */
-#define NGX_CLAUDE_TENANT_LEN  20
-
 /* bytes of the longest name of a model */
 #define NGX_CLAUDE_MODEL_LEN   128
 
@@ -137,7 +134,7 @@ typedef enum {
     NGX_CLAUDE_FAIL_SESSION_GONE,      /* no process holds the session */
     NGX_CLAUDE_FAIL_SESSION_BUSY,      /* another nginx holds it */
     NGX_CLAUDE_FAIL_SESSION_MODEL,     /* the session has another model */
-    NGX_CLAUDE_FAIL_SESSION_SYSTEM,    /* it has another system text */
+    NGX_CLAUDE_FAIL_SESSION_SYSTEM,    /* session has another system text */
     NGX_CLAUDE_FAILS
 } ngx_claude_fail_e;
 
@@ -164,7 +161,7 @@ typedef struct {
 } ngx_claude_usage_t;
 
 
-/* what upstream bills for a turn: all calls of the model that came of it */
+/* usage and costs of a turn: all calls of the model that came of it */
 typedef struct {
     ngx_claude_usage_t                   usage;
     double                               cost;      /* US dollars; -1:
@@ -179,19 +176,16 @@ typedef enum {
 } ngx_claude_session_e;
 
 
-#define NGX_CLAUDE_SESSION_LEN  20
-
-/* what a turn's session is to it */
+/* the session of a turn */
 typedef struct {
     ngx_claude_session_e                 kind;
-    u_char                               hash[NGX_CLAUDE_SESSION_LEN];
-                                                  /* SHA-1 of the session's
-                                                     name and the API key */
-    u_char                               hint[NGX_CLAUDE_SESSION_LEN];
-                                                  /* the same of a name that
-                                                     is no UUID: a process
-                                                     that has it is preferred;
-                                                     zeroes: none */
+    ngx_claude_hash_t                    hash;      /* SHA-1 of the session's
+                                                       name and the API key */
+    ngx_claude_hash_t                    hint;      /* SHA-1 of a name that is
+                                                       no UUID and the key: a
+                                                       process that has it is
+                                                       preferred; zeroes:
+                                                       none */
     char                                 id[37];    /* CHOSEN: the CLI's id, a
                                                        UUID and a NUL */
     unsigned                             named:1;   /* the client named it:
@@ -209,7 +203,8 @@ typedef struct {
 
 
 /*
- * What the engine tells the asker, from events of the CLI's pipes:
+ * Events of a turn, which the engine tells the asker as the CLI's pipes bring
+ * them:
  *
  *     started (open (delta | other)* close)* finished settled
  *
@@ -276,12 +271,12 @@ typedef struct {
     /* instead: fail, reason, error_type and retry_after say why */
     void  (*failed)(ngx_claude_turn_t *turn);
 
-    /* of a turn that is over and was owing: turn->spent is complete */
+    /* a turn that is over and was owing: turn->spent is complete */
     void  (*paid)(ngx_claude_turn_t *turn);
 } ngx_claude_turn_handlers_t;
 
 
-/* what came of a turn, set by the engine */
+/* the answer of a turn, set by the engine */
 typedef struct {
     ngx_claude_usage_t                   usage;      /* tokens of the answer */
     ngx_claude_spent_t                   spent;
@@ -314,7 +309,7 @@ typedef struct {
 } ngx_claude_turn_answer_t;
 
 
-/* what the engine keeps about a turn, and nobody else looks at */
+/* the engine's part of a turn, which nobody else looks at */
 typedef struct {
     ngx_claude_seat_t                   *seat;       /* seat of the process at
                                                         it, or NULL */
@@ -365,7 +360,8 @@ struct ngx_claude_turn_s {
     ngx_claude_profile_t                *profile;    /* how its CLI is started,
                                                         the location's */
     const ngx_claude_hash_t             *launch;     /* hash of the profile */
-    u_char                               tenant[NGX_CLAUDE_TENANT_LEN];
+    ngx_claude_hash_t                    tenant;     /* SHA-1 of the API key;
+                                                        zeroes: no keys */
     ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* system text, never
@@ -382,15 +378,17 @@ struct ngx_claude_turn_s {
     ngx_str_t                            tools_json; /* array of tools as the
                                                         Messages API has them,
                                                         or empty */
-    ngx_str_t                            tool_choice;   /* its object for the
-                                                           choice, or empty */
+    ngx_str_t                            tool_choice;   /* object of that API
+                                                           for the choice, or
+                                                           empty */
     ngx_str_t                            call_id;    /* id that the asker will
                                                         know a call by, in the
                                                         place of the model's;
                                                         or empty */
     ngx_str_t                            temperature;   /* JSON number, or
                                                            empty */
-    ngx_str_t                            top_p;         /* the same */
+    ngx_str_t                            top_p;         /* JSON number, or
+                                                           empty */
     ngx_msec_t                           timeout;    /* msec without any line,
                                                         after which it fails */
     ngx_claude_effort_e                  effort;

@@ -22,7 +22,7 @@
 typedef enum {
     NGX_CLAUDE_OUTCOME_FINISHED = 0,
     NGX_CLAUDE_OUTCOME_FAILED,
-    NGX_CLAUDE_OUTCOME_ABORTED,        /* its client left */
+    NGX_CLAUDE_OUTCOME_ABORTED,        /* the client left */
     NGX_CLAUDE_OUTCOME_REFUSED,        /* the queue was full, or too slow */
     NGX_CLAUDE_OUTCOMES
 } ngx_claude_outcome_e;
@@ -42,7 +42,7 @@ typedef struct {
 #define NGX_CLAUDE_MODEL_NAME  128
 
 /*
- * What an API key has used of a model.  A row that has a name keeps it; the
+ * The usage of a model by an API key.  A row that has a name keeps it; the
  * turns that find no row are in one that has none.
  */
 typedef struct {
@@ -81,12 +81,13 @@ typedef struct {
     ngx_claude_histogram_t           ttft[NGX_CLAUDE_RUNGS];
     ngx_claude_histogram_t           wait;       /* from a whole request to its
                                                     process */
-    ngx_claude_histogram_t           duration;   /* of finished turns, from a
-                                                    whole request on */
+    ngx_claude_histogram_t           duration;   /* from a whole request to
+                                                    the end, of finished
+                                                    turns */
 
     /* set, not added to */
-    ngx_atomic_t                     version;    /* of the CLI: 2.1.187 is
-                                                    201187 */
+    ngx_atomic_t                     version;    /* version of the CLI:
+                                                    2.1.187 is 201187 */
     time_t                           since;      /* seconds since 1970, when
                                                     all was 0 */
     ngx_uint_t                       naccounts;  /* rows, used or not */

@@ -16,8 +16,8 @@
 
 
 /*
- * This worker has entered the zone: frees what dead ones have left there, and
- * begins to watch.
+ * Begins, once this worker has entered the zone: frees what dead ones have
+ * left there, and begins to watch.
  */
 void ngx_claude_peers_init(ngx_claude_zone_t *zone);
 

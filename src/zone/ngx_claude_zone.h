@@ -33,7 +33,7 @@
 typedef enum {
     NGX_CLAUDE_TURN_FREE = 0,
     NGX_CLAUDE_TURN_WAITING,
-    NGX_CLAUDE_TURN_GRANTED,           /* its worker is to be told */
+    NGX_CLAUDE_TURN_GRANTED,           /* the worker is to be told */
     NGX_CLAUDE_TURN_RUNNING
 } ngx_claude_turn_state_e;
 
@@ -68,7 +68,7 @@ typedef struct {
     ngx_int_t                        process;    /* row reserved for it, -1 */
     ngx_uint_t                       needs;      /* boolean: waits for a row */
 
-    u_char                           session[NGX_CLAUDE_SESSION_LEN];
+    ngx_claude_hash_t                session;
     uint8_t                          named;      /* boolean: session is set */
     uint8_t                          continues;  /* boolean: must follow the
                                                     session */
@@ -88,12 +88,12 @@ typedef struct {
                                                     process */
     ngx_pid_t                   giver;           /* worker that had it, until
                                                     the taker has; or 0 */
-    u_char                      tip[20];         /* link of all that it
+    ngx_claude_hash_t           tip;             /* link of all that it
                                                     holds */
-    u_char                      kin[20];         /* profile and key */
-    u_char                      first[20];       /* link of the first
+    ngx_claude_hash_t           realm;           /* profile and key */
+    ngx_claude_hash_t           first;           /* link of the first
                                                     message */
-    u_char                      session[NGX_CLAUDE_SESSION_LEN];
+    ngx_claude_hash_t           session;         /* zeroes: none */
     ngx_uint_t                  held;            /* messages */
     ngx_msec_t                  changed;         /* ngx_current_msec of the
                                                     newest change of state */
@@ -105,10 +105,10 @@ typedef struct {
 
 /* an idle process, or one that is looked for: there NULL matches anything */
 typedef struct {
-    u_char                          *kin;
-    u_char                          *tip;
-    u_char                          *first;
-    u_char                          *session;
+    const ngx_claude_hash_t         *realm;
+    const ngx_claude_hash_t         *tip;
+    const ngx_claude_hash_t         *first;
+    const ngx_claude_hash_t         *session;
     ngx_uint_t                       held;
 } ngx_claude_zone_idle_t;
 
@@ -265,7 +265,7 @@ ngx_int_t ngx_claude_zone_process_claim(ngx_claude_zone_t *zone,
 
 /*
  * A process is idle.  what: link of the conversation that it holds (tip) and
- * of its beginning (first), of whom it may serve (kin), and its session.
+ * of its beginning (first), whom it may serve (realm), and its session.
  * NGX_DECLINED: a turn waits for its row, it is to be ended.
  */
 ngx_int_t ngx_claude_zone_process_idle(ngx_claude_zone_t *zone, ngx_int_t row,
@@ -285,8 +285,8 @@ ngx_int_t ngx_claude_zone_process_ask(ngx_claude_zone_t *zone,
     ngx_claude_zone_worker_t *worker);
 
 /* idle processes of a session, of any worker, are to be ended */
-void ngx_claude_zone_session_evict(ngx_claude_zone_t *zone, u_char *session,
-    ngx_claude_zone_wake_t *wake);
+void ngx_claude_zone_session_evict(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *session, ngx_claude_zone_wake_t *wake);
 
 /* asks no more.  NGX_DECLINED: too late, it has been given */
 ngx_int_t ngx_claude_zone_process_unask(ngx_claude_zone_t *zone, ngx_int_t row,

@@ -112,10 +112,10 @@ ngx_claude_zone_process_idle(ngx_claude_zone_t *zone, ngx_int_t row,
         rc = NGX_DECLINED;
 
     } else {
-        ngx_memcpy(process->tip, what->tip, sizeof(process->tip));
-        ngx_memcpy(process->kin, what->kin, sizeof(process->kin));
-        ngx_memcpy(process->first, what->first, sizeof(process->first));
-        ngx_memcpy(process->session, what->session, sizeof(process->session));
+        process->tip = *what->tip;
+        process->realm = *what->realm;
+        process->first = *what->first;
+        process->session = *what->session;
         process->held = what->held;
         zone_process_state(process, NGX_CLAUDE_PROCESS_IDLE);
         rc = NGX_OK;
@@ -185,7 +185,7 @@ ngx_claude_zone_process_ask(ngx_claude_zone_t *zone,
 
 void
 ngx_claude_zone_session_evict(ngx_claude_zone_t *zone,
-    u_char *session, ngx_claude_zone_wake_t *wake)
+    const ngx_claude_hash_t *session, ngx_claude_zone_wake_t *wake)
 {
     ngx_uint_t                  i;
     ngx_claude_zone_shared_t   *sh;
@@ -200,9 +200,7 @@ ngx_claude_zone_session_evict(ngx_claude_zone_t *zone,
 
         if (process->state == NGX_CLAUDE_PROCESS_IDLE
             && wake->n < NGX_CLAUDE_ZONE_WAKE
-            && ngx_memcmp(process->session, session,
-                          sizeof(process->session))
-               == 0)
+            && ngx_claude_hash_same(&process->session, session))
         {
             zone_process_state(process, NGX_CLAUDE_PROCESS_EVICTED);
             zone_wake_add(sh, process->owner, wake);
@@ -672,17 +670,12 @@ static ngx_uint_t
 zone_process_like(ngx_claude_zone_process_t *process,
     ngx_claude_zone_idle_t *what)
 {
-    return (what->kin == NULL
-            || ngx_memcmp(process->kin, what->kin, sizeof(process->kin)) == 0)
+    return (what->realm == NULL
+            || ngx_claude_hash_same(&process->realm, what->realm))
            && (what->tip == NULL
-               || ngx_memcmp(process->tip, what->tip, sizeof(process->tip))
-                  == 0)
+               || ngx_claude_hash_same(&process->tip, what->tip))
            && (what->first == NULL
-               || ngx_memcmp(process->first, what->first,
-                             sizeof(process->first))
-                  == 0)
+               || ngx_claude_hash_same(&process->first, what->first))
            && (what->session == NULL
-               || ngx_memcmp(process->session, what->session,
-                             sizeof(process->session))
-                  == 0);
+               || ngx_claude_hash_same(&process->session, what->session));
 }

@@ -49,7 +49,7 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
         turn->answered = 0;
 
         if (turn->named) {
-            ngx_memcpy(turn->session, session->hash, sizeof(turn->session));
+            turn->session = session->hash;
         }
 
         if (sh->running < zone->max_running
@@ -306,9 +306,7 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
         if (other != turn
             && other->state >= NGX_CLAUDE_TURN_GRANTED && other->held
             && other->named
-            && ngx_memcmp(other->session, turn->session,
-                          sizeof(turn->session))
-               == 0)
+            && ngx_claude_hash_same(&other->session, &turn->session))
         {
             return other;
         }

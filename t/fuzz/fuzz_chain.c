@@ -789,7 +789,8 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 /* of the tree as it is now, read with the names that the variable reads */
 
 static ngx_int_t
-chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
+chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
+    ngx_claude_hash_t *hash)
 {
     ngx_buf_t                 buf;
     ngx_int_t                 rc;
@@ -830,12 +831,12 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c, u_char *hash)
 static void
 chain_conversation(ngx_pool_t *pool, chain_case_t *c)
 {
-    u_char        one[20], other[20];
-    ngx_str_t     more;
-    ngx_int_t     rc;
-    fuzz_tree_t  *list, *message, *content;
+    ngx_str_t           more;
+    ngx_int_t           rc;
+    fuzz_tree_t        *list, *message, *content;
+    ngx_claude_hash_t   one, other;
 
-    rc = chain_conversation_hash(pool, c, one);
+    rc = chain_conversation_hash(pool, c, &one);
 
     list = fuzz_tree_member(c->body, "messages");
 
@@ -853,8 +854,8 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
     message->next = NULL;
     list->last = message;
 
-    fuzz_check(chain_conversation_hash(pool, c, other) == NGX_OK);
-    fuzz_check(ngx_memcmp(one, other, sizeof(one)) == 0);
+    fuzz_check(chain_conversation_hash(pool, c, &other) == NGX_OK);
+    fuzz_check(ngx_claude_hash_same(&one, &other));
 
     content = fuzz_tree_member(message, "content");
 
@@ -867,8 +868,8 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
         more.data[more.len - 1] = 'x';
         content->value = more;
 
-        fuzz_check(chain_conversation_hash(pool, c, other) == NGX_OK);
-        fuzz_check(ngx_memcmp(one, other, sizeof(one)) != 0);
+        fuzz_check(chain_conversation_hash(pool, c, &other) == NGX_OK);
+        fuzz_check(!ngx_claude_hash_same(&one, &other));
     }
 }
 

@@ -67,11 +67,11 @@ plan_link(ngx_claude_link_t *link, u_char *text, ngx_uint_t n)
 /* now and then another one */
 
 static void
-plan_hash(fuzz_input_t *in, u_char *hash)
+plan_hash(fuzz_input_t *in, ngx_claude_hash_t *hash)
 {
-    ngx_memzero(hash, 20);
+    ngx_memzero(hash, sizeof(ngx_claude_hash_t));
 
-    hash[0] = 1 + (fuzz_number(in, 6) == 0);
+    hash->hash[0] = 1 + (fuzz_number(in, 6) == 0);
 }
 
 
@@ -101,10 +101,10 @@ plan_held(plan_case_t *c, fuzz_input_t *in)
     holding->inode = fuzz_number(in, 2);
     holding->knobs = 2 * (fuzz_number(in, 6) == 0);
 
-    plan_hash(in, holding->profile.hash);
-    plan_hash(in, holding->tenant);
-    plan_hash(in, holding->session);
-    plan_hash(in, holding->tools.hash);
+    plan_hash(in, &holding->profile);
+    plan_hash(in, &holding->tenant);
+    plan_hash(in, &holding->session);
+    plan_hash(in, &holding->tools);
     ngx_claude_holding_sum(&c->turn.model, &holding->model);
     ngx_claude_holding_sum(&c->turn.system, &holding->system);
 
@@ -175,9 +175,9 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
         n = 1;
     }
 
-    plan_hash(in, turn->session.hash);
-    plan_hash(in, turn->tenant);
-    plan_hash(in, c->profile.hash.hash);
+    plan_hash(in, &turn->session.hash);
+    plan_hash(in, &turn->tenant);
+    plan_hash(in, &c->profile.hash);
 
     c->profile.agent = (fuzz_number(in, 8) == 0);
     c->profile.mtime = fuzz_number(in, 3);
@@ -186,7 +186,7 @@ plan_asked(plan_case_t *c, fuzz_input_t *in)
     turn->engine.links = c->links;
     turn->effort = (fuzz_number(in, 6) == 0);
 
-    plan_hash(in, turn->engine.toolset.hash);
+    plan_hash(in, &turn->engine.toolset);
 
     c->nwants = n + 1;
 
@@ -285,7 +285,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
     if (holding->profile.hash[0] != c->profile.hash.hash[0]
         || holding->own != own
         || ((own || turn->session.continues)
-            && holding->session[0] != turn->session.hash[0]))
+            && holding->session.hash[0] != turn->session.hash.hash[0]))
     {
         return NGX_CLAUDE_RUNG_NONE;
     }
@@ -304,7 +304,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
         return NGX_CLAUDE_RUNG_WARM;
     }
 
-    if (holding->tenant[0] != turn->tenant[0]) {
+    if (holding->tenant.hash[0] != turn->tenant.hash[0]) {
         return NGX_CLAUDE_RUNG_NONE;
     }
 

@@ -202,8 +202,8 @@ make_holding(const char *text)
     holding.base = strchr(flags, '2') ? 2 : 0;
     holding.knobs = strchr(flags, 'k') ? 2 : 0;
     holding.tools.hash[0] = (strchr(flags, 't') != NULL);
-    holding.tenant[0] = holding.used;
-    holding.session[0] = 1;
+    holding.tenant.hash[0] = holding.used;
+    holding.session.hash[0] = 1;
     holding.mtime = 1;
     holding.inode = strchr(flags, 'b') ? 1 : 2;
 
@@ -250,7 +250,7 @@ make_turn(const char *text)
     turn.profile = &profile;
     turn.engine.results = NULL;
     turn.engine.toolset.hash[0] = (strchr(flags, 't') != NULL);
-    turn.tenant[0] = 1 + (strchr(flags, 'K') != NULL);
+    turn.tenant.hash[0] = 1 + (strchr(flags, 'K') != NULL);
 
     profile.hash.hash[0] = (strchr(flags, 'P') != NULL);
     profile.agent = 0;
@@ -259,7 +259,7 @@ make_turn(const char *text)
 
     ngx_memzero(&turn.session, sizeof(ngx_claude_turn_session_t));
 
-    turn.session.hash[0] = 1 + (strchr(flags, 'S') != NULL);
+    turn.session.hash.hash[0] = 1 + (strchr(flags, 'S') != NULL);
     turn.session.continues = (strchr(flags, 'n') != NULL);
     turn.session.system = (strchr(flags, 'y') != NULL);
 
@@ -530,6 +530,100 @@ test_holding(void)
 }
 
 
+/* whether the settings of the turn are those before, which are set to them */
+
+static ngx_uint_t
+same_settings(void)
+{
+    uint64_t    settings;
+    ngx_uint_t  same;
+
+    settings = ngx_claude_holding_settings(&holding, &turn);
+    same = (settings == holding.settings);
+    holding.settings = settings;
+
+    return same;
+}
+
+
+static void
+test_settings(void)
+{
+    ngx_str_t   stops[2];
+    ngx_uint_t  i;
+
+    static struct {
+        ngx_str_t   *value;
+        const char  *name;
+    } settings[] = {
+        { &turn.temperature, "a temperature" },
+        { &turn.top_p, "top_p" },
+        { &turn.tool_choice, "a choice" },
+        { &turn.schema, "a schema" },
+        { &turn.tools_json, "tools" }
+    };
+
+    ngx_memzero(&holding, sizeof(ngx_claude_holding_t));
+
+    unit_ok(same_settings() && holding.settings == 0,
+            "settings: none");
+
+    for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        ngx_str_set(settings[i].value, "1");
+        unit_ok(!same_settings() && same_settings(), settings[i].name);
+
+        ngx_str_set(settings[i].value, "2");
+        unit_ok(!same_settings(), "  and another value");
+
+        ngx_str_set(&turn.system, "be long");
+        unit_ok(same_settings(), "  system text is none of them");
+        ngx_str_set(&turn.system, "be brief");
+    }
+
+    ngx_str_set(&stops[0], "ab");
+    ngx_str_set(&stops[1], "c");
+    turn.stops.elts = stops;
+    turn.stops.nelts = 2;
+    unit_ok(!same_settings(), "stops");
+
+    ngx_str_set(&stops[0], "a");
+    ngx_str_set(&stops[1], "bc");
+    unit_ok(!same_settings(), "  that part elsewhere");
+
+    turn.stops.nelts = 1;
+    unit_ok(!same_settings(), "  and one less");
+
+    ngx_str_set(&stops[0], "a longer stop than 8 bytes");
+    unit_ok(!same_settings(), "  a long one");
+    ngx_str_set(&stops[0], "a longer stop than 8 bytez");
+    unit_ok(!same_settings(), "  whose end is another");
+    ngx_str_set(&stops[0], "b longer stop than 8 bytez");
+    unit_ok(!same_settings(), "  and whose beginning is");
+
+    holding.nonce[0] = 1;
+    unit_ok(!same_settings(), "in another process the sum is another");
+
+    turn.summarized = 1;
+    unit_ok(!same_settings(), "thinking in words");
+
+    turn.thoughtless = 1;
+    unit_ok(!same_settings(), "  and none without thinking");
+
+    turn.summarized = 0;
+    unit_ok(same_settings(), "  which is a knob");
+
+    turn.thoughtless = 0;
+    turn.stops.nelts = 0;
+
+    for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        ngx_str_null(settings[i].value);
+    }
+
+    unit_ok(!same_settings() && holding.settings == 0,
+            "and none again");
+}
+
+
 void
 unit_tests(ngx_pool_t *p, ngx_str_t *dir)
 {
@@ -550,4 +644,5 @@ unit_tests(ngx_pool_t *p, ngx_str_t *dir)
     test_new();
     test_end();
     test_holding();
+    test_settings();
 }

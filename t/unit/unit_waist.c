@@ -682,9 +682,9 @@ test_text(void)
 static void
 hex_is(ngx_claude_link_t *link, const char *hex, const char *name)
 {
-    u_char  text[2 * NGX_CLAUDE_LINK_LEN];
+    u_char  text[2 * sizeof(link->hash)];
 
-    (void) ngx_hex_dump(text, link->hash, NGX_CLAUDE_LINK_LEN);
+    (void) ngx_hex_dump(text, link->hash, sizeof(link->hash));
 
     unit_ok(ngx_memcmp(text, hex, sizeof(text)) == 0, name);
 }

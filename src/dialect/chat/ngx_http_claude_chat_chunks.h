@@ -31,8 +31,8 @@ void ngx_http_claude_chat_failed(ngx_http_claude_exchange_t *ex,
     ngx_claude_out_t *out);
 
 /*
- * What both dialects share of chunks: what those of an answer begin with,
- * which is its own, and their end.  NGX_ERROR: no memory.
+ * Chunks of both dialects: the text that those of an answer begin with, made
+ * once for each answer, and their end.  NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_claude_chat_prefix(ngx_http_claude_answer_t *answer,
     const char *object, const char *member);

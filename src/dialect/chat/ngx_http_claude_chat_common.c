@@ -1,6 +1,6 @@
 
 /*
- * What the dialects of this folder share.  See the header.
+ * The part that the dialects of this folder share.  See the header.
  */
 
 

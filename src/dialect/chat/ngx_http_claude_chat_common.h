@@ -1,7 +1,7 @@
 
 /*
- * What chat completions and the older completions share of an exchange: its
- * own part, why an answer ended, and its usage.
+ * The part of an exchange that chat completions and the older completions
+ * share: its own fields, why an answer ended, and its usage.
  */
 
 

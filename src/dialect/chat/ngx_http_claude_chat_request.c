@@ -56,7 +56,7 @@ static ngx_int_t request_text(ngx_http_claude_chat_reader_t *reader,
 
 
 /*
- * What is read of a body.  A member that is missing here is never seen, so
+ * Members of a body that are read.  One that is missing here is never seen, so
  * that whoever reads one more adds it; t/fuzz compares with trees of all.
  */
 
@@ -208,7 +208,7 @@ ngx_http_claude_chat_request(ngx_http_claude_exchange_t *ex,
 
     if (ex->n > 1 && ex->turn.session.continues) {
 
-        /* one process holds what came before */
+        /* only the session's process holds what came before */
 
         return request_error(ex, "n", "With 'n' the whole conversation must "
                              "be sent, not only what is new.");
@@ -402,7 +402,7 @@ request_message(ngx_http_claude_chat_reader_t *reader,
                                    "function");
     }
 
-    /* one that calls may have nothing to say */
+    /* a message that calls may have nothing to say */
 
     if (!request_calls(message) || !request_empty(content)) {
         rc = request_content(reader, 0, NGX_CLAUDE_ASSISTANT, content);

@@ -27,7 +27,7 @@ extern const ngx_claude_json_field_t  ngx_http_claude_chat_fields[];
 extern const ngx_claude_json_field_t  ngx_http_claude_chat_options[];
 extern const ngx_claude_json_field_t  ngx_http_claude_chat_items[];
 
-/* what this body and that of the older completions begin with */
+/* members that this body and that of the older completions begin with */
 
 #define NGX_HTTP_CLAUDE_CHAT_COMMON                                           \
     { ngx_string("model"), NULL, ngx_http_claude_params_model },              \

@@ -20,7 +20,7 @@
 void ngx_http_claude_chat_whole(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_document_t *document);
 
-/* what both dialects share of it: all but the choices */
+/* a whole response of either dialect: choice() writes each of its choices */
 typedef void (*ngx_http_claude_chat_choice_pt)(
     ngx_http_claude_answer_t *answer, ngx_http_claude_document_t *document);
 
@@ -28,7 +28,7 @@ void ngx_http_claude_chat_choices(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_document_t *document, const char *object,
     ngx_http_claude_chat_choice_pt choice);
 
-/* what is kept of an answer, as a string behind its name */
+/* the kept text of an answer, as a string behind its name */
 void ngx_http_claude_chat_text(ngx_http_claude_answer_t *answer,
     ngx_http_claude_document_t *document, const char *name,
     ngx_claude_block_e type);
