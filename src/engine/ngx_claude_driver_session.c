@@ -30,8 +30,8 @@ driver_session_begin(ngx_claude_seat_t *seat)
 
     session = &seat->turn->session;
 
-    seat->holding.own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN
-                         && session->owner);
+    seat->holding.named_session = (session->kind == NGX_CLAUDE_SESSION_CHOSEN
+                                   && session->owner);
 
     seat->holding.hint = session->hint;
     ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
@@ -40,7 +40,7 @@ driver_session_begin(ngx_claude_seat_t *seat)
         seat->naming = session->hash;
     }
 
-    if (seat->holding.own) {
+    if (seat->holding.named_session) {
         seat->holding.session = session->hash;
 
     } else if (!ngx_claude_hash_same(&seat->holding.session, &seat->naming)) {
@@ -158,7 +158,7 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
                                 seat->holding.nonce, line);
         *p = '\0';
 
-    } else if (n && !seat->holding.own) {
+    } else if (n && !seat->holding.named_session) {
 
         /* a session that nobody can name is known by what it holds */
 

@@ -47,7 +47,7 @@ ngx_claude_holding_answer(ngx_claude_holding_t *holding, ngx_array_t *held,
     }
 
     message->link = *link;
-    message->own = 1;
+    message->by_cli = 1;
 
     return NGX_OK;
 }
@@ -128,7 +128,7 @@ ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
     ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
-        if (held[i].own) {
+        if (held[i].by_cli) {
             return 0;
         }
     }

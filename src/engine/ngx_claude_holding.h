@@ -62,8 +62,8 @@ typedef struct {
     uint32_t             server;         /* number of its server of tools */
 
     unsigned             used:1;         /* the tenant is set */
-    unsigned             own:1;          /* a client has named its session: it
-                                            is for nothing else */
+    unsigned             named_session:1; /* a client has named its session:
+                                             it is for nothing else */
     unsigned             recorded:1;     /* a transcript is written */
     unsigned             waiting:1;      /* for the results of its calls */
 } ngx_claude_holding_t;
@@ -74,7 +74,7 @@ typedef struct {
     ngx_claude_link_t    link;
     uint32_t             line:31;        /* number of the user's line; 0: no
                                             cut just before it */
-    uint32_t             own:1;          /* the model's answer, in this CLI */
+    uint32_t             by_cli:1;       /* the model's answer, in this CLI */
 } ngx_claude_held_t;
 
 

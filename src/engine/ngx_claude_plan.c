@@ -253,15 +253,15 @@ static ngx_uint_t
 plan_session(const ngx_claude_holding_t *holding,
     const ngx_claude_turn_session_t *session)
 {
-    ngx_uint_t  own;
+    ngx_uint_t  named;
 
-    own = (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner);
+    named = (session->kind == NGX_CLAUDE_SESSION_CHOSEN && session->owner);
 
-    if (holding->own != own) {
+    if (holding->named_session != named) {
         return 0;
     }
 
-    return (!own && !session->continues)
+    return (!named && !session->continues)
            || ngx_claude_hash_same(&holding->session, &session->hash);
 }
 

@@ -248,15 +248,16 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     held = seat->held.elts;
 
-    what.held = seat->held.nelts;
-    what.tip = what.held ? &held[what.held - 1].link : &seat->holding.root;
-    what.first = what.held ? &held[0].link : &seat->holding.root;
+    what.nheld = seat->held.nelts;
+    what.tip = what.nheld ? &held[what.nheld - 1].link : &seat->holding.root;
+    what.first = what.nheld ? &held[0].link : &seat->holding.root;
     what.session = &seat->holding.session;
     what.realm = &realm;
 
     ngx_claude_pool_realm(seat->process->profile,
                           seat->holding.used ? &seat->holding.tenant : NULL,
-                          seat->holding.own ? &seat->holding.session : NULL,
+                          seat->holding.named_session ? &seat->holding.session
+                                                      : NULL,
                           &realm);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
@@ -276,7 +277,8 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     /* a session is forgotten in time, also while a process holds it */
 
-    timeout = (seat->holding.own && pool->session_ttl < pool->idle_timeout)
+    timeout = (seat->holding.named_session
+               && pool->session_ttl < pool->idle_timeout)
               ? pool->session_ttl : pool->idle_timeout;
 
     seat->timer.cancelable = 1;

@@ -72,8 +72,8 @@ typedef struct {
     uint8_t                          named;      /* boolean: session is set */
     uint8_t                          continues;  /* boolean: must follow the
                                                     session */
-    uint8_t                          held;       /* boolean: the session goes
-                                                    on with this turn */
+    uint8_t                          owns_session; /* boolean: the session goes
+                                                      on with this turn */
     uint8_t                          answered;   /* boolean: client served, its
                                                     process not done */
 } ngx_claude_zone_turn_t;
@@ -94,7 +94,7 @@ typedef struct {
     ngx_claude_hash_t           first;           /* link of the first
                                                     message */
     ngx_claude_hash_t           session;         /* zeroes: none */
-    ngx_uint_t                  held;            /* messages */
+    ngx_uint_t                  nheld;           /* messages */
     ngx_msec_t                  changed;         /* ngx_current_msec of the
                                                     newest change of state */
     ngx_msec_t                  created;
@@ -109,7 +109,7 @@ typedef struct {
     const ngx_claude_hash_t         *tip;
     const ngx_claude_hash_t         *first;
     const ngx_claude_hash_t         *session;
-    ngx_uint_t                       held;
+    ngx_uint_t                       nheld;      /* messages */
 } ngx_claude_zone_idle_t;
 
 

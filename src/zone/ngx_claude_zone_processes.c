@@ -116,7 +116,7 @@ ngx_claude_zone_process_idle(ngx_claude_zone_t *zone, ngx_int_t row,
         process->realm = *what->realm;
         process->first = *what->first;
         process->session = *what->session;
-        process->held = what->held;
+        process->nheld = what->nheld;
         zone_process_state(process, NGX_CLAUDE_PROCESS_IDLE);
         rc = NGX_OK;
     }

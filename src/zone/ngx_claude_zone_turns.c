@@ -45,7 +45,7 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
         turn->order = sh->order++;
         turn->named = session->named;
         turn->continues = session->continues;
-        turn->held = 0;
+        turn->owns_session = 0;
         turn->answered = 0;
 
         if (turn->named) {
@@ -58,8 +58,8 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
             turn->state = NGX_CLAUDE_TURN_RUNNING;
-            turn->held = (zone_turn_holder(sh, turn) == NULL);
-            session->owner = turn->held;
+            turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
+            session->owner = turn->owns_session;
             sh->running++;
             *row = i;
             rc = NGX_OK;
@@ -106,7 +106,7 @@ ngx_claude_zone_turn_granted(ngx_claude_zone_t *zone, ngx_int_t row,
 
     if (turn->state == NGX_CLAUDE_TURN_GRANTED) {
         turn->state = NGX_CLAUDE_TURN_RUNNING;
-        session->owner = turn->held;
+        session->owner = turn->owns_session;
         rc = NGX_OK;
     }
 
@@ -304,7 +304,7 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
         other = &sh->turns[i];
 
         if (other != turn
-            && other->state >= NGX_CLAUDE_TURN_GRANTED && other->held
+            && other->state >= NGX_CLAUDE_TURN_GRANTED && other->owns_session
             && other->named
             && ngx_claude_hash_same(&other->session, &turn->session))
         {
@@ -336,7 +336,7 @@ zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
         }
 
         first->state = NGX_CLAUDE_TURN_GRANTED;
-        first->held = (zone_turn_holder(sh, first) == NULL);
+        first->owns_session = (zone_turn_holder(sh, first) == NULL);
         sh->waiting--;
         sh->running++;
         zone_wake_add(sh, first->owner, wake);

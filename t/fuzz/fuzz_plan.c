@@ -95,7 +95,7 @@ plan_held(plan_case_t *c, fuzz_input_t *in)
 
     holding->nheld = n;
     holding->used = n || fuzz_number(in, 2);
-    holding->own = (fuzz_number(in, 5) == 0);
+    holding->named_session = (fuzz_number(in, 5) == 0);
     holding->recorded = (fuzz_number(in, 3) == 0);
     holding->mtime = fuzz_number(in, 3);
     holding->inode = fuzz_number(in, 2);
@@ -128,7 +128,7 @@ plan_held(plan_case_t *c, fuzz_input_t *in)
 
         if (i >= holding->base) {
             c->held[i].line = (i % 2 == 0) ? ++holding->lines : 0;
-            c->held[i].own = i % 2;
+            c->held[i].by_cli = i % 2;
         }
     }
 
@@ -283,7 +283,7 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
            && turn->session.owner);
 
     if (holding->profile.hash[0] != c->profile.hash.hash[0]
-        || holding->own != own
+        || holding->named_session != own
         || ((own || turn->session.continues)
             && holding->session.hash[0] != turn->session.hash.hash[0]))
     {

@@ -197,7 +197,7 @@ make_holding(const char *text)
 
     holding.nheld = n - 1;
     holding.used = !strchr(flags, 'u');
-    holding.own = (strchr(flags, 'o') != NULL);
+    holding.named_session = (strchr(flags, 'o') != NULL);
     holding.recorded = (strchr(flags, 'r') != NULL);
     holding.base = strchr(flags, '2') ? 2 : 0;
     holding.knobs = strchr(flags, 'k') ? 2 : 0;
