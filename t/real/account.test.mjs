@@ -507,7 +507,7 @@ describe('sessions and budgets', { concurrency: 1 }, () => {
                         await server.idle();
                         await waitFor('the CLIs to end', () => server.clis().length === 0, 8000 * SLOW);
                     }
-                    const answer = await server.chat({ messages: [question({ text: 'x' })], stream }, { headers });
+                    const answer = await server.chat({ messages: [question({ text: 'x' })], stream }, { headers, fresh: i === 2 });
                     assert.equal(answer.status, 200, answer.text);
                     await server.idle();
                 }

@@ -256,15 +256,17 @@ class Server {
         return readProc(pid, `task/${pid}/children`).split(' ').filter(Boolean).map(Number);
     }
 
-    /* One request; the answer as {status, headers, text, json, sent, chunks: [{at, text}]}. */
-    request(method, path, { body, headers = {}, key = KEY, signal } = {}) {
+    /*
+     * One request; the answer as {status, headers, text, json, sent, chunks: [{at, text}]}. fresh: on a
+     * connection of its own, since a worker that ends closes what it has kept.
+     */
+    request(method, path, { body, headers = {}, key = KEY, signal, fresh } = {}) {
         const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
             ? body : JSON.stringify(body);
         return new Promise((resolve, reject) => {
             const req = http.request(this.url + path, {
                 method,
-                /* a worker that ends closes what it kept: nobody could say whether a question was heard */
-                agent: method === 'GET' && this.agent,
+                agent: fresh ? false : this.agent,
                 signal,
                 headers: {
                     ...(key ? { authorization: `Bearer ${key}` } : {}),
@@ -276,8 +278,8 @@ class Server {
                 },
             }, (res) => collect(res).then(resolve, reject));
             req.on('error', (error) => {
-                /* a kept connection whose worker was killed meanwhile */
-                if (req.reusedSocket) resolve(this.request(method, path, { body, headers, key, signal }));
+                /* a kept connection whose worker was killed meanwhile; a question may have been heard */
+                if (req.reusedSocket && method === 'GET') resolve(this.request(method, path, { body, headers, key, signal }));
                 else reject(error);
             });
             req.end(text);
