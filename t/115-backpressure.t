@@ -222,7 +222,16 @@ sub two {
 }
 
 {
-    my $c = two({ deltas => ['a'] }, { delay_ms => 3000, deltas => ['b'] });
+    # all that the one writes is read at once: its turn ends in that moment
+
+    my $asked = $s->events('asked');
+    my $c = two({ delay_ms => 500, deltas => ['a'] },
+                { delay_ms => 4000, deltas => ['b'] });
+    wait_for { $s->events('asked') == $asked + 2 } 'both are asked';
+    my ($worker) = $s->workers;
+    kill 'STOP', $worker;
+    sleep 1;                           # the one has written all of it
+    kill 'CONT', $worker;
     ok($c->until(qr/"index":0,"text":"","logprobs":null,"finish_reason":"s/),
        'one answer ends');
     unlike($c->{raw}, qr/"index":1/, 'before the other has begun');
