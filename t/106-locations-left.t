@@ -78,8 +78,7 @@ sub request {                          # one that leaves the connection open
     my $b = $listen->accept;
     wait_for { $s->status->{turns}{running} == 0 }
         'the turn ends before the post_action does';
-    ok(scalar(grep { $_->{event} eq 'interrupt' } $s->events),
-       '  it is interrupted');
+    wait_for { scalar $s->events('interrupt') } '  it is interrupted';
     my $lines = log_lines();
     print $b "HTTP/1.0 200 OK\r\n\r\nx";
     close $b;

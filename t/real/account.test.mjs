@@ -161,6 +161,12 @@ function open(server, body, { key = KEY, path = '/v1/chat/completions' } = {}) {
     return out;
 }
 
+/* The script is taken away when the CLI has stopped asking: what it asks after that gets an answer with a usage of its own. */
+async function cleared(server) {
+    await server.idle();
+    server.stub.clear();
+}
+
 /* Both accounts, as they are now. */
 const accounts = async (server) => ({ stub: server.stub.account(), status: sum(await statusRows(server)) });
 
@@ -262,7 +268,7 @@ describe('chat', { concurrency: 1 }, () => {
                 ]);
                 const answer = await server.chat({ messages: [user(`broken ${++marks}`)], stream });
                 assert.match(answer.text, /overloaded.*broke off|broke off.*overloaded/);
-                server.stub.clear();
+                await cleared(server);
             });
             assert.ok(Number(line.prompt) > 0, JSON.stringify(line));
             assert.equal(line.error, 'overloaded');
@@ -275,7 +281,7 @@ describe('chat', { concurrency: 1 }, () => {
                     { status: 529 },
                 ]);
                 await server.chat({ messages: [user(`error ${++marks}`)], stream });
-                server.stub.clear();
+                await cleared(server);
             });
             assert.ok(Number(line.prompt) > 0, JSON.stringify(line));
             assert.equal(line.error, 'overloaded');
@@ -308,7 +314,7 @@ describe('chat', { concurrency: 1 }, () => {
             const [line] = await accounted(server, 1, async () => {
                 server.stub.script([{ times: 1, usage: usage(), text: 'cut', stop_reason: 'max_tokens' }, { hang: 'headers' }]);
                 await server.chat({ messages: [user(`max ${++marks}`)], max_tokens: 5, stream });
-                server.stub.clear();
+                await cleared(server);
             });
             ends('length')(line);
             assert.ok(Number(line.cost) > 0);
@@ -333,7 +339,7 @@ describe('chat', { concurrency: 1 }, () => {
             await accounted(server, 1, async () => {
                 server.stub.script([{ times: 1, usage: usage(), empty: true }, { hang: 'headers' }]);
                 await server.chat({ messages: [user(`empty ${++marks}`)], stream });
-                server.stub.clear();
+                await cleared(server);
             });
         });
 
@@ -342,7 +348,7 @@ describe('chat', { concurrency: 1 }, () => {
                 const [line] = await accounted(server, 1, async () => {
                     server.stub.script({ status, message: 'no', times: 9 });
                     await server.chat({ messages: [user(`refused ${++marks}`)], stream });
-                    server.stub.clear();
+                    await cleared(server);
                 });
                 assert.deepEqual(tokensOf(line), { prompt: '0', cached: '0', completion: '0', reasoning: '0' });
                 assert.ok(number(line.cost) === 0);
@@ -353,7 +359,7 @@ describe('chat', { concurrency: 1 }, () => {
             await accounted(server, 1, async () => {
                 server.stub.script([{ times: 1, status: 529 }, { usage: usage(), text: 'after all' }]);
                 await server.chat({ messages: [user(`again ${++marks}`)], stream });
-                server.stub.clear();
+                await cleared(server);
             });
         });
 
@@ -521,7 +527,7 @@ describe('sessions and budgets', { concurrency: 1 }, () => {
             await accounted(server, 2, async () => {
                 server.stub.script([{ times: 1, usage: usage(), text: 'cut', stop_reason: 'max_tokens' }, { hang: 'headers' }]);
                 await server.chat({ messages: [user(`max ${++marks}`)], max_tokens: 5, stream }, { headers });
-                server.stub.clear();
+                await cleared(server);
                 await server.idle();
                 const answer = await server.chat({ messages: [question({ text: 'x' })], stream }, { headers });
                 assert.equal(answer.status, 200, answer.text);
