@@ -153,8 +153,8 @@ driver_seat(ngx_claude_profile_t *profile, ngx_int_t row)
     }
 
     seat->pool = pool;
-    seat->row = row;
-    seat->ticket = -1;
+    seat->process_row = row;
+    seat->turn_row = -1;
     seat->timer.handler = driver_timeout;
     seat->timer.data = seat;
     seat->timer.log = pool->log;
@@ -175,7 +175,7 @@ static ngx_claude_seat_t *
 driver_take_seat(ngx_claude_seat_t *seat, ngx_claude_seat_state_e state)
 {
     if (seat->process == NULL) {
-        driver_hooks->free_row(seat->row);
+        driver_hooks->free_row(seat->process_row);
         ngx_destroy_pool(seat->pool);
         return NULL;
     }
@@ -331,7 +331,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     driver_session_begin(seat);
 
     if (seat->process->running) {
-        ngx_claude_zone_process_set(driver_zone, seat->row,
+        ngx_claude_zone_process_set(driver_zone, seat->process_row,
                                     NGX_CLAUDE_PROCESS_BUSY, 0, 0);
     }
 
@@ -397,7 +397,7 @@ driver_count(ngx_claude_seat_t *seat)
                                  ngx_current_msec - turn->answer.begun);
     }
 
-    ngx_claude_zone_process_turn(driver_zone, seat->row, rung);
+    ngx_claude_zone_process_turn(driver_zone, seat->process_row, rung);
 }
 
 
@@ -459,7 +459,7 @@ driver_started(ngx_claude_process_t *process,
 {
     ngx_claude_seat_t *seat = process->data;
 
-    ngx_claude_zone_process_set(driver_zone, seat->row,
+    ngx_claude_zone_process_set(driver_zone, seat->process_row,
                                 seat->turn
                                 ? NGX_CLAUDE_PROCESS_BUSY
                                 : NGX_CLAUDE_PROCESS_STARTING,
@@ -819,7 +819,7 @@ driver_forget(ngx_claude_seat_t *seat)
         ngx_del_timer(&seat->timer);
     }
 
-    driver_hooks->free_row(seat->row);
+    driver_hooks->free_row(seat->process_row);
     driver_session_leave(seat);
 
     driver_free(seat);

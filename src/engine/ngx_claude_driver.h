@@ -45,7 +45,7 @@ typedef struct {
     void  (*again)(ngx_claude_turn_t *turn);
 
     /* the turn's place among the running ones is free */
-    void  (*release)(ngx_int_t ticket);
+    void  (*release)(ngx_int_t row);
 } ngx_claude_driver_hooks_t;
 
 

@@ -221,13 +221,13 @@ driver_record(ngx_claude_seat_t *seat, ngx_uint_t arg)
 void
 driver_session_leave(ngx_claude_seat_t *seat)
 {
-    ngx_int_t  ticket;
+    ngx_int_t  row;
 
-    ticket = seat->ticket;
-    seat->ticket = -1;
+    row = seat->turn_row;
+    seat->turn_row = -1;
 
-    if (ticket != -1) {
-        driver_hooks->release(ticket);
+    if (row != -1) {
+        driver_hooks->release(row);
     }
 }
 

@@ -491,15 +491,15 @@ driver_idle(ngx_claude_seat_t *seat)
 static void
 driver_leave_session(ngx_claude_seat_t *seat)
 {
-    ngx_int_t  ticket;
+    ngx_int_t  row;
 
-    ticket = seat->ticket;
-    seat->ticket = -1;
+    row = seat->turn_row;
+    seat->turn_row = -1;
 
     driver_hooks->idle(seat);
 
-    if (ticket != -1) {
-        driver_hooks->release(ticket);
+    if (row != -1) {
+        driver_hooks->release(row);
     }
 }
 
@@ -530,23 +530,23 @@ driver_detach(ngx_claude_seat_t *seat)
 void
 driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    ngx_int_t  ticket;
+    ngx_int_t  row;
 
-    ticket = turn->engine.ticket;
-    turn->engine.ticket = -1;
+    row = turn->engine.row;
+    turn->engine.row = -1;
 
     if (turn->session.named && turn->session.owner) {
 
         /* the next one of the session finds it idle, or gone */
 
-        ngx_claude_zone_turn_answered(driver_zone, ticket);
+        ngx_claude_zone_turn_answered(driver_zone, row);
         driver_session_leave(seat);
-        seat->ticket = ticket;
+        seat->turn_row = row;
         return;
     }
 
-    if (ticket != -1) {
-        driver_hooks->release(ticket);
+    if (row != -1) {
+        driver_hooks->release(row);
     }
 }
 
@@ -563,7 +563,7 @@ driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
     }
 
     if (turn->session.named && turn->session.owner) {
-        ngx_claude_zone_turn_answered(driver_zone, turn->engine.ticket);
+        ngx_claude_zone_turn_answered(driver_zone, turn->engine.row);
     }
 
     driver_block_end(seat);
@@ -781,7 +781,7 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
 
     driver_state(seat, NGX_CLAUDE_SEAT_ENDING);
 
-    ngx_claude_zone_process_set(driver_zone, seat->row,
+    ngx_claude_zone_process_set(driver_zone, seat->process_row,
                                 NGX_CLAUDE_PROCESS_ENDING, 0, 0);
     ngx_claude_process_end(seat->process);
 

@@ -61,7 +61,7 @@ static void engine_free_row(ngx_int_t row);
 static void engine_idle(ngx_claude_seat_t *seat);
 static void engine_ended(ngx_claude_seat_t *seat);
 static void engine_again(ngx_claude_turn_t *turn);
-static void engine_leave(ngx_int_t ticket);
+static void engine_leave(ngx_int_t row);
 static void engine_sweep_init(void);
 static void engine_sweep_handler(ngx_event_t *ev);
 
@@ -191,7 +191,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
     }
 
     switch (ngx_claude_zone_turn_enter(engine_zone, &turn->session,
-                                       &turn->engine.ticket))
+                                       &turn->engine.row))
     {
 
     case NGX_OK:
@@ -216,7 +216,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_abort(ngx_claude_turn_t *turn)
 {
-    if (turn->engine.over || turn->engine.ticket == -1) {
+    if (turn->engine.over || turn->engine.row == -1) {
         return;
     }
 
@@ -235,8 +235,8 @@ ngx_claude_turn_abort(ngx_claude_turn_t *turn)
 
     ngx_claude_handover_cancel(turn);
     engine_unwait(turn);
-    engine_leave(turn->engine.ticket);
-    turn->engine.ticket = -1;
+    engine_leave(turn->engine.row);
+    turn->engine.row = -1;
 }
 
 
@@ -305,7 +305,7 @@ engine_woken(void)
 
         if (turn->engine.queued) {
 
-            if (ngx_claude_zone_turn_granted(engine_zone, turn->engine.ticket,
+            if (ngx_claude_zone_turn_granted(engine_zone, turn->engine.row,
                                              &turn->session)
                 != NGX_OK)
             {
@@ -317,7 +317,7 @@ engine_woken(void)
 
         } else {
 
-            if (ngx_claude_zone_process_taken(engine_zone, turn->engine.ticket,
+            if (ngx_claude_zone_process_taken(engine_zone, turn->engine.row,
                                               &row)
                 != NGX_OK)
             {
@@ -379,8 +379,8 @@ engine_wait_timeout(ngx_event_t *ev)
     ngx_claude_turn_t  *turn = ev->data;
 
     engine_unwait(turn);
-    engine_leave(turn->engine.ticket);
-    turn->engine.ticket = -1;
+    engine_leave(turn->engine.row);
+    turn->engine.row = -1;
 
     turn->answer.retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
                             / engine_zone->max_running;
@@ -424,12 +424,12 @@ engine_place(ngx_claude_turn_t *turn)
         wake.n = 0;
 
     } else if (turn->session.continues) {
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
     }
 
-    switch (ngx_claude_zone_process_take(engine_zone, turn->engine.ticket,
+    switch (ngx_claude_zone_process_take(engine_zone, turn->engine.row,
                                          &row, &wake))
     {
     case NGX_OK:
@@ -526,13 +526,13 @@ engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
 {
     if (plan->fail != NGX_CLAUDE_FAIL_INTERNAL) {
         ngx_claude_pool_put(seat);
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         (void) engine_refuse(turn, plan->fail, NULL);
         return;
     }
 
     if (ngx_claude_driver_begin(seat, turn, plan) != NGX_OK) {
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 }
@@ -667,14 +667,14 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
                                  engine->max_line, row,
                                  turn->log);
     if (seat == NULL) {
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         ngx_str_set(&turn->answer.words, "see the line before");
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE, NULL);
         return;
     }
 
     if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 }
@@ -688,7 +688,7 @@ engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
 {
     turn->engine.over = 1;
     turn->answer.fail = fail;
-    turn->engine.ticket = -1;
+    turn->engine.row = -1;
 
     if (reason) {
         turn->answer.reason.data = (u_char *) reason;
@@ -745,7 +745,7 @@ engine_idle(ngx_claude_seat_t *seat)
         }
 
         wake.n = 0;
-        ngx_claude_zone_process_untake(engine_zone, turn->engine.ticket,
+        ngx_claude_zone_process_untake(engine_zone, turn->engine.row,
                                        &wake);
         ngx_claude_mailbox_wake(engine_zone, &wake);
 
@@ -781,7 +781,7 @@ engine_again(ngx_claude_turn_t *turn)
     if (turn->engine.before
         && ngx_claude_chain_follow(turn, NULL) != NGX_OK)
     {
-        engine_leave(turn->engine.ticket);
+        engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
         turn->handlers->failed(turn);
         return;
@@ -798,12 +798,12 @@ engine_again(ngx_claude_turn_t *turn)
 
 
 static void
-engine_leave(ngx_int_t ticket)
+engine_leave(ngx_int_t row)
 {
     ngx_claude_zone_wake_t  wake;
 
     wake.n = 0;
-    ngx_claude_zone_turn_leave(engine_zone, ticket, &wake);
+    ngx_claude_zone_turn_leave(engine_zone, row, &wake);
     ngx_claude_mailbox_wake(engine_zone, &wake);
 }
 

@@ -235,7 +235,7 @@ ngx_claude_handover_give(ngx_int_t row, ngx_pid_t taker, ngx_socket_t s)
         if (ngx_claude_zone_process_keep(handover_conf->zone, row, taker)
             != NGX_OK)
         {
-            seat->row = -1;
+            seat->process_row = -1;
         }
 
         ngx_claude_driver_end(seat);

@@ -101,7 +101,8 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 
         /* or it was evicted or asked for in this very moment */
 
-    } while (ngx_claude_zone_process_claim(pool_zone, best->row) != NGX_OK);
+    } while (ngx_claude_zone_process_claim(pool_zone, best->process_row)
+             != NGX_OK);
 
     pool_remove(best);
 
@@ -132,7 +133,7 @@ pool_look(ngx_claude_profile_t *profile)
 
         if (seat->process->profile == profile
             && ngx_claude_holding_outdated(&seat->holding, profile)
-            && ngx_claude_zone_process_is_idle(pool_zone, seat->row))
+            && ngx_claude_zone_process_is_idle(pool_zone, seat->process_row))
         {
             ngx_claude_driver_end(seat);
         }
@@ -168,7 +169,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
                              seat->calls.elts, turn);
 
         if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
-            || !ngx_claude_zone_process_is_idle(pool_zone, seat->row))
+            || !ngx_claude_zone_process_is_idle(pool_zone, seat->process_row))
         {
             continue;
         }
@@ -262,7 +263,7 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (seat->holding.used && seat->process->profile->single)
-        || ngx_claude_zone_process_idle(pool_zone, seat->row, &what)
+        || ngx_claude_zone_process_idle(pool_zone, seat->process_row, &what)
            != NGX_OK)
     {
         ngx_claude_driver_end(seat);
@@ -298,7 +299,7 @@ ngx_claude_pool_find(ngx_int_t row)
     {
         seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (seat->row == row) {
+        if (seat->process_row == row) {
             return seat;
         }
     }
@@ -367,7 +368,7 @@ ngx_claude_pool_evict(void)
         next = ngx_queue_next(q);
         seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (ngx_claude_zone_process_evicted(pool_zone, seat->row)) {
+        if (ngx_claude_zone_process_evicted(pool_zone, seat->process_row)) {
             ngx_claude_driver_end(seat);
         }
     }

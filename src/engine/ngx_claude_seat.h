@@ -149,9 +149,9 @@ struct ngx_claude_seat_s {
     ngx_claude_turn_t       *payer;          /* for what it says next, or
                                                 NULL */
 
-    ngx_int_t                row;            /* row of the process in the zone,
+    ngx_int_t                process_row;    /* row of the process in the zone,
                                                 or -1 */
-    ngx_int_t                ticket;         /* row of a turn that was
+    ngx_int_t                turn_row;       /* row of a turn that was
                                                 answered, but holds its
                                                 session until the seat is
                                                 idle; -1: none */

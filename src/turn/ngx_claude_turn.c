@@ -36,7 +36,7 @@ ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
 
     turn->pool = pool;
     turn->log = log;
-    turn->engine.ticket = -1;
+    turn->engine.row = -1;
     turn->answer.ttft = (ngx_msec_t) -1;
     turn->answer.spent.cost = -1;
 

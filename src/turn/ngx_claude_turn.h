@@ -336,7 +336,7 @@ typedef struct {
     ngx_event_t                          timer;      /* end of the wait, for a
                                                         place, then for the
                                                         payee */
-    ngx_int_t                            ticket;     /* row of the turn in the
+    ngx_int_t                            row;        /* row of the turn in the
                                                         zone; -1: none */
     unsigned                             queued:1;   /* waits for its place */
     unsigned                             rowless:1;  /* waits for a process */

@@ -263,7 +263,7 @@ make_seat(ngx_claude_link_t *before)
     seat.outbox = &process.outbox;
     seat.state = NGX_CLAUDE_SEAT_ASKED;
     seat.turn = &turn;
-    seat.row = -1;
+    seat.process_row = -1;
     seat.timer.data = &seat;
     seat.timer.log = pool->log;
 
