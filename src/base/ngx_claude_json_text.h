@@ -22,11 +22,11 @@
  */
 void ngx_claude_json_text_out(ngx_claude_out_t *out, ngx_claude_json_t *node);
 
-/* the same as a text of a pool.  NGX_OK, or NGX_ERROR without memory */
+/* A tree as JSON text of a pool.  NGX_OK, or NGX_ERROR without memory */
 ngx_int_t ngx_claude_json_text(ngx_pool_t *pool, ngx_claude_json_t *node,
     ngx_str_t *text);
 
-/* how long it is, in bytes */
+/* length of that text, in bytes */
 size_t ngx_claude_json_text_len(ngx_claude_json_t *node);
 
 /*

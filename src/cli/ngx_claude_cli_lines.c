@@ -177,7 +177,7 @@ ngx_claude_cli_rewind(ngx_claude_outbox_t *outbox, ngx_uint_t id,
 }
 
 
-/* the same by the uuid of a line that is the newest one of the user */
+/* a rewind to the newest line of the user, by its uuid */
 
 ngx_int_t
 ngx_claude_cli_rewind_line(ngx_claude_outbox_t *outbox,

@@ -224,7 +224,7 @@ cli_tool_result(ngx_claude_out_t *out, ngx_claude_block_t *block)
 }
 
 
-/* the same of a tool that failed, whose words are no array when live */
+/* the result of a tool that failed, whose words are no array when live */
 
 static void
 cli_tool_error(ngx_claude_out_t *out, ngx_claude_block_t *block)

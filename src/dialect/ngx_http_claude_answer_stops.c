@@ -66,7 +66,7 @@ ngx_http_claude_filter_stops(ngx_http_claude_filter_stops_t *stops,
         return NGX_ERROR;
     }
 
-    /* there is room for them */
+    /* room for all was made above */
 
     stop = ngx_array_push_n(&stops->stops, all->nelts);
 

@@ -20,6 +20,9 @@
 static ngx_int_t params_default_model(ngx_http_claude_exchange_t *ex);
 static ngx_int_t params_stop_add(ngx_http_claude_exchange_t *ex,
     const char *name, ngx_claude_json_t *node);
+static ngx_int_t params_sampling(ngx_http_claude_exchange_t *ex,
+    const char *name, ngx_claude_json_t *node, ngx_uint_t max,
+    ngx_str_t *value);
 static ngx_int_t params_default_system(ngx_http_claude_exchange_t *ex);
 static ngx_int_t params_join(ngx_pool_t *pool, ngx_array_t *texts,
     ngx_str_t *joined);
@@ -251,22 +254,25 @@ params_stop_add(ngx_http_claude_exchange_t *ex, const char *name,
 }
 
 
-ngx_int_t
-ngx_http_claude_params_temperature(void *data, const char *name,
-    ngx_claude_json_t *node)
-{
-    ngx_http_claude_exchange_t *ex = data;
+/*
+ * A number from 0 to max, of which the models take what is up to 1.  value:
+ * where it goes if the location passes sampling on.
+ */
 
-    double                       value;
+static ngx_int_t
+params_sampling(ngx_http_claude_exchange_t *ex, const char *name,
+    ngx_claude_json_t *node, ngx_uint_t max, ngx_str_t *value)
+{
+    double                       number;
     ngx_http_claude_loc_conf_t  *lcf;
 
     if (node == NULL) {
         return NGX_OK;
     }
 
-    if (ngx_claude_json_double(node, 0, 2, &value) != NGX_OK) {
-        return params_error(ex, name, "'%s' must be a number from 0 to 2.",
-                            name);
+    if (ngx_claude_json_double(node, 0, max, &number) != NGX_OK) {
+        return params_error(ex, name, "'%s' must be a number from 0 to %ui.",
+                            name, max);
     }
 
     lcf = ngx_http_get_module_loc_conf(ex->ctx->request,
@@ -276,14 +282,24 @@ ngx_http_claude_params_temperature(void *data, const char *name,
         return NGX_OK;
     }
 
-    if (value > 1) {
+    if (number > 1) {
         return params_error(ex, name, "The models take a '%s' from 0 to 1.",
                             name);
     }
 
-    ex->turn.temperature = ngx_claude_json_value(node);
+    *value = ngx_claude_json_value(node);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_params_temperature(void *data, const char *name,
+    ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    return params_sampling(ex, name, node, 2, &ex->turn.temperature);
 }
 
 
@@ -293,26 +309,7 @@ ngx_http_claude_params_top_p(void *data, const char *name,
 {
     ngx_http_claude_exchange_t *ex = data;
 
-    double                       value;
-    ngx_http_claude_loc_conf_t  *lcf;
-
-    if (node == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_claude_json_double(node, 0, 1, &value) != NGX_OK) {
-        return params_error(ex, name, "'%s' must be a number from 0 to 1.",
-                            name);
-    }
-
-    lcf = ngx_http_get_module_loc_conf(ex->ctx->request,
-                                       ngx_http_claude_module);
-
-    if (lcf->sampling) {
-        ex->turn.top_p = ngx_claude_json_value(node);
-    }
-
-    return NGX_OK;
+    return params_sampling(ex, name, node, 1, &ex->turn.top_p);
 }
 
 

@@ -147,7 +147,7 @@ ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
     tools_tool_t         tool;
     ngx_claude_json_t  **entry;
 
-    /* there is room: their number was known */
+    /* room for all was made when their number was read */
 
     name = ngx_array_push(&tools->ex->turn.tools);
     if (name == NULL) {

@@ -556,7 +556,7 @@ driver_leave(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 void
 driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
 {
-    /* they have parted: the process broke when it was written to */
+    /* seat and turn have parted if the process broke when it was written to */
 
     if (seat->turn != turn) {
         return;

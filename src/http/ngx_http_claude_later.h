@@ -29,7 +29,7 @@ void ngx_http_claude_later_init(ngx_http_claude_later_t *later,
 /* the handler is called at the next turn, once */
 void ngx_http_claude_later(ngx_http_claude_later_t *later);
 
-/* there is nothing to be done any more */
+/* the handler is not called any more, also if it is due */
 void ngx_http_claude_later_never(ngx_http_claude_later_t *later);
 
 

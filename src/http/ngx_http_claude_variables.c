@@ -19,6 +19,8 @@
 #define VARIABLE_REASONING   3
 
 
+static ngx_int_t variable_number(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, size_t len, const char *fmt, ...);
 static ngx_int_t variable_key_name(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_string(ngx_http_request_t *r,
@@ -164,6 +166,28 @@ variable_string(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
+/* len: bytes that the format can take */
+
+static ngx_int_t
+variable_number(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    size_t len, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_str_t  s;
+
+    s.data = ngx_pnalloc(r->pool, len);
+    if (s.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    va_start(args, fmt);
+    s.len = ngx_vslprintf(s.data, s.data + len, fmt, args) - s.data;
+    va_end(args);
+
+    return variable_value(v, &s);
+}
+
+
 static ngx_claude_turn_t *
 variable_turn(ngx_http_request_t *r, ngx_http_variable_value_t *v)
 {
@@ -202,7 +226,6 @@ static ngx_int_t
 variable_ttft(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    ngx_str_t           s;
     ngx_claude_turn_t  *turn;
 
     turn = variable_turn(r, v);
@@ -216,16 +239,9 @@ variable_ttft(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    s.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
-    if (s.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    s.len = ngx_sprintf(s.data, "%T.%03M", (time_t) turn->answer.ttft / 1000,
-                        turn->answer.ttft % 1000)
-            - s.data;
-
-    return variable_value(v, &s);
+    return variable_number(r, v, NGX_TIME_T_LEN + sizeof(".000") - 1,
+                           "%T.%03M", (time_t) turn->answer.ttft / 1000,
+                           turn->answer.ttft % 1000);
 }
 
 
@@ -234,7 +250,6 @@ variable_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
     uint64_t             n;
-    ngx_str_t            s;
     ngx_claude_turn_t   *turn;
     ngx_claude_usage_t  *usage;
 
@@ -264,14 +279,7 @@ variable_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         n = usage->thinking;
     }
 
-    s.data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
-    if (s.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    s.len = ngx_sprintf(s.data, "%uL", n) - s.data;
-
-    return variable_value(v, &s);
+    return variable_number(r, v, NGX_INT64_LEN, "%uL", n);
 }
 
 
@@ -279,7 +287,6 @@ static ngx_int_t
 variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    ngx_str_t           s;
     ngx_claude_turn_t  *turn;
 
     turn = variable_turn(r, v);
@@ -293,14 +300,8 @@ variable_cost(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    s.data = ngx_pnalloc(r->pool, NGX_INT64_LEN + 8);
-    if (s.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    s.len = ngx_sprintf(s.data, "%.6f", turn->answer.spent.cost) - s.data;
-
-    return variable_value(v, &s);
+    return variable_number(r, v, NGX_INT64_LEN + sizeof(".000000") - 1,
+                           "%.6f", turn->answer.spent.cost);
 }
 
 

@@ -126,7 +126,7 @@ completions_request(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *body)
         return rc;
     }
 
-    /* there is nothing to go on with: each prompt is all of it */
+    /* a prompt is a whole conversation: there is none to go on with */
 
     return ngx_http_claude_session(ex->ctx, &ex->turn, 1);
 }
