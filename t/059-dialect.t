@@ -1,7 +1,9 @@
-# A dialect is one folder: t/dialect/echo is compiled as a module of its own
-# and loaded after ours.  It answers under an address of its own, streamed and
-# whole, several times over, through a filter, with errors in its own shape
-# also where there is no body yet, and reads its bodies in slices.
+# A dialect is one folder: those of t/dialect are compiled as a module of their
+# own and loaded after ours. t/dialect/echo has no more than one needs, and
+# answers under an address of its own, streamed and whole, several times over,
+# through a filter, with errors in its own shape also where there is no body
+# yet. t/dialect/slices has the rest: bodies read in slices, events that count
+# and repeat, failures, heartbeats and reasons of its own.
 
 use strict;
 use warnings;
@@ -46,15 +48,16 @@ sub slurp {
 
     $incs =~ s/\\\n/ /g;
     is(system('sh', '-c', "cd '$build/nginx-src' && $cc $flags -fPIC -shared "
-              . "$incs -I '$root/t/dialect/echo' -o '$dir/echo.so' "
-              . "'$root'/t/dialect/echo/*.c"), 0, 'the dialect is built');
+              . "$incs -I '$root/t/dialect/echo' -I '$root/t/dialect/slices' "
+              . "-o '$dir/dialects.so' '$root'/t/dialect/*.c "
+              . "'$root'/t/dialect/*/*.c"), 0, 'the dialects are built');
 
     # nginx has lists of that name, too, where a module is linked into it
 
     $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
                                    'detect_odr_violation=0';
     $ENV{TEST_NGINX_LOAD_MODULES} =
-        ($ENV{TEST_NGINX_LOAD_MODULES} // '') . " $dir/echo.so";
+        ($ENV{TEST_NGINX_LOAD_MODULES} // '') . " $dir/dialects.so";
 }
 
 sub say_fake {
@@ -67,6 +70,11 @@ sub echo {
     my $with = $o{with} // {};
     return $s->send(POST => $o{path} // '/v1/echo',
         body => $o{body} // json()->encode({ say => $say, %$with }), %o);
+}
+
+sub slices {
+    my ($s, $say, %o) = @_;
+    return echo($s, $say, path => '/v1/slices', %o);
 }
 
 sub events {                           # [ name, data ], ...
@@ -90,8 +98,8 @@ END
 {
     my $r = echo($s, ['hi'], key => 'wrong')->rest;
     is($r->{status}, 401, 'a wrong key');
-    is_deeply($r->{json}, { wrong => { type => 'refused', status => 401,
-        where => undef, what => 'Incorrect API key provided.' },
+    is_deeply($r->{json}, { wrong => { status => 401, where => undef,
+        what => 'Incorrect API key provided.' },
         id => $r->{headers}{'echo-id'} }, '  in the dialect\'s shape');
     like($r->{headers}{'echo-id'}, qr/^req_/, '  and its header');
     is($r->{headers}{'x-request-id'}, undef, '  not OpenAI\'s');
@@ -105,6 +113,11 @@ END
     is($r->{json}{wrong}{status}, 413, '  in its shape');
     ok($r->{headers}{'echo-id'}, '  with its header');
 
+    $r = slices($s, ['hi'], key => 'wrong')->rest;
+    is_deeply($r->{json}, { wrong => { type => 'refused', status => 401,
+        where => undef, what => 'Incorrect API key provided.' },
+        id => $r->{headers}{'slices-id'} }, 'another dialect has its own');
+
     $r = $s->get('/v1/nothing');
     is($r->{status}, 404, 'an address without a dialect');
     is($r->{json}{error}{code}, 'unknown_url', '  has OpenAI\'s shape');
@@ -116,15 +129,27 @@ END
 }
 
 
-# Errors of a body: the place is said as this dialect says it.
+# Errors of a body: the place is said as the dialect says it.
 
 for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
-     ['nothing to say', '{"say":[]}', 'say', qr/^'say' is to be an array/],
-     ['no text', '{"say":["a",7]}', 'say.1', qr/^'say\.1' is no text/],
-     ['a bad flag', '{"say":["a"],"stream":1}', 'stream', qr/boolean/])
+     ['no object', '[]', undef, qr/ must be an object with "say"\.$/],
+     ['nothing to say', '{"say":[]}', 'say', qr/^'say' must be a string or/],
+     ['nothing at all', '{}', 'say', qr/^'say' is missing/],
+     ['no text', '{"say":["a",7]}', 'say', qr/^'say' must be a string or/],
+     ['a blank text', '{"say":["a"," "]}', 'say', qr/^'say' is blank/],
+     ['a bad flag', '{"say":["a"],"stream":1}', 'stream', qr/boolean/],
+     ['no JSON, in slices', '{', undef,
+      qr/^The request body is not valid JSON/, 'slices'],
+     ['nothing to say, in slices', '{"say":[]}', 'say',
+      qr/^'say' is to be an array/, 'slices'],
+     ['no text, in slices', '{"say":["a",7]}', 'say.1',
+      qr/^'say\.1' is no text/, 'slices'],
+     ['a bad flag, in slices', '{"say":["a"],"stream":1}', 'stream',
+      qr/boolean/, 'slices'])
 {
-    my ($name, $body, $where, $what) = @$_;
-    my $r = echo($s, undef, body => $body)->rest;
+    my ($name, $body, $where, $what, $to) = @$_;
+    my $r = echo($s, undef, body => $body, path => '/v1/' . ($to // 'echo'))
+        ->rest;
     is($r->{status}, 400, $name);
     is($r->{json}{wrong}{where}, $where, '  its place');
     like($r->{json}{wrong}{what}, $what, '  in words');
@@ -139,19 +164,45 @@ for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
 
     is($r->{status}, 200, 'a whole answer');
     like($r->{json}{id}, qr/^echo_[0-9a-f]{24}$/, '  has an id');
-    is_deeply($r->{json}{answers}, [({ why => 'end', blocks => [
-        { type => 'thought', all => 'hm' },
-        { type => 'text', all => "\"x\"\n" } ] }) x 2],
+    is_deeply($r->{json}{answers}, [({ why => 'end_turn', blocks => [
+        { type => 'thought', name => undef, all => 'hm' },
+        { type => 'text', name => undef, all => "\"x\"\n" } ] }) x 2],
         '  block by block, of both turns');
+    cmp_ok($r->{json}{tokens}, '>', 0, '  with the tokens of both');
     is($r->{headers}{'content-type'}, 'application/json', '  as JSON');
     ok($r->{headers}{'echo-id'} && $r->{headers}{'x-session-id'},
        '  with the headers of all answers');
 
     my ($asked) = reverse $s->events('asked');
     is_deeply([map { $_->{text} } @{ $asked->{messages}[0]{content} }],
+              ['a', $fake], '  the model got both texts');
+
+    wait_for { slurp($log) =~ m{^200 /v1/echo end_turn, end_turn$}m }
+        '  and the log the provider\'s words, where a dialect has none';
+
+    $r = echo($s, ['hi'])->rest;
+    is($r->{json}{answers}[0]{blocks}[0]{all}, 'echo: hi', 'a text alone');
+
+    $r = echo($s, [say_fake({ redacted_thinking => 'aGk=', text => 'x' })],
+              with => { think => 'low' })->rest;
+    is_deeply([map { $_->{type} } @{ $r->{json}{answers}[0]{blocks} }],
+              ['thought', 'text'], 'a thought that nobody can read');
+}
+
+{
+    my $fake = say_fake({ thinking => 'hm', text => "\"x\"\n" });
+    my $r = slices($s, ['a', $fake], with => { n => 2, think => 'low' })->rest;
+
+    is($r->{status}, 200, 'a body in slices');
+    like($r->{json}{id}, qr/^slices_[0-9a-f]{24}$/, '  has an answer');
+    ok($r->{headers}{'slices-id'} && $r->{headers}{'x-session-id'},
+       '  with the headers of all answers');
+
+    my ($asked) = reverse $s->events('asked');
+    is_deeply([map { $_->{text} } @{ $asked->{messages}[0]{content} }],
               ['a', $fake], '  the model got the texts of all slices');
 
-    wait_for { slurp($log) =~ m{^200 /v1/echo end, end$}m }
+    wait_for { slurp($log) =~ m{^200 /v1/slices end, end$}m }
         '  and the log the dialect\'s words';
 }
 
@@ -164,18 +215,40 @@ for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
     my @events = events($r->{body});
 
     is(join(' ', map { $_->[0] } @events),
-       'begin open delta close open delta delta close end finish',
+       'open delta close open delta delta close end',
        'a stream has the blocks in their bounds');
-    is_deeply([map { $_->[1]{type} // () } @events],
-              [qw(thought thought text text)], '  of both kinds');
-    is($events[7][1]{all}, 'a b', '  a block\'s end has all of it again');
-    is(join(' ', map { $_->[1]{event} // () } @events), '0 1 2 3 4 5 6 7 8',
-       '  the dialect counts over the exchange');
+    is_deeply([map { $_->[1]{type} // () } @events], [qw(thought text)],
+              '  of both kinds');
+    is(join('|', map { $_->[1]{said} // () } @events), 'hm|a |b',
+       '  in the model\'s pieces');
+    is($events[-1][1]{why}, 'end_turn', '  and why it ended');
     like($r->{headers}{'content-type'}, qr/^text\/event-stream/, '  as events');
     is($r->{cut}, 0, '  to its end');
 
     $r = echo($s, [say_fake({ text => 'x' })],
               with => { %$stream, n => 3 })->rest;
+    @events = events($r->{body});
+    is(join(' ', sort map { $_->[0] eq 'end' ? $_->[1]{answer} : () } @events),
+       '0 1 2', 'three in one stream');
+}
+
+{
+    my $fake = say_fake({ thinking => 'hm', deltas => ['a ', 'b'] });
+    my $r = slices($s, [$fake], with => { %$stream, think => 'low' })->rest;
+    my @events = events($r->{body});
+
+    is(join(' ', map { $_->[0] } @events),
+       'begin open delta close open delta delta close end finish',
+       'a stream has a beginning and an end');
+    like($events[0][1]{id}, qr/^slices_/, '  which say what it is');
+    cmp_ok($events[9][1]{tokens}, '>', 0, '  and what it has used');
+    is($events[7][1]{all}, 'a b', '  a block\'s end has all of it again');
+    is(join(' ', map { $_->[1]{event} } @events), '0 1 2 3 4 5 6 7 8 9',
+       '  the dialect counts over the exchange');
+    is($r->{cut}, 0, '  to its end');
+
+    $r = slices($s, [say_fake({ text => 'x' })],
+                with => { %$stream, n => 3 })->rest;
     @events = events($r->{body});
     is(scalar(grep { $_->[0] eq 'end' } @events), 3, 'three in one stream');
     is(scalar(grep { $_->[0] eq 'finish' } @events), 1, '  with one end');
@@ -193,51 +266,66 @@ for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
     my @events = events($r->{body});
     is(join('', map { $_->[1]{said} // () } @events), 'one', '  and streamed');
     is(join(' ', map { $_->[0] } @events),
-       'begin open delta close end finish', '  in one block');
+       'open delta close end', '  in one block');
+    is($events[-1][1]{why}, 'stop_sequence', '  and why it ended');
 }
 
 
 # Failures of a turn, before the answer and in it.
 
 {
-    my $r = echo($s, [say_fake({ error => { status => 529 } })])->rest;
+    my $overloaded = [say_fake({ error => { status => 529 } })];
+    my $r = slices($s, $overloaded)->rest;
     is($r->{status}, 529, 'a failure has the status that the dialect gives it');
     is($r->{json}{wrong}{type}, 'failed', '  and its shape');
 
-    $r = echo($s, [say_fake({ deltas => ['a ', 'b '], gap_ms => 200,
-                              die_after_deltas => 1 })], with => $stream)->rest;
+    $r = echo($s, $overloaded)->rest;
+    is($r->{status}, 503, 'or that which all have');
+    is($r->{json}{wrong}{status}, 503, '  in its shape');
+
+    my $dies = [say_fake({ deltas => ['a ', 'b '], gap_ms => 200,
+                           die_after_deltas => 1 })];
+    $r = slices($s, $dies, with => $stream)->rest;
     my ($last) = reverse events($r->{body});
     is($last->[0], 'wrong', 'one in a stream is its last event');
     is($last->[1]{wrong}{status}, 502, '  with its status');
     is($r->{cut}, 0, '  and the body ends in order');
+
+    $r = echo($s, $dies, with => $stream)->rest;
+    ($last) = reverse events($r->{body});
+    like($last->[0], qr/^data: \{"wrong":\{"status":502,.*\}\z/,
+         'one without a name, where a dialect has none');
+    is($r->{cut}, 0, '  and the body ends in order');
 }
 
 {
-    my $c = echo($s, [say_fake({ deltas => ['a ', 'b'], gap_ms => 400 })],
-                 with => $stream, path => '/quick/echo');
-    my $r = $c->rest;
+    my $slow = [say_fake({ deltas => ['a ', 'b'], gap_ms => 400 })];
+    my $r = slices($s, $slow, with => $stream, path => '/quick/slices')->rest;
     like($r->{body}, qr/^event: beat\ndata: \{\}\n\n/m,
          'the dialect\'s own heartbeat');
+
+    $r = echo($s, $slow, with => $stream, path => '/quick/echo')->rest;
+    like($r->{body}, qr/^: heartbeat\n\n/m, 'a comment without one');
 }
 
 
 # "Again": one turn of the event loop for each text.
 
 {
-    my $r = echo($s, [('a') x 1000, 7])->rest;
+    my $r = slices($s, [('a') x 1000, 7])->rest;
     is($r->{json}{wrong}{where}, 'say.1000', 'a late slice is refused');
 }
 
 {
     my $asked = () = $s->events('asked');
-    my $c = echo($s, ['a'], with => { forever => JSON::PP::true });
+    my $c = slices($s, ['a'], with => { forever => JSON::PP::true });
 
     is($s->chat('hi')->{text}, 'echo: hi',
        'another client is answered in between');
     ok(!IO::Select->new($c->{socket})->can_read(0), '  while slices are read');
 
     $c->close;
-    wait_for { slurp($log) =~ m{^499 /v1/echo }m } 'a client leaves then';
+    wait_for { slurp($log) =~ m{^499 /v1/slices }m } 'a client leaves then';
     is(scalar(() = $s->events('asked')), $asked + 1, '  and asks nothing');
     is($s->chat('hi')->{text}, 'echo: hi', '  and the worker goes on');
 }
@@ -245,7 +333,7 @@ for (['no JSON', '{', undef, qr/^The request body is not valid JSON/],
 {
     # and when the worker is to end
 
-    my $c = echo($s, ['a'], with => { forever => JSON::PP::true });
+    my $c = slices($s, ['a'], with => { forever => JSON::PP::true });
     my ($worker) = $s->workers;
     $s->get('/health');
     $s->signal('HUP');

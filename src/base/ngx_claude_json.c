@@ -99,6 +99,11 @@ static yajl_callbacks  json_callbacks = {
 };
 
 
+const ngx_claude_json_field_t  ngx_claude_json_items[] = {
+    { ngx_null_string, NULL, NULL }
+};
+
+
 const ngx_claude_json_field_t  ngx_claude_json_ignored[] = {
     { ngx_null_string, NULL, NULL }
 };

@@ -84,6 +84,9 @@ struct ngx_claude_json_field_s {
 /* the table of a place where all is kept, for schemas and the like */
 extern const ngx_claude_json_field_t  ngx_claude_json_all[];
 
+/* the table of what is a list of texts or numbers: its items, and no more */
+extern const ngx_claude_json_field_t  ngx_claude_json_items[];
+
 /* the table of a member that is known, and ignored: nothing is kept */
 extern const ngx_claude_json_field_t  ngx_claude_json_ignored[];
 

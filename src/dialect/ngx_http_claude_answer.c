@@ -144,8 +144,13 @@ void
 ngx_http_claude_answer_other(ngx_http_claude_answer_t *answer,
     ngx_claude_block_t *block, u_char *p, size_t len)
 {
+    ngx_str_t  piece;
+
     if (answer->block == block && answer->streamed && answer->dialect->other) {
-        answer->dialect->other(answer, answer->out, block, p, len);
+        piece.data = p;
+        piece.len = len;
+
+        answer->dialect->other(answer, answer->out, block, &piece);
     }
 }
 
@@ -184,6 +189,37 @@ ngx_http_claude_answer_end(ngx_http_claude_answer_t *answer)
     if (answer->streamed && answer->dialect->end && !answer->out->failed) {
         answer->dialect->end(answer, answer->out);
     }
+}
+
+
+ngx_claude_stop_e
+ngx_http_claude_answer_stop(ngx_http_claude_answer_t *answer)
+{
+    ngx_claude_stop_e  stop;
+
+    stop = answer->turn.answer.stop;
+
+    return (answer->ncalls && stop <= NGX_CLAUDE_STOP_SEQUENCE)
+           ? NGX_CLAUDE_STOP_TOOL : stop;
+}
+
+
+/* without a dialect's: the provider's, of the Messages API, "stop_reason" */
+
+const char *
+ngx_http_claude_answer_reason(ngx_http_claude_answer_t *answer)
+{
+    static const char  *reasons[] = {
+        [NGX_CLAUDE_STOP_END] = "end_turn",
+        [NGX_CLAUDE_STOP_SEQUENCE] = "stop_sequence",
+        [NGX_CLAUDE_STOP_LENGTH] = "max_tokens",
+        [NGX_CLAUDE_STOP_REFUSAL] = "refusal",
+        [NGX_CLAUDE_STOP_TOOL] = "tool_use"
+    };
+
+    return answer->dialect->reason
+           ? answer->dialect->reason(answer)
+           : reasons[ngx_http_claude_answer_stop(answer)];
 }
 
 
@@ -314,6 +350,8 @@ answer_out_open(ngx_http_claude_answer_t *answer, ngx_claude_block_t *block)
 static void
 answer_out(ngx_http_claude_answer_t *answer, u_char *p, size_t len)
 {
+    ngx_str_t  piece;
+
     if (answer->out->failed || answer->block == NULL) {
         return;
     }
@@ -324,7 +362,10 @@ answer_out(ngx_http_claude_answer_t *answer, u_char *p, size_t len)
     }
 
     if (answer->streamed && answer->dialect->delta) {
-        answer->dialect->delta(answer, answer->out, answer->block, p, len);
+        piece.data = p;
+        piece.len = len;
+
+        answer->dialect->delta(answer, answer->out, answer->block, &piece);
     }
 }
 

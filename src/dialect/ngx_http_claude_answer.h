@@ -83,5 +83,13 @@ void ngx_http_claude_answer_close(ngx_http_claude_answer_t *answer,
     ngx_claude_block_t *block);
 void ngx_http_claude_answer_end(ngx_http_claude_answer_t *answer);
 
+/*
+ * Why it ended: what the model said, or that it calls, where a call is one
+ * that the model knows nothing of; and in the words of the dialect, a literal.
+ */
+ngx_claude_stop_e ngx_http_claude_answer_stop(
+    ngx_http_claude_answer_t *answer);
+const char *ngx_http_claude_answer_reason(ngx_http_claude_answer_t *answer);
+
 
 #endif /* _NGX_HTTP_CLAUDE_ANSWER_H_INCLUDED_ */

@@ -117,6 +117,27 @@ ngx_http_claude_answer_text_says(ngx_http_claude_answer_text_t *text,
 
 
 void
+ngx_http_claude_answer_text_list(ngx_http_claude_answer_text_t *text,
+    ngx_http_claude_document_t *document,
+    ngx_http_claude_answer_write_pt write)
+{
+    ngx_uint_t                       i;
+    ngx_http_claude_answer_block_t  *kept;
+
+    kept = text->blocks.elts;
+
+    for (i = 0; i < text->blocks.nelts; i++) {
+
+        if (i) {
+            ngx_claude_out_literal(&document->out, ",");
+        }
+
+        write(document, &kept[i]);
+    }
+}
+
+
+void
 ngx_http_claude_answer_text_join(ngx_http_claude_answer_text_t *text,
     ngx_claude_block_e type, ngx_http_claude_document_t *document)
 {

@@ -31,6 +31,11 @@ typedef struct {
 } ngx_http_claude_answer_text_t;
 
 
+typedef void (*ngx_http_claude_answer_write_pt)(
+    ngx_http_claude_document_t *document,
+    ngx_http_claude_answer_block_t *kept);
+
+
 /* nothing is kept yet.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_answer_text_init(ngx_http_claude_answer_text_t *text,
     ngx_pool_t *pool, size_t max);
@@ -53,6 +58,11 @@ ngx_http_claude_answer_block_t *ngx_http_claude_answer_text_last(
 /* whether a block of that kind says something */
 ngx_uint_t ngx_http_claude_answer_text_says(
     ngx_http_claude_answer_text_t *text, ngx_claude_block_e type);
+
+/* writes all blocks, each as write() does, with commas between them */
+void ngx_http_claude_answer_text_list(ngx_http_claude_answer_text_t *text,
+    ngx_http_claude_document_t *document,
+    ngx_http_claude_answer_write_pt write);
 
 /* adds what all blocks of that kind say, which is kept here no more */
 void ngx_http_claude_answer_text_join(ngx_http_claude_answer_text_t *text,

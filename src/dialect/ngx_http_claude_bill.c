@@ -93,7 +93,8 @@ bill_ends(void *data, ngx_str_t *ends)
             continue;
         }
 
-        ngx_claude_out(out, "%s%s", comma, answer->dialect->reason(answer));
+        ngx_claude_out(out, "%s%s", comma,
+                       ngx_http_claude_answer_reason(answer));
         comma = ", ";
     }
 

@@ -47,6 +47,7 @@ static void exchange_finished(ngx_claude_turn_t *turn);
 static void exchange_flush(ngx_claude_turn_t *turn);
 static void exchange_settled(ngx_claude_turn_t *turn);
 static void exchange_failed(ngx_claude_turn_t *turn);
+static void exchange_wrong(ngx_http_claude_exchange_t *ex);
 static void exchange_paid(ngx_claude_turn_t *turn);
 
 static ngx_int_t exchange_header(ngx_http_claude_stream_t *stream);
@@ -496,7 +497,7 @@ exchange_finalize(ngx_http_claude_exchange_t *ex, ngx_int_t rc)
 }
 
 
-void
+ngx_claude_usage_t *
 ngx_http_claude_exchange_sum(ngx_http_claude_exchange_t *ex)
 {
     ngx_uint_t           i;
@@ -509,6 +510,8 @@ ngx_http_claude_exchange_sum(ngx_http_claude_exchange_t *ex)
     for (i = 0; i < ex->nanswers; i++) {
         ngx_claude_usage_add(usage, &ex->answers[i].turn.answer.usage);
     }
+
+    return usage;
 }
 
 
@@ -695,14 +698,32 @@ exchange_failed(ngx_claude_turn_t *turn)
         return;
     }
 
-    /*
-     * After the stream has begun an error goes out as data, and the body ends
-     * in good order: a cut connection would be reported as another error.
-     */
-
-    ex->dialect->failed(ex, &ex->stream.out);
+    exchange_wrong(ex);
 
     exchange_finalize(ex, ngx_http_claude_stream_close(&ex->stream));
+}
+
+
+/*
+ * After the stream has begun an error goes out as data, and the body ends in
+ * good order: a cut connection would be reported as another error.
+ */
+
+static void
+exchange_wrong(ngx_http_claude_exchange_t *ex)
+{
+    ngx_claude_out_t  *out;
+
+    out = &ex->stream.out;
+
+    if (ex->dialect->failed) {
+        ex->dialect->failed(ex, out);
+        return;
+    }
+
+    ngx_claude_out_literal(out, "data: ");
+    ex->dialect->error(out, &ex->ctx->error);
+    ngx_claude_out_literal(out, "\n\n");
 }
 
 

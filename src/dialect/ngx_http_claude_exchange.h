@@ -83,8 +83,9 @@ struct ngx_http_claude_exchange_s {
 ngx_int_t ngx_http_claude_exchange(ngx_http_request_t *r,
     const ngx_http_claude_dialect_t *dialect);
 
-/* adds up the usage of all answers, in ex->turn */
-void ngx_http_claude_exchange_sum(ngx_http_claude_exchange_t *ex);
+/* adds up the usage of all answers, in ex->turn, and returns it */
+ngx_claude_usage_t *ngx_http_claude_exchange_sum(
+    ngx_http_claude_exchange_t *ex);
 
 
 #endif /* _NGX_HTTP_CLAUDE_EXCHANGE_H_INCLUDED_ */

@@ -23,6 +23,8 @@ static ngx_int_t params_stop_add(ngx_http_claude_exchange_t *ex,
 static ngx_int_t params_sampling(ngx_http_claude_exchange_t *ex,
     const char *name, ngx_claude_json_t *node, ngx_uint_t max,
     ngx_str_t *value);
+static ngx_int_t params_text(ngx_http_claude_exchange_t *ex, const char *name,
+    ngx_claude_json_t *node, ngx_array_t *texts);
 static ngx_int_t params_default_system(ngx_http_claude_exchange_t *ex);
 static ngx_int_t params_join(ngx_pool_t *pool, ngx_array_t *texts,
     ngx_str_t *joined);
@@ -33,14 +35,18 @@ static ngx_int_t params_join(ngx_pool_t *pool, ngx_array_t *texts,
 
 
 ngx_int_t
-ngx_http_claude_params(ngx_http_claude_exchange_t *ex,
-    const ngx_claude_json_field_t *fields)
+ngx_http_claude_params(ngx_http_claude_exchange_t *ex)
 {
     ngx_int_t                       rc;
     const char                     *name;
     const ngx_claude_json_field_t  *field;
 
-    for (field = fields; field->name.len; field++) {
+    if (ex->body->type != NGX_CLAUDE_JSON_OBJECT) {
+        return params_error(ex, NULL, "The request body must be an object "
+                            "with %s.", ex->dialect->members);
+    }
+
+    for (field = ex->dialect->fields; field->name.len; field++) {
 
         if (field->read == NULL) {
             continue;
@@ -54,6 +60,46 @@ ngx_http_claude_params(ngx_http_claude_exchange_t *ex,
         if (rc != NGX_OK) {
             return rc;
         }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_params_request(ngx_http_claude_exchange_t *ex,
+    ngx_claude_json_t *body)
+{
+    ngx_int_t           rc;
+    ngx_claude_turn_t  *turn;
+
+    rc = ngx_http_claude_params(ex);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    turn = &ex->turn;
+
+    if (turn->system.len == 0) {
+        rc = ngx_http_claude_params_system(ex, NULL);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_claude_hash_zero(&turn->session.hash)) {
+        rc = ngx_http_claude_session(ex->ctx, turn, turn->messages.nelts > 1);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ex->n > 1 && turn->session.continues) {
+
+        /* only the session's process holds what came before */
+
+        return params_error(ex, "n", "With 'n' the whole conversation must "
+                            "be sent, not only what is new.");
     }
 
     return NGX_OK;
@@ -394,6 +440,112 @@ ngx_http_claude_params_other(void *data, const char *name,
 
 
 ngx_int_t
+ngx_http_claude_params_user(void *data, const char *name,
+    ngx_claude_json_t *node)
+{
+    ngx_http_claude_exchange_t *ex = data;
+
+    ngx_int_t            rc;
+    ngx_str_t           *text;
+    ngx_uint_t           i;
+    ngx_array_t          texts;
+    ngx_claude_block_t  *block;
+
+    if (ngx_array_init(&texts, ex->ctx->scratch, 2, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_claude_params_texts(ex, name, node, &texts);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    text = texts.elts;
+
+    for (i = 0; i < texts.nelts; i++) {
+        block = ngx_claude_turn_add(&ex->turn, NGX_CLAUDE_USER,
+                                    NGX_CLAUDE_TEXT);
+        if (block == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        block->text = text[i];
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_claude_params_texts(ngx_http_claude_exchange_t *ex, const char *name,
+    ngx_claude_json_t *node, ngx_array_t *texts)
+{
+    ngx_int_t  rc;
+
+    if (node == NULL) {
+        return params_error(ex, name, "'%s' is missing: it must be a string "
+                            "or an array of strings.", name);
+    }
+
+    if (node->type == NGX_CLAUDE_JSON_STRING) {
+        return params_text(ex, name, node, texts);
+    }
+
+    node = (node->type == NGX_CLAUDE_JSON_ARRAY)
+           ? ngx_claude_json_first(node) : NULL;
+
+    if (node == NULL) {
+        return params_error(ex, name, "'%s' must be a string or an array of "
+                            "strings.", name);
+    }
+
+    for ( /* void */ ; node; node = ngx_claude_json_next(node)) {
+
+        rc = params_text(ex, name, node, texts);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+params_text(ngx_http_claude_exchange_t *ex, const char *name,
+    ngx_claude_json_t *node, ngx_array_t *texts)
+{
+    ngx_str_t  *text, value;
+
+    if (node->type != NGX_CLAUDE_JSON_STRING) {
+
+        /* numbers are tokens, of a tokenizer that is not the model's */
+
+        return params_error(ex, name, "'%s' must be a string or an array of "
+                            "strings; tokens are not supported.", name);
+    }
+
+    value = ngx_claude_json_value(node);
+
+    if (ngx_claude_utf8_blank(&value)) {
+        return params_error(ex, name, "'%s' is blank: it must have some text.",
+                            name);
+    }
+
+    text = ngx_array_push(texts);
+    if (text == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *text = value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_claude_params_schema(ngx_http_claude_exchange_t *ex,
     const char *name, ngx_claude_json_t *node, ngx_str_t *description)
 {
@@ -533,6 +685,10 @@ ngx_http_claude_params_words(ngx_http_claude_exchange_t *ex, ngx_str_t *words)
     ngx_str_t  *system;
 
     system = &ex->turn.system;
+
+    if (system->len == 0 && params_default_system(ex) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     p = ngx_pnalloc(ex->turn.pool, system->len + 2 + words->len);
     if (p == NULL) {

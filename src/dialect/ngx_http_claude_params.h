@@ -16,11 +16,18 @@
 
 
 /*
- * Reads the members of a body that a table of fields has a reader for, in the
- * order of the table.  NGX_OK, or the first of their HTTP statuses.
+ * Reads the members of a body that the dialect's table of fields has a reader
+ * for, in its order.  NGX_OK, or the first of their HTTP statuses.
  */
-ngx_int_t ngx_http_claude_params(ngx_http_claude_exchange_t *ex,
-    const ngx_claude_json_field_t *fields);
+ngx_int_t ngx_http_claude_params(ngx_http_claude_exchange_t *ex);
+
+/*
+ * A dialect's request(), where the readers of its members leave nothing to do:
+ * a question without a system text gets the location's, and one without a
+ * session its own.
+ */
+ngx_int_t ngx_http_claude_params_request(ngx_http_claude_exchange_t *ex,
+    ngx_claude_json_t *body);
 
 /*
  * Readers for such a table; data: the exchange; name: of the member, for
@@ -44,6 +51,10 @@ ngx_int_t ngx_http_claude_params_top_p(void *data, const char *name,
 ngx_int_t ngx_http_claude_params_effort(void *data, const char *name,
     ngx_claude_json_t *node);
 
+/* a text, or an array of them: a message of the user's */
+ngx_int_t ngx_http_claude_params_user(void *data, const char *name,
+    ngx_claude_json_t *node);
+
 /* a member that cannot be done; neutral when it is empty, false or 0 */
 ngx_int_t ngx_http_claude_params_none(void *data, const char *name,
     ngx_claude_json_t *node);
@@ -56,6 +67,10 @@ ngx_int_t ngx_http_claude_params_other(void *data, const char *name,
 ngx_int_t ngx_http_claude_params_flag(ngx_http_claude_exchange_t *ex,
     const char *name, ngx_claude_json_t *node, ngx_uint_t *value);
 
+/* such texts, none of them blank, become an array of ngx_str_t */
+ngx_int_t ngx_http_claude_params_texts(ngx_http_claude_exchange_t *ex,
+    const char *name, ngx_claude_json_t *node, ngx_array_t *texts);
+
 /*
  * The schema that the answer is to satisfy; description: of the format, or
  * NULL, for which there is no place but the schema's.
@@ -66,7 +81,7 @@ ngx_int_t ngx_http_claude_params_schema(ngx_http_claude_exchange_t *ex,
 /*
  * The system text: of the texts of a request, an array of ngx_str_t, with a
  * blank line between two, or the location's, if there are none; and the words
- * of ours behind it.
+ * of ours behind it, or behind the location's, if nothing was set.
  */
 ngx_int_t ngx_http_claude_params_system(ngx_http_claude_exchange_t *ex,
     ngx_array_t *texts);

@@ -7,7 +7,8 @@
  * before there is a body.
  *
  * A new one is a folder in src/dialect/, that folder in config, and a line in
- * ngx_http_claude_module.c; t/dialect/echo/ is an example.
+ * ngx_http_claude_module.c; t/dialect/echo/ is an example that has no more
+ * than it needs, t/dialect/slices/ has the rest of the table.
  */
 
 
@@ -56,16 +57,17 @@ typedef struct {
 
 /*
  * Operations write to a sink that marks its failures, so that none of them
- * returns any; after a failure open, close and end are not called.  A table
- * may be without answer, begin to finish, beat and first, which are not
- * called then; one of errors alone has no more than those.
+ * returns any; after a failure open, close and end are not called.  All but
+ * error, request and whole may be left out: behind the colon stands what is
+ * done then, and without one nothing is.  A table of errors alone has no more
+ * than request_id, failure and error.
  */
 struct ngx_http_claude_dialect_s {
     ngx_str_t                       path;       /* end of its addresses, with
                                                    a slash in front */
     const char                     *request_id; /* header of its responses */
 
-    /* errors: fills in type, and what else is to be another */
+    /* fills in an error's type, and what else is to be another */
     void                          (*failure)(ngx_http_claude_error_t *error);
 
     /* the body of an error page */
@@ -75,7 +77,11 @@ struct ngx_http_claude_dialect_s {
     const char                     *id;         /* beginning of its answers'
                                                    ids */
     size_t                          size;       /* bytes of exchange->own */
-    const ngx_claude_json_field_t  *fields;     /* members of the body */
+    const char                     *members;    /* what a body has at least,
+                                                   in words, for who sends no
+                                                   object */
+    const ngx_claude_json_field_t  *fields;     /* members of the body, with
+                                                   their readers */
 
     /* a stream's events repeat what was said, so that it is kept */
     unsigned                        keeps:1;
@@ -84,7 +90,8 @@ struct ngx_http_claude_dialect_s {
      * Reads a body, which is there until it is read: sets the question in the
      * exchange.  NGX_OK; NGX_AGAIN: a slice is done, and it is called again
      * at the next turn of the event loop, with the same body; or an HTTP
-     * status with the error set.
+     * status with the error set.  ngx_http_claude_params_request() is one
+     * that leaves all to the readers of the fields.
      */
     ngx_int_t                     (*request)(ngx_http_claude_exchange_t *ex,
         ngx_claude_json_t *body);
@@ -95,28 +102,28 @@ struct ngx_http_claude_dialect_s {
     /*
      * Streamed: begin (open (delta | other)* close)* end for each answer, see
      * turn.h; finish after the last.  id and name of a block are valid to the
-     * end, the pieces during the call.  failed: in the place of what is left.
+     * end, the pieces during the call.
      */
     void                          (*begin)(ngx_http_claude_answer_t *answer,
         ngx_claude_out_t *out);
     void                          (*open)(ngx_http_claude_answer_t *answer,
         ngx_claude_out_t *out, ngx_claude_block_t *block);
     void                          (*delta)(ngx_http_claude_answer_t *answer,
-        ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p,
-        size_t len);
+        ngx_claude_out_t *out, ngx_claude_block_t *block, ngx_str_t *piece);
     void                          (*other)(ngx_http_claude_answer_t *answer,
-        ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p,
-        size_t len);
+        ngx_claude_out_t *out, ngx_claude_block_t *block, ngx_str_t *piece);
     void                          (*close)(ngx_http_claude_answer_t *answer,
         ngx_claude_out_t *out, ngx_claude_block_t *block);
     void                          (*end)(ngx_http_claude_answer_t *answer,
         ngx_claude_out_t *out);
     void                          (*finish)(ngx_http_claude_exchange_t *ex,
         ngx_claude_out_t *out);
+
+    /* ends a stream that fails: the error as an event without a name */
     void                          (*failed)(ngx_http_claude_exchange_t *ex,
         ngx_claude_out_t *out);
 
-    /* the model is silent; without it, a comment */
+    /* the model is silent: a comment */
     void                          (*beat)(ngx_http_claude_exchange_t *ex,
         ngx_claude_out_t *out);
 
@@ -124,7 +131,7 @@ struct ngx_http_claude_dialect_s {
     void                          (*whole)(ngx_http_claude_exchange_t *ex,
         ngx_http_claude_document_t *document);
 
-    /* why an answer ended, a literal, for the log */
+    /* why an answer ended, a literal, for the log: in the provider's words */
     const char                   *(*reason)(ngx_http_claude_answer_t *answer);
 
     /*

@@ -168,7 +168,9 @@ error_set(ngx_http_claude_ctx_t *ctx, const char *code, const char *param,
         ngx_memcpy(error->message.data, message, len);
     }
 
-    ctx->dialect->failure(error);
+    if (ctx->dialect->failure) {
+        ctx->dialect->failure(error);
+    }
 }
 
 

@@ -53,6 +53,15 @@ struct ngx_http_claude_stream_s {
 };
 
 
+/*
+ * An event with a name, a literal; its data is an object, of the members that
+ * a format of ngx_claude_out() and at least one value make.
+ */
+#define ngx_http_claude_event(out, name, members, ...)                        \
+    ngx_claude_out(out, "event: " name "\ndata: {" members "}\n\n",           \
+                   __VA_ARGS__)
+
+
 /* begins the heartbeat; ends with the request.  NGX_ERROR: no memory */
 ngx_int_t ngx_http_claude_stream_init(ngx_http_claude_stream_t *stream);
 

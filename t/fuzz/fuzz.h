@@ -18,7 +18,7 @@
 #include "ngx_http_claude_chat_chunks.h"
 #include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_chat_content.h"
-#include "ngx_http_claude_chat_request.h"
+#include "ngx_http_claude_params.h"
 #include "ngx_http_claude_completions.h"
 #include "ngx_claude_cli.h"
 #include "ngx_http_claude_conf.h"

@@ -328,7 +328,7 @@ answer_streamed(fuzz_request_t *fake, ngx_str_t *text, ngx_uint_t fails)
     if (fails) {
         (void) ngx_http_claude_error(&fake->ctx, 502, "cli_failed", NULL,
                                      "It said: %V", text);
-        ex->dialect->failed(ex, &ex->stream.out);
+        exchange_wrong(ex);
 
     } else {
         exchange_finished(&ex->answers[0].turn);

@@ -203,7 +203,7 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
     ex = &c->fake->ex;
     ex->body = fuzz_read(pool, text.data, text.len);
 
-    if (ngx_http_claude_chat_request(ex, ex->body) != NGX_OK) {
+    if (ngx_http_claude_params_request(ex, ex->body) != NGX_OK) {
         return;
     }
 

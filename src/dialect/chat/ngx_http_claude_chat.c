@@ -11,6 +11,7 @@
 #include "ngx_http_claude_chat_whole.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_openai.h"
+#include "ngx_http_claude_params.h"
 
 
 static ngx_int_t chat_first(ngx_http_claude_first_t *first,
@@ -37,8 +38,9 @@ const ngx_http_claude_dialect_t  ngx_http_claude_chat = {
 
     .id = "chatcmpl-",
     .size = sizeof(ngx_http_claude_chat_t),
+    .members = "\"model\" and \"messages\"",
     .fields = ngx_http_claude_chat_fields,
-    .request = ngx_http_claude_chat_request,
+    .request = ngx_http_claude_params_request,
     .answer = ngx_http_claude_chat_answer,
 
     .begin = ngx_http_claude_chat_begin,
@@ -46,7 +48,6 @@ const ngx_http_claude_dialect_t  ngx_http_claude_chat = {
     .delta = ngx_http_claude_chat_delta,
     .end = ngx_http_claude_chat_end,
     .finish = ngx_http_claude_chat_finish,
-    .failed = ngx_http_claude_chat_failed,
     .whole = ngx_http_claude_chat_whole,
     .reason = ngx_http_claude_chat_reason,
 

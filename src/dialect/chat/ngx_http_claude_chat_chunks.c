@@ -8,7 +8,6 @@
 #include "ngx_http_claude_chat_chunks.h"
 #include "ngx_claude_text.h"
 #include "ngx_http_claude_chat_common.h"
-#include "ngx_http_claude_openai.h"
 
 
 #define CHUNK_PREFIX                                                          \
@@ -26,7 +25,7 @@
 static ngx_int_t chunk_prefix(ngx_http_claude_exchange_t *ex,
     const char *object);
 static void chunk_arguments(ngx_http_claude_answer_t *answer,
-    ngx_claude_out_t *out, u_char *p, size_t len);
+    ngx_claude_out_t *out, ngx_str_t *piece);
 
 
 ngx_int_t
@@ -153,27 +152,23 @@ ngx_http_claude_chat_open(ngx_http_claude_answer_t *answer,
 
 void
 ngx_http_claude_chat_delta(ngx_http_claude_answer_t *answer,
-    ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p, size_t len)
+    ngx_claude_out_t *out, ngx_claude_block_t *block, ngx_str_t *piece)
 {
     switch (block->type) {
 
     case NGX_CLAUDE_TEXT:
         chunk_open(answer, out);
-        ngx_claude_out_literal(out, "{\"content\":");
-        ngx_claude_out_string(out, p, len);
-        ngx_claude_out_literal(out, "}");
+        ngx_claude_out(out, "{\"content\":%J}", piece);
         break;
 
     case NGX_CLAUDE_THINKING:
         chunk_open(answer, out);
-        ngx_claude_out_literal(out, "{\"reasoning_content\":");
-        ngx_claude_out_string(out, p, len);
-        ngx_claude_out_literal(out, "}");
+        ngx_claude_out(out, "{\"reasoning_content\":%J}", piece);
         break;
 
     case NGX_CLAUDE_TOOL_USE:
         chunk_open(answer, out);
-        chunk_arguments(answer, out, p, len);
+        chunk_arguments(answer, out, piece);
         break;
 
     default:
@@ -186,22 +181,19 @@ ngx_http_claude_chat_delta(ngx_http_claude_answer_t *answer,
 
 static void
 chunk_arguments(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
-    u_char *p, size_t len)
+    ngx_str_t *piece)
 {
     ngx_http_claude_chat_t  *chat;
 
     chat = answer->exchange->own;
 
     if (chat->functions) {
-        ngx_claude_out_literal(out, "{\"function_call\":{\"arguments\":");
-        ngx_claude_out_string(out, p, len);
-        ngx_claude_out_literal(out, "}}");
+        ngx_claude_out(out, "{\"function_call\":{\"arguments\":%J}}", piece);
 
     } else {
         ngx_claude_out(out, "{\"tool_calls\":[{\"index\":%ui,"
-                       "\"function\":{\"arguments\":", answer->ncalls - 1);
-        ngx_claude_out_string(out, p, len);
-        ngx_claude_out_literal(out, "}}]}");
+                       "\"function\":{\"arguments\":%J}}]}",
+                       answer->ncalls - 1, piece);
     }
 }
 
@@ -237,16 +229,6 @@ ngx_http_claude_chat_finish(ngx_http_claude_exchange_t *ex,
     }
 
     ngx_claude_out_literal(out, "data: [DONE]\n\n");
-}
-
-
-void
-ngx_http_claude_chat_failed(ngx_http_claude_exchange_t *ex,
-    ngx_claude_out_t *out)
-{
-    ngx_claude_out_literal(out, "data: ");
-    ngx_http_claude_openai_error(out, &ex->ctx->error);
-    ngx_claude_out_literal(out, "\n\n");
 }
 
 

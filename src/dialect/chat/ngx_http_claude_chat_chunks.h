@@ -22,12 +22,10 @@ void ngx_http_claude_chat_begin(ngx_http_claude_answer_t *answer,
 void ngx_http_claude_chat_open(ngx_http_claude_answer_t *answer,
     ngx_claude_out_t *out, ngx_claude_block_t *block);
 void ngx_http_claude_chat_delta(ngx_http_claude_answer_t *answer,
-    ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p, size_t len);
+    ngx_claude_out_t *out, ngx_claude_block_t *block, ngx_str_t *piece);
 void ngx_http_claude_chat_end(ngx_http_claude_answer_t *answer,
     ngx_claude_out_t *out);
 void ngx_http_claude_chat_finish(ngx_http_claude_exchange_t *ex,
-    ngx_claude_out_t *out);
-void ngx_http_claude_chat_failed(ngx_http_claude_exchange_t *ex,
     ngx_claude_out_t *out);
 
 /*

@@ -10,21 +10,11 @@
 const char *
 ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
 {
-    const char              *calls;
     ngx_http_claude_chat_t  *chat;
 
     chat = answer->exchange->own;
-    calls = chat->functions ? "function_call" : "tool_calls";
 
-    /* a forced call is one that the model knows nothing of */
-
-    if (answer->ncalls
-        && answer->turn.answer.stop <= NGX_CLAUDE_STOP_SEQUENCE)
-    {
-        return calls;
-    }
-
-    switch (answer->turn.answer.stop) {
+    switch (ngx_http_claude_answer_stop(answer)) {
 
     case NGX_CLAUDE_STOP_LENGTH:
         return "length";
@@ -33,7 +23,7 @@ ngx_http_claude_chat_reason(ngx_http_claude_answer_t *answer)
         return "content_filter";
 
     case NGX_CLAUDE_STOP_TOOL:
-        return calls;
+        return chat->functions ? "function_call" : "tool_calls";
 
     default:
         return "stop";
@@ -48,8 +38,7 @@ ngx_http_claude_chat_usage(ngx_http_claude_exchange_t *ex,
     uint64_t             prompt;
     ngx_claude_usage_t  *usage;
 
-    ngx_http_claude_exchange_sum(ex);
-    usage = &ex->turn.answer.usage;
+    usage = ngx_http_claude_exchange_sum(ex);
 
     /* input as it is billed: read from and written to caches, too */
 

@@ -145,11 +145,6 @@ const ngx_claude_json_field_t  ngx_http_claude_chat_options[] = {
 };
 
 
-const ngx_claude_json_field_t  ngx_http_claude_chat_items[] = {
-    { ngx_null_string, NULL, NULL }
-};
-
-
 const ngx_claude_json_field_t  ngx_http_claude_chat_fields[] = {
 
     NGX_HTTP_CLAUDE_CHAT_COMMON,
@@ -159,8 +154,7 @@ const ngx_claude_json_field_t  ngx_http_claude_chat_fields[] = {
     { ngx_string("logit_bias"), NULL, ngx_http_claude_params_none },
     { ngx_string("audio"), NULL, ngx_http_claude_params_none },
     { ngx_string("web_search_options"), NULL, ngx_http_claude_params_none },
-    { ngx_string("modalities"), ngx_http_claude_chat_items,
-      request_modalities },
+    { ngx_string("modalities"), ngx_claude_json_items, request_modalities },
     { ngx_string("response_format"), request_format,
       ngx_http_claude_chat_format },
     { ngx_string("reasoning_effort"), NULL, ngx_http_claude_params_effort },
@@ -188,34 +182,6 @@ const ngx_claude_json_field_t  ngx_http_claude_chat_fields[] = {
 
     { ngx_null_string, NULL, NULL }
 };
-
-
-ngx_int_t
-ngx_http_claude_chat_request(ngx_http_claude_exchange_t *ex,
-    ngx_claude_json_t *body)
-{
-    ngx_int_t  rc;
-
-    if (body->type != NGX_CLAUDE_JSON_OBJECT) {
-        return request_error(ex, NULL, "The request body must be an object "
-                             "with \"model\" and \"messages\".");
-    }
-
-    rc = ngx_http_claude_params(ex, ngx_http_claude_chat_fields);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (ex->n > 1 && ex->turn.session.continues) {
-
-        /* only the session's process holds what came before */
-
-        return request_error(ex, "n", "With 'n' the whole conversation must "
-                             "be sent, not only what is new.");
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t

@@ -23,9 +23,8 @@
  */
 extern const ngx_claude_json_field_t  ngx_http_claude_chat_fields[];
 
-/* inside of stream_options; of what is a list: the items, and no more */
+/* inside of stream_options */
 extern const ngx_claude_json_field_t  ngx_http_claude_chat_options[];
-extern const ngx_claude_json_field_t  ngx_http_claude_chat_items[];
 
 /* members that this body and that of the older completions begin with */
 
@@ -38,15 +37,11 @@ extern const ngx_claude_json_field_t  ngx_http_claude_chat_items[];
     { ngx_string("max_completion_tokens"), NULL,                              \
       ngx_http_claude_params_max_tokens },                                    \
     { ngx_string("n"), NULL, ngx_http_claude_params_n },                      \
-    { ngx_string("stop"), ngx_http_claude_chat_items,                         \
+    { ngx_string("stop"), ngx_claude_json_items,                              \
       ngx_http_claude_params_stop },                                          \
     { ngx_string("temperature"), NULL, ngx_http_claude_params_temperature },  \
     { ngx_string("top_p"), NULL, ngx_http_claude_params_top_p }
 
-
-/* operation of the dialect */
-ngx_int_t ngx_http_claude_chat_request(ngx_http_claude_exchange_t *ex,
-    ngx_claude_json_t *body);
 
 /* reads that member.  NGX_OK, or an HTTP status with the error set */
 ngx_int_t ngx_http_claude_chat_stream_options(void *data, const char *name,

@@ -14,7 +14,6 @@
 #include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_chat_request.h"
 #include "ngx_http_claude_chat_whole.h"
-#include "ngx_claude_utf8.h"
 #include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_openai.h"
@@ -36,11 +35,9 @@ static ngx_int_t completions_echo(void *data, const char *name,
     ngx_claude_json_t *node);
 static ngx_int_t completions_prompts(void *data, const char *name,
     ngx_claude_json_t *node);
-static ngx_int_t completions_prompt(ngx_http_claude_exchange_t *ex,
-    const char *name, ngx_claude_json_t *node);
 static ngx_int_t completions_answer(ngx_http_claude_answer_t *answer);
 static void completions_delta(ngx_http_claude_answer_t *answer,
-    ngx_claude_out_t *out, ngx_claude_block_t *block, u_char *p, size_t len);
+    ngx_claude_out_t *out, ngx_claude_block_t *block, ngx_str_t *piece);
 static void completions_end(ngx_http_claude_answer_t *answer,
     ngx_claude_out_t *out);
 static void completions_whole(ngx_http_claude_exchange_t *ex,
@@ -64,7 +61,7 @@ const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
     { ngx_string("logit_bias"), NULL, completions_bias },
     { ngx_string("best_of"), NULL, completions_best_of },
     { ngx_string("echo"), NULL, completions_echo },
-    { ngx_string("prompt"), ngx_http_claude_chat_items, completions_prompts },
+    { ngx_string("prompt"), ngx_claude_json_items, completions_prompts },
 
     { ngx_null_string, NULL, NULL }
 };
@@ -87,6 +84,7 @@ const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
 
     .id = "cmpl-",
     .size = sizeof(ngx_http_claude_chat_t),
+    .members = "\"model\" and \"prompt\"",
     .fields = ngx_http_claude_completions_fields,
     .request = completions_request,
     .answer = completions_answer,
@@ -94,7 +92,6 @@ const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
     .delta = completions_delta,
     .end = completions_end,
     .finish = ngx_http_claude_chat_finish,
-    .failed = ngx_http_claude_chat_failed,
     .whole = completions_whole,
     .reason = ngx_http_claude_chat_reason,
 
@@ -113,14 +110,7 @@ completions_request(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *body)
         "answer; else go on exactly where it ends. Write the completion and "
         "nothing else: do not repeat the text, do not comment on it.");
 
-    if (body->type != NGX_CLAUDE_JSON_OBJECT) {
-        return completions_error(ex, NULL, "The request body must be an "
-                                 "object with \"model\" and \"prompt\".");
-    }
-
-    if ((rc = ngx_http_claude_params(ex, ngx_http_claude_completions_fields))
-        != NGX_OK
-        || (rc = ngx_http_claude_params_system(ex, NULL)) != NGX_OK
+    if ((rc = ngx_http_claude_params(ex)) != NGX_OK
         || (rc = ngx_http_claude_params_words(ex, &words)) != NGX_OK)
     {
         return rc;
@@ -223,11 +213,6 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     ngx_int_t                rc;
     ngx_http_claude_chat_t  *chat;
 
-    if (node == NULL) {
-        return completions_error(ex, name, "'%s' is missing: it must be a "
-                                 "string or an array of strings.", name);
-    }
-
     chat = ex->own;
 
     if (ngx_array_init(&chat->prompts, ex->turn.pool, 1, sizeof(ngx_str_t))
@@ -236,67 +221,17 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (node->type == NGX_CLAUDE_JSON_STRING) {
-        return completions_prompt(ex, name, node);
+    rc = ngx_http_claude_params_texts(ex, name, node, &chat->prompts);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    node = (node->type == NGX_CLAUDE_JSON_ARRAY)
-           ? ngx_claude_json_first(node) : NULL;
+    ex->questions = chat->prompts.nelts;
 
-    if (node == NULL) {
-        return completions_error(ex, name, "'%s' must be a string or an array "
-                                 "of strings.", name);
-    }
-
-    for ( /* void */ ; node; node = ngx_claude_json_next(node)) {
-
-        rc = completions_prompt(ex, name, node);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-completions_prompt(ngx_http_claude_exchange_t *ex, const char *name,
-    ngx_claude_json_t *node)
-{
-    ngx_str_t               *prompt, text;
-    ngx_http_claude_chat_t  *chat;
-
-    if (node->type != NGX_CLAUDE_JSON_STRING) {
-
-        /* numbers are tokens, of a tokenizer that is not the model's */
-
-        return completions_error(ex, name, "'%s' must be a string or an array "
-                                 "of strings; tokens are not supported.",
-                                 name);
-    }
-
-    text = ngx_claude_json_value(node);
-
-    if (ngx_claude_utf8_blank(&text)) {
-        return completions_error(ex, name, "'%s' is blank: it must have some "
-                                 "text.", name);
-    }
-
-    chat = ex->own;
-
-    if ((chat->prompts.nelts + 1) * ex->n > NGX_HTTP_CLAUDE_ANSWERS) {
+    if (ex->questions * ex->n > NGX_HTTP_CLAUDE_ANSWERS) {
         return completions_error(ex, name, "'%s' and 'n' ask for more than %d "
                                  "answers.", name, NGX_HTTP_CLAUDE_ANSWERS);
     }
-
-    prompt = ngx_array_push(&chat->prompts);
-    if (prompt == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    *prompt = text;
-    ex->questions = chat->prompts.nelts;
 
     return NGX_OK;
 }
@@ -341,14 +276,14 @@ completions_answer(ngx_http_claude_answer_t *answer)
 
 static void
 completions_delta(ngx_http_claude_answer_t *answer, ngx_claude_out_t *out,
-    ngx_claude_block_t *block, u_char *p, size_t len)
+    ngx_claude_block_t *block, ngx_str_t *piece)
 {
     if (block->type != NGX_CLAUDE_TEXT) {
         return;
     }
 
     ngx_http_claude_chat_chunk_open(answer, out);
-    ngx_claude_out_string(out, p, len);
+    ngx_claude_out_string(out, piece->data, piece->len);
     ngx_http_claude_chat_chunk_close(answer, out, NULL);
 }
 

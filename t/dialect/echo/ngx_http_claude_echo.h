@@ -1,7 +1,6 @@
 
 /*
- * A dialect of the tests: what the model says comes back block by block.  It
- * shows what a dialect needs: this folder.
+ * A dialect of the tests that has no more than one needs.
  */
 
 

@@ -1,8 +1,8 @@
 
 /*
- * A module that adds the dialect of the tests to ngx_http_claude_module's,
- * and is loaded after it.  In src/ a line in ngx_http_claude_module.c does
- * what this file does.
+ * A module that adds the dialects of the tests to ngx_http_claude_module's,
+ * and is loaded after it.  In src/ a line for each in ngx_http_claude_module.c
+ * does what this file does.
  */
 
 
@@ -11,13 +11,15 @@
 #include <ngx_http.h>
 
 #include "ngx_http_claude_echo.h"
+#include "ngx_http_claude_slices.h"
 
 
-static ngx_int_t ngx_http_claude_echo_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_claude_dialects_preconfiguration(ngx_conf_t *cf);
 
 
-static ngx_http_module_t  ngx_http_claude_echo_module_ctx = {
-    ngx_http_claude_echo_preconfiguration, /* preconfiguration */
+static ngx_http_module_t  ngx_http_claude_dialects_module_ctx = {
+    ngx_http_claude_dialects_preconfiguration,
+                                           /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
     NULL,                                  /* create main configuration */
@@ -31,9 +33,9 @@ static ngx_http_module_t  ngx_http_claude_echo_module_ctx = {
 };
 
 
-ngx_module_t  ngx_http_claude_echo_module = {
+ngx_module_t  ngx_http_claude_dialects_module = {
     NGX_MODULE_V1,
-    &ngx_http_claude_echo_module_ctx,      /* module context */
+    &ngx_http_claude_dialects_module_ctx,  /* module context */
     NULL,                                  /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
@@ -53,13 +55,19 @@ extern ngx_module_t  *ngx_modules[];
 extern char          *ngx_module_names[];
 extern char          *ngx_module_order[];
 
-ngx_module_t  *ngx_modules[] = { &ngx_http_claude_echo_module, NULL };
-char          *ngx_module_names[] = { "ngx_http_claude_echo_module", NULL };
+ngx_module_t  *ngx_modules[] = { &ngx_http_claude_dialects_module, NULL };
+char          *ngx_module_names[] = {
+    "ngx_http_claude_dialects_module", NULL
+};
 char          *ngx_module_order[] = { NULL };
 
 
 static ngx_int_t
-ngx_http_claude_echo_preconfiguration(ngx_conf_t *cf)
+ngx_http_claude_dialects_preconfiguration(ngx_conf_t *cf)
 {
-    return ngx_http_claude_dialect_add(cf, &ngx_http_claude_echo);
+    if (ngx_http_claude_dialect_add(cf, &ngx_http_claude_echo) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_claude_dialect_add(cf, &ngx_http_claude_slices);
 }
