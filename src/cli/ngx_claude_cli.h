@@ -247,12 +247,9 @@ ngx_int_t ngx_claude_cli_rpc_result(ngx_claude_outbox_t *outbox,
 ngx_int_t ngx_claude_cli_tools(ngx_pool_t *pool, ngx_array_t *names,
     ngx_str_t *list);
 
-#define NGX_CLAUDE_UUID_LEN   36
+#define NGX_CLAUDE_UUID_LEN  36
 
-/* random bytes of a process, which the uuids of its lines are made of */
-#define NGX_CLAUDE_NONCE_LEN  11
-
-/* the uuid of line n of the process with that nonce */
+/* the uuid of line n of the process with that nonce, its holding's */
 u_char *ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n);
 
 

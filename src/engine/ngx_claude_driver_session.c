@@ -10,10 +10,6 @@
 #include "ngx_claude_driver_private.h"
 
 
-/* links that a record can vouch for; longer conversations begin anew */
-#define DRIVER_RECORD_HELD  1000000
-
-
 static void driver_record_write(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 
@@ -87,9 +83,10 @@ ngx_int_t
 driver_session_resumed(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record)
 {
-    ngx_claude_held_t  *held;
-
-    if (record->held > DRIVER_RECORD_HELD || record->held % 2) {
+    if (ngx_claude_holding_resume(&seat->holding, &seat->held,
+                                  &record->holding, &record->tip)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -97,23 +94,6 @@ driver_session_resumed(ngx_claude_seat_t *seat,
     seat->bill.cost = record->cost;
     seat->bill.charged = record->cost;
     seat->bare = (record->bare != 0);
-
-    if (record->held == 0) {
-        return NGX_OK;
-    }
-
-    held = ngx_array_push_n(&seat->held, record->held);
-    if (held == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(held, record->held * sizeof(ngx_claude_held_t));
-    held[record->held - 1].link = record->tip;
-
-    seat->holding.model = record->model;
-    seat->holding.system = record->system;
-    seat->holding.base = record->held;
-    seat->holding.nheld = record->held;
 
     return NGX_OK;
 }
@@ -141,13 +121,8 @@ driver_session_record(ngx_claude_seat_t *seat, ngx_uint_t line)
     held = seat->held.elts;
     n = seat->held.nelts - (line != 0);
 
-    ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
-               sizeof(record.magic));
-    record.model = seat->holding.model;
-    record.system = seat->holding.system;
-    record.held = n;
+    ngx_claude_holding_record(&record.holding, &seat->holding, n);
     record.bare = ngx_claude_holding_bare(&seat->holding, held, n);
-    record.cost = seat->bill.cost;
 
     if (n) {
         record.tip = held[n - 1].link;
@@ -187,10 +162,7 @@ driver_session_unrecord(ngx_claude_seat_t *seat)
 
     ngx_memzero(&record, sizeof(ngx_claude_record_t));
 
-    ngx_memcpy(record.magic, NGX_CLAUDE_RECORD_MAGIC,
-               sizeof(record.magic));
     record.bare = 1;
-    record.cost = seat->bill.cost;
 
     driver_record_write(seat, &record);
 }
@@ -232,10 +204,16 @@ driver_session_leave(ngx_claude_seat_t *seat)
 }
 
 
+/* adds what all records say, and has it written */
+
 static void
 driver_record_write(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record)
 {
+    ngx_memcpy(record->magic, NGX_CLAUDE_RECORD_MAGIC,
+               sizeof(record->magic));
+    record->cost = seat->bill.cost;
+
     if (seat->process->lifeline != (ngx_fd_t) -1
         && ngx_claude_spawner_record(seat->process->lifeline, record)
            == NGX_OK)

@@ -16,11 +16,13 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_chain.h"
 #include "ngx_claude_hash.h"
+#include "ngx_claude_holding.h"
 #include "ngx_claude_turn.h"
 
 
-#define NGX_CLAUDE_RECORD_MAGIC   "nginx-2"
+#define NGX_CLAUDE_RECORD_MAGIC   "nginx-3"
 #define NGX_CLAUDE_RECORD_SUFFIX  ".nginx"
 
 /* a UUID as text, with its zero */
@@ -32,33 +34,36 @@
 
 /* the bytes of its file, which a worker sends to the keeper as they are */
 typedef struct {
-    char               magic[8];
-    uint64_t           held;       /* messages of the conversation */
-    double             cost;       /* US dollars, which the CLI goes on
-                                      counting */
-    ngx_claude_hash_t  model;      /* SHA-1 of the model's name */
-    ngx_claude_hash_t  system;     /* SHA-1 of the system text */
-    uint32_t           bare;       /* boolean, not resumable: no answer in it
-                                      is the CLI's own (it takes model and
-                                      system text from those), or it lacks the
-                                      client's last answer */
-    ngx_claude_hash_t  tip;        /* link of the last message */
-    char               session[NGX_CLAUDE_RECORD_UUID];      /* the CLI's id */
+    char                  magic[8];
+    double                cost;       /* US dollars, which the CLI goes on
+                                         counting */
+    ngx_claude_holding_t  holding;    /* as ngx_claude_holding_record() has
+                                         it */
+    uint32_t              bare;       /* boolean, not resumable: no answer in
+                                         it is the CLI's own (it takes model
+                                         and system text from those), or it
+                                         lacks the client's last answer */
+    ngx_claude_link_t     tip;        /* link of the last message */
+    char                  session[NGX_CLAUDE_RECORD_UUID];  /* the CLI's id */
 
     /* line of a question that is not to stay, or "" */
-    char               pending[NGX_CLAUDE_RECORD_UUID];
+    char                  pending[NGX_CLAUDE_RECORD_UUID];
 
     /* new name of the file, or "": unchanged */
-    char               name[NGX_CLAUDE_RECORD_NAME];
+    char                  name[NGX_CLAUDE_RECORD_NAME];
 } ngx_claude_record_t;
 
 
-/* the magic says which layout a record on disk has */
+/* the magic says which layout a record on disk has, and its holding in it */
 
-_Static_assert(offsetof(ngx_claude_record_t, model) == 24
-               && offsetof(ngx_claude_record_t, bare) == 64
-               && offsetof(ngx_claude_record_t, session) == 88
-               && sizeof(ngx_claude_record_t) == 208,
+_Static_assert(offsetof(ngx_claude_holding_t, model) == 100
+               && offsetof(ngx_claude_holding_t, system) == 252
+               && offsetof(ngx_claude_holding_t, nheld) == 340
+               && sizeof(ngx_claude_holding_t) == 376
+               && offsetof(ngx_claude_record_t, holding) == 16
+               && offsetof(ngx_claude_record_t, bare) == 392
+               && offsetof(ngx_claude_record_t, session) == 416
+               && sizeof(ngx_claude_record_t) == 536,
                "a record's layout has changed: so must its magic");
 
 

@@ -135,6 +135,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
     if (keeper_read(session->fd, &record) == NGX_OK) {
 
         if (ask->mode != NGX_CLAUDE_RECORD_FRESH
+            && ngx_claude_holding_resumable(&record.holding)
             && keeper_alive(session->directory, &record, ask->ttl)
             && (ask->mode == NGX_CLAUDE_RECORD_CONTINUE
                 || (!record.bare

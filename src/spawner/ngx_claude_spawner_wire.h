@@ -86,6 +86,12 @@ typedef struct {
 } ngx_claude_spawner_reply_t;
 
 
+/* pipes take such a write whole: a reply, and a record alone */
+
+_Static_assert(sizeof(ngx_claude_spawner_reply_t) <= PIPE_BUF,
+               "a reply is too long for a pipe");
+
+
 /* a limit that the worker changed for itself */
 typedef struct {
     int             resource;

@@ -6,7 +6,7 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -611,6 +611,82 @@ describe('over reload, restart and time', () => {
         utimesSync(file, past, past);
         assert.equal((await turn(server, id, 'b')).rung, 'cold');
         assert.deepEqual(asked(server), said('b'));
+    });
+
+    /* A turn in each of n new sessions, whose processes have ended; text: the CLI's own id, in the record's bytes. */
+    async function recorded(server, n) {
+        const sessions = [];
+        for (let i = 0; i < n; i++) {
+            const before = onDisk(server);
+            const id = randomUUID();
+            await turn(server, id, 'a');
+            const [file, transcript] = ['.nginx', '.jsonl'].map((end) => onDisk(server)
+                .find((name) => name.endsWith(end) && !before.includes(name)));
+            sessions.push({ id, file, text: /([-0-9a-f]{36})\.jsonl$/.exec(transcript)[1] });
+        }
+        await endIdle(server);
+        return sessions.map((one) => ({ ...one, bytes: readFileSync(one.file) }));
+    }
+
+    test('a record of another layout is none, though its transcript is there', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+
+        /* as "nginx-2" had it: magic, messages, cost, model, system text, bare, tip, and the texts */
+        const old = (text, size) => {
+            const bytes = Buffer.alloc(size);
+            bytes.write('nginx-2');
+            bytes.writeBigUInt64LE(2n, 8);
+            bytes.write(text, 88);
+            return bytes;
+        };
+        const others = [
+            ({ text }) => old(text, 208), ({ text }) => old(text, 4096),
+            ({ bytes }) => Buffer.concat([Buffer.from('nginx-2\0'), bytes.subarray(8)]),
+            ({ bytes }) => bytes.subarray(0, bytes.length - 1),
+        ];
+        const sessions = await recorded(server, others.length);
+        for (const [i, { id, file, ...own }] of sessions.entries()) {
+            writeFileSync(file, others[i](own));
+            assert.equal((await turn(server, id, 'b')).rung, 'cold', `layout ${i}`);
+            assert.deepEqual(asked(server), said('b'));
+        }
+        await endIdle(server);
+        assert.equal((await turn(server, sessions[0].id, 'c')).rung, 'resumed');
+        assert.deepEqual(asked(server), said('b', 'c'));
+    });
+
+    test('a record has neither the key nor the name of a session, and none that is forged gives it away', async (t) => {
+        const server = await started(t, { http: DEFAULTS });
+        const sha1 = (text) => createHash('sha1').update(text).digest();
+        const [{ id, file, bytes, text }, ...rest] = await recorded(server, 4);
+        assert.equal(bytes.indexOf(sha1(KEY)), -1);
+        assert.equal(bytes.indexOf(id), -1);
+
+        /* all that the process held is forged, but for model, system text and two messages; places: ngx_claude_record.h */
+        const [TENANT, MODEL, SYSTEM, MESSAGES] = [20, 100, 252, 340];
+        const holding = bytes.subarray(16, bytes.indexOf(text) - 24);
+        const forged = Buffer.alloc(holding.length, 0xff);
+        for (const place of [MODEL, SYSTEM]) holding.copy(forged, place, place, place + 20);
+        sha1(OTHER_KEY).copy(forged, TENANT);
+        forged.writeUInt32LE(2, MESSAGES);
+        assert.equal(holding.readUInt32LE(MESSAGES), 2);
+        forged.copy(holding);
+        writeFileSync(file, bytes);
+
+        assert.equal((await turn(server, id, 'b')).rung, 'resumed');
+        assert.deepEqual(asked(server), said('a', 'b'));
+        assert.equal((await turn(server, id, 'yours', { key: OTHER_KEY })).rung, 'cold');
+        assert.deepEqual(asked(server), said('yours'));
+        assert.equal((await turn(server, id, 'c')).rung, 'live');
+        assert.deepEqual(asked(server), said('a', 'b', 'c'));
+
+        /* so many messages nobody has recorded: it begins anew */
+        for (const [i, n] of [0xffffffff, 0xfffffffe, 3].entries()) {
+            rest[i].bytes.writeUInt32LE(n, 16 + MESSAGES);
+            writeFileSync(rest[i].file, rest[i].bytes);
+            assert.equal((await turn(server, rest[i].id, 'more')).rung, 'cold');
+            assert.deepEqual(asked(server), said('more'));
+        }
     });
 
     test('the end of its process is no use of a session', async (t) => {

@@ -1,7 +1,9 @@
 
 /*
  * Plans: for a process that holds something and a turn that wants something,
- * the rung, what is kept, and the steps.  No process, no zone, no clock.
+ * the rung, what is kept, and the steps; and the holding by itself, also what
+ * of it goes into a session's record and out of it again.  No process, no zone,
+ * no clock.
  *
  * A conversation is a text here, a message a letter, the first letter model
  * and system text: "Aqaqa" has two questions and their answers.  A link is
@@ -530,6 +532,154 @@ test_holding(void)
 }
 
 
+/* a holding whose every byte says something */
+
+static void
+make_full(void)
+{
+    ngx_memset(&holding, 0x55, sizeof(ngx_claude_holding_t));
+
+    holding.nheld = 4;
+    holding.used = 1;
+    holding.named_session = 1;
+    holding.recorded = 1;
+    holding.waiting = 1;
+}
+
+
+/* whether there is a trace of a piece of memory in another one */
+
+static ngx_uint_t
+has(const void *in, size_t size, const void *what, size_t len)
+{
+    return memmem(in, size, what, len) != NULL;
+}
+
+
+static void
+test_record(void)
+{
+    size_t                size;
+    ngx_claude_hash_t     model;
+    ngx_claude_holding_t  disk;
+
+    size = sizeof(ngx_claude_holding_t);
+
+    make_full();
+    ngx_memcpy(&holding.tenant, "hash of a key       ", 20);
+    ngx_memcpy(&holding.session, "hash of a session   ", 20);
+    ngx_memcpy(&holding.hint, "hash of a name      ", 20);
+    ngx_memcpy(&holding.nonce, "a nonce....", NGX_CLAUDE_NONCE_LEN);
+    ngx_memcpy(&holding.settings, "settings", 8);
+
+    ngx_memset(&disk, 0xff, size);
+    ngx_claude_holding_record(&disk, &holding, 2);
+
+    unit_ok(disk.nheld == 2 && holding.nheld == 4,
+            "a record has as many messages as it is of");
+    unit_ok(!has(&disk, size, "hash of", 7) && !disk.used,
+            "  not whose they are");
+    unit_ok(!has(&disk, size, "a nonce", 4)
+            && !has(&disk, size, "settings", 4),
+            "  nor the nonce, nor the sum that is made of it");
+
+    model = holding.model;
+    unit_ok(ngx_claude_hash_same(&disk.model, &model)
+            && disk.knobs == holding.knobs && disk.lines == holding.lines
+            && disk.named_session,
+            "  and all else");
+}
+
+
+static void
+test_resume(void)
+{
+    ngx_uint_t            i;
+    ngx_array_t           array;
+    ngx_claude_link_t     tip;
+    ngx_claude_held_t    *message;
+    ngx_claude_holding_t  fresh, want, disk;
+
+    static const uint32_t  numbers[] = {
+        1, 3, 999999, 1000001, 1000002, 0x7ffffffe, 0x80000000, 0xffffffff,
+        0xfffffffe
+    };
+
+    unit_needs(ngx_array_init(&array, pool, 2, sizeof(ngx_claude_held_t))
+               == NGX_OK, "memory");
+
+    link_text(&tip, "tip", 3);
+
+    /* as a process begins; its key is known before its record is */
+
+    ngx_memzero(&fresh, sizeof(ngx_claude_holding_t));
+    ngx_memcpy(fresh.nonce, "0123456789", NGX_CLAUDE_NONCE_LEN);
+    fresh.tenant.hash[0] = 1;
+    fresh.profile.hash[0] = 2;
+    fresh.used = 1;
+    fresh.recorded = 1;
+    fresh.mtime = 3;
+
+    make_full();
+    disk = holding;
+
+    /* all that is taken over */
+
+    want = fresh;
+    want.model = disk.model;
+    want.system = disk.system;
+    want.nheld = 4;
+    want.base = 4;
+
+    holding = fresh;
+    unit_ok(ngx_claude_holding_resume(&holding, &array, &disk, &tip)
+            == NGX_OK && array.nelts == 4, "four messages are resumed");
+
+    message = array.elts;
+    unit_ok(ngx_claude_link_same(&message[3].link, &tip)
+            && ngx_claude_hash_zero(&message[2].link)
+            && message[3].line == 0 && !message[3].by_cli,
+            "  of which the last is known");
+
+    unit_ok(ngx_memcmp(&holding, &want, sizeof(ngx_claude_holding_t)) == 0,
+            "  with model and system text, and nothing else of a record");
+
+    /* what the disk says of key and state is nothing to a new process */
+
+    ngx_memset(&disk, 0xff, sizeof(ngx_claude_holding_t));
+    disk.nheld = 4;
+    disk.model = want.model;
+    disk.system = want.system;
+
+    array.nelts = 0;
+    holding = fresh;
+    unit_ok(ngx_claude_holding_resume(&holding, &array, &disk, &tip)
+            == NGX_OK
+            && ngx_memcmp(&holding, &want, sizeof(ngx_claude_holding_t)) == 0,
+            "a forged one does no more");
+
+    array.nelts = 0;
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        disk.nheld = numbers[i];
+
+        holding = fresh;
+        unit_ok(ngx_claude_holding_resume(&holding, &array, &disk, &tip)
+                == NGX_ERROR && array.nelts == 0
+                && ngx_memcmp(&holding, &fresh, sizeof(ngx_claude_holding_t))
+                   == 0,
+                "  with a number that nobody has recorded it does nothing");
+    }
+
+    disk.nheld = 0;
+    unit_ok(ngx_claude_holding_resume(&holding, &array, &disk, &tip)
+            == NGX_OK && array.nelts == 0
+            && ngx_memcmp(&holding, &fresh, sizeof(ngx_claude_holding_t))
+               == 0,
+            "no message is nothing to resume");
+}
+
+
 /* whether the settings of the turn are those before, which are set to them */
 
 static ngx_uint_t
@@ -644,5 +794,7 @@ unit_tests(ngx_pool_t *p, ngx_str_t *dir)
     test_new();
     test_end();
     test_holding();
+    test_record();
+    test_resume();
     test_settings();
 }

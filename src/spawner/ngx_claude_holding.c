@@ -8,7 +8,10 @@
 
 
 /* factor of a sum: odd, its bits spread (2^64 by the golden ratio) */
-#define HOLDING_SUM  0x9e3779b97f4a7c15ULL
+#define HOLDING_SUM      0x9e3779b97f4a7c15ULL
+
+/* messages of the longest conversation that is resumed */
+#define HOLDING_RESUMED  1000000
 
 
 static ngx_claude_held_t *holding_push(ngx_claude_holding_t *holding,
@@ -134,6 +137,66 @@ ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
     }
 
     return n && holding->base == 0;
+}
+
+
+void
+ngx_claude_holding_record(ngx_claude_holding_t *recorded,
+    const ngx_claude_holding_t *holding, ngx_uint_t n)
+{
+    ngx_memcpy(recorded, holding, sizeof(ngx_claude_holding_t));
+
+    recorded->nheld = n;
+    recorded->used = 0;
+    recorded->settings = 0;
+
+    ngx_memzero(&recorded->tenant, sizeof(ngx_claude_hash_t));
+    ngx_memzero(&recorded->session, sizeof(ngx_claude_hash_t));
+    ngx_memzero(&recorded->hint, sizeof(ngx_claude_hash_t));
+    ngx_memzero(recorded->nonce, NGX_CLAUDE_NONCE_LEN);
+}
+
+
+/* questions and their answers: each is recorded when both are there */
+
+ngx_uint_t
+ngx_claude_holding_resumable(const ngx_claude_holding_t *recorded)
+{
+    return recorded->nheld <= HOLDING_RESUMED && recorded->nheld % 2 == 0;
+}
+
+
+ngx_int_t
+ngx_claude_holding_resume(ngx_claude_holding_t *holding, ngx_array_t *held,
+    const ngx_claude_holding_t *recorded, const ngx_claude_link_t *tip)
+{
+    uint32_t            n;
+    ngx_claude_held_t  *message;
+
+    if (!ngx_claude_holding_resumable(recorded)) {
+        return NGX_ERROR;
+    }
+
+    n = recorded->nheld;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    message = ngx_array_push_n(held, n);
+    if (message == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(message, n * sizeof(ngx_claude_held_t));
+    message[n - 1].link = *tip;
+
+    holding->model = recorded->model;
+    holding->system = recorded->system;
+    holding->base = n;
+    holding->nheld = n;
+
+    return NGX_OK;
 }
 
 

@@ -2,8 +2,8 @@
 /*
  * The holding of a process: whose it is, what it was set to, and the
  * conversation that it has, message by message.  It is one value of a fixed
- * size: it goes through the socket of a hand-over as it is, and is most of a
- * session's record.
+ * size: it goes through the socket of a hand-over as it is, and into a
+ * session's record, but for what is nobody else's to read.
  *
  * The room is pure: no pipe, no zone, no clock.
  */
@@ -17,11 +17,15 @@
 #include <ngx_core.h>
 
 #include "ngx_claude_chain.h"
-#include "ngx_claude_cli.h"
 #include "ngx_claude_profile.h"
 #include "ngx_claude_turn.h"
 
 
+/* random bytes of a process, which the uuids of its lines are made of */
+#define NGX_CLAUDE_NONCE_LEN  11
+
+
+/* a record has it on disk: when it changes, so must the record's magic */
 typedef struct {
     /* profile, key and session that the process is for */
     ngx_claude_hash_t    profile;        /* hash of its launch */
@@ -117,6 +121,31 @@ ngx_uint_t ngx_claude_holding_bare(const ngx_claude_holding_t *holding,
 
 /* SHA-1 of a text, as holding->model and ->system have it */
 void ngx_claude_holding_sum(const ngx_str_t *s, ngx_claude_hash_t *sum);
+
+/*
+ * What goes to disk of a holding, cut to its first n messages: all but whose
+ * it is, the nonce, and the sum of the settings, which tells the nonce to who
+ * knows the settings.  An agent's tools may read the disk.
+ */
+void ngx_claude_holding_record(ngx_claude_holding_t *recorded,
+    const ngx_claude_holding_t *holding, ngx_uint_t n);
+
+/*
+ * Whether a record can vouch for as many messages as it says; a conversation
+ * of more begins anew.
+ */
+ngx_uint_t ngx_claude_holding_resumable(const ngx_claude_holding_t *recorded);
+
+/*
+ * What a new process takes over of a record, and puts into held: how many
+ * messages it has resumed, the last of them with the link tip, and their model
+ * and system text.  An agent's tools may have written the record, so that all
+ * else is as the process began: none makes it another key's, or says what it
+ * was set to.  NGX_ERROR: it is not resumable, or no memory.
+ */
+ngx_int_t ngx_claude_holding_resume(ngx_claude_holding_t *holding,
+    ngx_array_t *held, const ngx_claude_holding_t *recorded,
+    const ngx_claude_link_t *tip);
 
 /* the knobs of a turn that the CLI does not turn while it waits for results */
 uint64_t ngx_claude_holding_knobs(const ngx_claude_turn_t *turn);
