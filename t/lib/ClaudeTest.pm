@@ -586,10 +586,12 @@ sub rest {
     }
 
     $r{json} = eval { $json->decode($r{body}) };
-    for (map { /^data: (\{.*)$/ ? eval { $json->decode($1) } || () : () }
-             split /\n/, $r{body}) {
-        $r{error} = $_->{error} if $_->{error};
-        $r{text} .= $_->{delta}{content} // '' for @{ $_->{choices} || [] };
+    my %decoded;                       # megabytes of the same line: once
+    for my $line (grep { /^data: \{/ } split /\n/, $r{body}) {
+        my $j = $decoded{$line} //= eval { $json->decode(substr $line, 6) }
+            or next;
+        $r{error} = $j->{error} if $j->{error};
+        $r{text} .= $_->{delta}{content} // '' for @{ $j->{choices} || [] };
     }
     $r{text} //= $r{json} && ref $r{json} eq 'HASH' && $r{json}{choices}
                  ? $r{json}{choices}[0]{message}{content} : '';
