@@ -457,7 +457,8 @@ sub send {
 }
 
 
-# A turn that this worker does not get, of two.
+# A turn that this worker does not get, of two. It is awake when the other one
+# has it: who is to hand a process over gets 200 ms.
 
 sub elsewhere {
     my ($s, $not, $body) = @_;
@@ -469,6 +470,7 @@ sub elsewhere {
               . 'Content-Length: ' . length($body) . "\r\n\r\n");
     $s->get('/health');                # accepted after it
     kill 'CONT', $not;
+    wait_for { state_of($not) eq 'S' } undef;
     $c->write($body);
     return $c;
 }
