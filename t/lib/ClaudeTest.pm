@@ -26,7 +26,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(wait_for patience alive port json root cmdline children
-                 parent descriptors memory limit state_of);
+                 parent descriptors memory cpu limit state_of);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $servroot = $ENV{TEST_NGINX_SERVROOT} || '/tmp/claude-test-servroot';
@@ -114,6 +114,20 @@ sub memory {                           # KB: VmRSS, VmHWM (the most so far)
     open my $fh, '<', "/proc/$pid/status" or return 0;
     my ($kb) = map { /^\Q$what\E:\s+(\d+)/ } <$fh>;
     return $kb // 0;
+}
+
+
+# Seconds that processes have worked: how long one of them keeps others waiting,
+# whatever else the machine does.
+
+sub cpu {
+    my $ticks = 0;
+    for my $pid (@_) {
+        my ($stat) = lines_of("/proc/$pid/stat") or next;
+        my @f = split ' ', $stat =~ s/^.*\) //r;
+        $ticks += $f[11] + $f[12];
+    }
+    return $ticks / 100;
 }
 
 
