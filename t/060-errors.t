@@ -194,7 +194,7 @@ error.code = "timeout"
 
 === TEST 7: a CLI that hangs in the answer ends the stream with the error
 --- server
-        location /v1/ { claude_openai; claude_timeout 300ms; }
+        location /v1/ { claude_openai; claude_timeout 2s; }
 --- ask: hi
 --- fake: {"deltas":["a","b"],"hang_after_deltas":1}
 --- with: "stream":true
@@ -207,7 +207,7 @@ done = 0
 
 === TEST 8: half a line, then silence, is a timeout
 --- server
-        location /v1/ { claude_openai; claude_timeout 300ms; }
+        location /v1/ { claude_openai; claude_timeout 2s; }
 --- ask: hi
 --- fake: {"deltas":["a","b"],"half_line":true}
 --- with: "stream":true
@@ -219,9 +219,9 @@ done = 0
 
 === TEST 9: lines that come in time keep a slow answer alive
 --- server
-        location /v1/ { claude_openai; claude_timeout 600ms; }
+        location /v1/ { claude_openai; claude_timeout 2s; }
 --- ask: hi
---- fake: {"deltas":["a","b","c","d","e"],"gap_ms":200}
+--- fake: {"deltas":["a","b","c","d","e"],"gap_ms":500}
 --- json
 choices.0.message.content = "abcde"
 

@@ -10,7 +10,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 my $hang = { deltas => ['first ', 'second'], hang_after_deltas => 1 };
-my $gone_within = $ENV{TEST_SANITIZED} ? 10 : 3;   # 2 s by the design
+my $gone_within = patience() / 4;      # 2 s by the design
 
 sub stream { my ($s, %o) = @_;
              my $c = $s->open_chat('hi', stream => 1, fake => $hang, %o);
@@ -121,7 +121,7 @@ sub owner { my ($s, $cli) = @_;
     $r = $c->rest;
     is($r->{error}{code}, 'cli_failed', 'a CLI is killed from outside: the '
                                         . 'stream says so');
-    like(join('', $s->errors), qr/signal 9/, 'and the log, by what');
+    wait_for { grep { /signal 9/ } $s->errors } 'and the log, by what';
     $s->stop;
 }
 
@@ -253,8 +253,8 @@ for my $start ({ silent => JSON::PP::true }, { deaf => JSON::PP::true },
     wait_for { grep { /\b$asked->{pid}\b.*tell the operator/ } $s->errors }
         'what the CLI says at its start is in the log, with its pid';
     $s->chat('hi', fake => { die_before => 4 });
-    like(join('', $s->errors), qr/(?:status|code) 4\b/,
-         'and the status that it exits with');
+    wait_for { grep { /(?:status|code) 4\b/ } $s->errors }
+        'and the status that it exits with';
     $s->stop;
 }
 
@@ -291,7 +291,7 @@ for my $start ({ silent => JSON::PP::true }, { deaf => JSON::PP::true },
                !grep { !$_ } @pid } undef;            # none is only starting
     kill 'TERM', @pid;
     $s->wait_idle;
-    wait_for { @{ $s->status->{processes} } == 0 } undef, 3;
+    wait_for { @{ $s->status->{processes} } == 0 } undef;
     my $r = $s->chat('two');
     is($r->{status}, 503, 'the binary is gone: 503');
     is($r->{error}{code}, 'cli_unavailable', '  with its code');
@@ -313,7 +313,7 @@ for my $start ({ silent => JSON::PP::true }, { deaf => JSON::PP::true },
 # a missing login is answered from memory
 
 {
-    my $s = ClaudeTest->start(workers => 1);
+    my $s = ClaudeTest->start(workers => 1, http => 'claude_warm 0;');
     my $r = $s->chat('hi', fake => { not_logged_in => JSON::PP::true });
     is($r->{error}{code}, 'cli_not_logged_in', 'no login');
     my $starts = $s->events('start');
@@ -325,12 +325,13 @@ for my $start ({ silent => JSON::PP::true }, { deaf => JSON::PP::true },
     is(scalar(() = $s->events('start')), $starts, 'and nothing is started');
     is(scalar(() = $s->events('asked')), $asked, 'and nobody asked');
     wait_for { my $r = $s->chat('hi'); $r->{text} eq 'echo: hi' }
-        'for some seconds', 15;
+        'for some seconds';
     $s->stop;
 }
 
 {
-    my $s = ClaudeTest->start(workers => 1, start => { version => '2.1.1' });
+    my $s = ClaudeTest->start(workers => 1, start => { version => '2.1.1' },
+                              http => 'claude_warm 0;');
     is($s->chat('hi')->{error}{code}, 'cli_too_old', 'too old');
     my $starts = () = $s->events('start');
     is($s->chat('hi')->{error}{code}, 'cli_too_old', 'is remembered, too');

@@ -12,7 +12,7 @@ use Time::HiRes qw(time sleep);
 
 my $true = JSON::PP::true;
 my $sanitized = $ENV{TEST_SANITIZED};
-my $gone_within = $sanitized ? 10 : 3;             # 2 s by the design
+my $gone_within = patience() / 4;                  # 2 s by the design
 my $hang = { deltas => ['first ', 'second'], hang_after_deltas => 1 };
 
 sub started { return map { $_->{pid} } $_[0]->events('start') }

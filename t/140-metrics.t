@@ -161,8 +161,8 @@ sub account {
     is($m->{'claude_info{module="0.1.0",cli="2.1.330"}'}, 1, 'its versions');
     is($type->{claude_turn_duration_seconds}, 'histogram', 'its types');
 
-    $s->signal('HUP');
     my @old = $s->workers;
+    $s->signal('HUP');
     wait_for { my %w = map { $_ => 1 } $s->workers;
                keys %w >= 2 && !grep { $w{$_} } @old } undef;
     is($s->status->{turns}{finished}, 4, 'a reload keeps all of it');
@@ -173,7 +173,7 @@ sub account {
 
 {
     my $s = ClaudeTest->start(workers => 1, http =>
-        'claude_max_concurrent 1; claude_queue 1 timeout=300ms; claude_warm 0;'
+        'claude_max_concurrent 1; claude_queue 1 timeout=3s; claude_warm 0;'
         . ' claude_max_processes 1;');
     my $hang = { deltas => ['first ', 'second'], hang_after_deltas => 1,
                  usage => { input_tokens => 9, output_tokens => 1 } };
@@ -227,7 +227,7 @@ sub account {
     my $s = ClaudeTest->start(workers => 1,
                               http => 'claude_max_concurrent 1;');
     my $c = $s->open_chat('hi', stream => 1, fake =>
-        { deltas => ['first ', 'second'], gap_ms => 400 });
+        { deltas => ['first ', 'second'], gap_ms => 1500 });
     $c->until(qr/first/);
     $s->chat('waits');
     my $wait = $s->status->{latency}{wait};

@@ -128,10 +128,10 @@ status_is(chat_with('"stop":' . json->encode([('x') x 1000])), 400,
                           . $pair x ($n / 2) . $one . ']}');
     my @t;
     for (1 .. 30) {
-        my $t = time;
+        my $t = cpu($worker);
         is($s->get('/health')->{status}, 200, '  /health answers') if $_ == 1;
         $s->get('/health') if $_ > 1;
-        push @t, time - $t;
+        push @t, cpu($worker) - $t;
     }
     @t = sort { $a <=> $b } @t;
     cmp_ok($t[-1], '<', 0.5 * $slow, 'while 100,000 of two roles are read '

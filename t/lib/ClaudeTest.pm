@@ -26,7 +26,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(wait_for patience alive port json root cmdline children
-                 parent descriptors memory limit state_of);
+                 parent descriptors memory cpu limit state_of);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $servroot = $ENV{TEST_NGINX_SERVROOT} || '/tmp/claude-test-servroot';
@@ -114,6 +114,20 @@ sub memory {                           # KB: VmRSS, VmHWM (the most so far)
     open my $fh, '<', "/proc/$pid/status" or return 0;
     my ($kb) = map { /^\Q$what\E:\s+(\d+)/ } <$fh>;
     return $kb // 0;
+}
+
+
+# Seconds that processes have worked: how long one of them keeps others waiting,
+# whatever else the machine does.
+
+sub cpu {
+    my $ticks = 0;
+    for my $pid (@_) {
+        my ($stat) = lines_of("/proc/$pid/stat") or next;
+        my @f = split ' ', $stat =~ s/^.*\) //r;
+        $ticks += $f[11] + $f[12];
+    }
+    return $ticks / 100;
 }
 
 
@@ -457,7 +471,8 @@ sub send {
 }
 
 
-# A turn that this worker does not get, of two.
+# A turn that this worker does not get, of two. It is awake when the other one
+# has it: who is to hand a process over gets 200 ms.
 
 sub elsewhere {
     my ($s, $not, $body) = @_;
@@ -469,6 +484,7 @@ sub elsewhere {
               . 'Content-Length: ' . length($body) . "\r\n\r\n");
     $s->get('/health');                # accepted after it
     kill 'CONT', $not;
+    wait_for { state_of($not) eq 'S' } undef;
     $c->write($body);
     return $c;
 }
@@ -586,10 +602,12 @@ sub rest {
     }
 
     $r{json} = eval { $json->decode($r{body}) };
-    for (map { /^data: (\{.*)$/ ? eval { $json->decode($1) } || () : () }
-             split /\n/, $r{body}) {
-        $r{error} = $_->{error} if $_->{error};
-        $r{text} .= $_->{delta}{content} // '' for @{ $_->{choices} || [] };
+    my %decoded;                       # megabytes of the same line: once
+    for my $line (grep { /^data: \{/ } split /\n/, $r{body}) {
+        my $j = $decoded{$line} //= eval { $json->decode(substr $line, 6) }
+            or next;
+        $r{error} = $j->{error} if $j->{error};
+        $r{text} .= $_->{delta}{content} // '' for @{ $j->{choices} || [] };
     }
     $r{text} //= $r{json} && ref $r{json} eq 'HASH' && $r{json}{choices}
                  ? $r{json}{choices}[0]{message}{content} : '';

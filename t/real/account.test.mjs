@@ -183,7 +183,7 @@ const BOTH = [['whole', false], ['streamed', true]];
 describe('chat', { concurrency: 1 }, () => {
     let server;
     before(async () => {
-        server = await startAccounts({ server: 'location /slow/ { claude_openai; claude_timeout 700ms; }' });
+        server = await startAccounts({ server: 'location /slow/ { claude_openai; claude_timeout 3s; }' });
     });
     after(() => server && endKilled(server));
 

@@ -200,15 +200,16 @@ describe("a client's own UUID", () => {
         const id = randomUUID();
         await turn(server, id, 'a');
         await waitFor('nobody to be busy', async () => (await rowsIn(server, 'busy')).length === 0);
+        let heard = false;
         const killed = ask(server, {
-            messages: [user(scripted({ deltas: ['never', ' more'], gap_ms: 3000 }))],
+            messages: [user(scripted({ deltas: ['never', ' more'], gap_ms: 5000 }))],
             headers: { 'x-session-id': id },
+            heard: () => { heard = true; },
         });
         const [row] = await waitFor('it to run', async () => {
-            const rows = await rowsIn(server, 'busy');
+            const rows = heard && await rowsIn(server, 'busy');
             return rows.length && rows;
         });
-        await sleep(300);
         process.kill(row.pid, 'SIGKILL');
         const answer = await killed;
         assert.equal(answer.error.code, 'cli_failed');

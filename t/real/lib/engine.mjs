@@ -47,10 +47,11 @@ let tags = 0;
 
 /*
  * One streamed turn. Options: messages, model and so on of the body; key; agent (a new connection
- * when there is none); leave: the client goes away at the first text, with the last event, or after so many ms.
+ * when there is none); leave: the client goes away at the first text, with the last event, or after so many ms;
+ * heard: called at the first text.
  * Resolves to {tag, status, content, finish, done, error, worker, sent, first, left}.
  */
-export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leave, headers, ...body }) {
+export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leave, heard, headers, ...body }) {
     const text = JSON.stringify({ model: 'sonnet', stream: true, ...body });
     const out = { tag, status: 0, content: '', sent: performance.now(), first: undefined, left: false };
     return new Promise((resolve, reject) => {
@@ -81,6 +82,7 @@ export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leav
                 chunks.push(data);
                 if (out.first === undefined && /"content":"[^"]/.test(data.toString('utf8'))) {
                     out.first = performance.now();
+                    heard?.();
                     if (leave === 'first') go();
                 }
                 if (leave === 'done' && data.includes('[DONE]')) go();
