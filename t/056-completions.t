@@ -236,3 +236,21 @@ choices.0.text = "echo: a"
 --- error_code: 400
 --- json
 error.message ~ object
+
+
+
+=== TEST 19: prompts are read as far as there can be answers
+--- path: /v1/completions
+--- chat: {"prompt":["a","a","a","a","a","a","a","a","a",7]}
+--- error_code: 400
+--- json
+error.message ~ ask for more than 8 answers
+
+
+
+=== TEST 20: what is wrong with one that can be answered is said first
+--- path: /v1/completions
+--- chat: {"prompt":["a",7,"a"],"n":4}
+--- error_code: 400
+--- json
+error.message ~ tokens are not supported

@@ -457,7 +457,8 @@ ngx_http_claude_params_user(void *data, const char *name,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_claude_params_texts(ex, name, node, &texts);
+    rc = ngx_http_claude_params_texts(ex, name, node, NGX_MAX_INT_T_VALUE,
+                                      &texts);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -480,7 +481,7 @@ ngx_http_claude_params_user(void *data, const char *name,
 
 ngx_int_t
 ngx_http_claude_params_texts(ngx_http_claude_exchange_t *ex, const char *name,
-    ngx_claude_json_t *node, ngx_array_t *texts)
+    ngx_claude_json_t *node, ngx_uint_t max, ngx_array_t *texts)
 {
     ngx_int_t  rc;
 
@@ -501,8 +502,10 @@ ngx_http_claude_params_texts(ngx_http_claude_exchange_t *ex, const char *name,
                             "strings.", name);
     }
 
-    for ( /* void */ ; node; node = ngx_claude_json_next(node)) {
-
+    for ( /* void */ ;
+         node && texts->nelts <= max;
+         node = ngx_claude_json_next(node))
+    {
         rc = params_text(ex, name, node, texts);
         if (rc != NGX_OK) {
             return rc;

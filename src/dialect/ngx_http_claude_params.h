@@ -67,9 +67,13 @@ ngx_int_t ngx_http_claude_params_other(void *data, const char *name,
 ngx_int_t ngx_http_claude_params_flag(ngx_http_claude_exchange_t *ex,
     const char *name, ngx_claude_json_t *node, ngx_uint_t *value);
 
-/* such texts, none of them blank, become an array of ngx_str_t */
+/*
+ * Such texts, none of them blank, become an array of ngx_str_t.  Where there
+ * are more than max, it gets one more, and the rest is not read.
+ */
 ngx_int_t ngx_http_claude_params_texts(ngx_http_claude_exchange_t *ex,
-    const char *name, ngx_claude_json_t *node, ngx_array_t *texts);
+    const char *name, ngx_claude_json_t *node, ngx_uint_t max,
+    ngx_array_t *texts);
 
 /*
  * The schema that the answer is to satisfy; description: of the format, or

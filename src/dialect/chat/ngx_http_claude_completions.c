@@ -211,9 +211,11 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     ngx_http_claude_exchange_t *ex = data;
 
     ngx_int_t                rc;
+    ngx_uint_t               max;
     ngx_http_claude_chat_t  *chat;
 
     chat = ex->own;
+    max = NGX_HTTP_CLAUDE_ANSWERS / ex->n;
 
     if (ngx_array_init(&chat->prompts, ex->turn.pool, 1, sizeof(ngx_str_t))
         != NGX_OK)
@@ -221,17 +223,17 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_claude_params_texts(ex, name, node, &chat->prompts);
+    rc = ngx_http_claude_params_texts(ex, name, node, max, &chat->prompts);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    ex->questions = chat->prompts.nelts;
-
-    if (ex->questions * ex->n > NGX_HTTP_CLAUDE_ANSWERS) {
+    if (chat->prompts.nelts > max) {
         return completions_error(ex, name, "'%s' and 'n' ask for more than %d "
                                  "answers.", name, NGX_HTTP_CLAUDE_ANSWERS);
     }
+
+    ex->questions = chat->prompts.nelts;
 
     return NGX_OK;
 }
