@@ -22,7 +22,7 @@
 TEST_DIR=$BUILD/test
 TEST_JOBS=${TEST_JOBS:-$JOBS}
 PERL_LIB=$PERL_DIR/usr/share/perl5:$PERL_DIR/lib/perl5
-FILE_SECONDS=${FILE_SECONDS:-300}       # for one file, twice that with ASan
+FILE_SECONDS=${FILE_SECONDS:-480}       # for one file, twice that with ASan
 TOTAL_SECONDS=${TOTAL_SECONDS:-4500}    # for everything
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 

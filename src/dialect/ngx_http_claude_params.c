@@ -87,6 +87,10 @@ ngx_http_claude_params_request(ngx_http_claude_exchange_t *ex,
         }
     }
 
+    if (turn->messages.nelts == 0) {
+        return params_error(ex, NULL, "The request has no message.");
+    }
+
     if (ngx_claude_hash_zero(&turn->session.hash)) {
         rc = ngx_http_claude_session(ex->ctx, turn, turn->messages.nelts > 1);
         if (rc != NGX_OK) {

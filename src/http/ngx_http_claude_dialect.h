@@ -57,10 +57,10 @@ typedef struct {
 
 /*
  * Operations write to a sink that marks its failures, so that none of them
- * returns any; after a failure open, close and end are not called.  All but
- * error, request and whole may be left out: behind the colon stands what is
- * done then, and without one nothing is.  A table of errors alone has no more
- * than request_id, failure and error.
+ * returns any; after a failure open, close and end are not called.  All of
+ * them but error, request and whole may be left out: behind the colon stands
+ * what is done then, and without one nothing is.  Texts and fields may not.  A
+ * table of errors alone has no more than request_id, failure and error.
  */
 struct ngx_http_claude_dialect_s {
     ngx_str_t                       path;       /* end of its addresses, with

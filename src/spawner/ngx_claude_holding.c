@@ -150,9 +150,11 @@ ngx_claude_holding_record(ngx_claude_holding_t *recorded,
     recorded->used = 0;
     recorded->settings = 0;
 
+    ngx_memzero(&recorded->profile, sizeof(ngx_claude_hash_t));
     ngx_memzero(&recorded->tenant, sizeof(ngx_claude_hash_t));
     ngx_memzero(&recorded->session, sizeof(ngx_claude_hash_t));
     ngx_memzero(&recorded->hint, sizeof(ngx_claude_hash_t));
+    ngx_memzero(&recorded->root, sizeof(ngx_claude_link_t));
     ngx_memzero(recorded->nonce, NGX_CLAUDE_NONCE_LEN);
 }
 

@@ -124,8 +124,9 @@ void ngx_claude_holding_sum(const ngx_str_t *s, ngx_claude_hash_t *sum);
 
 /*
  * What goes to disk of a holding, cut to its first n messages: all but whose
- * it is, the nonce, and the sum of the settings, which tells the nonce to who
- * knows the settings.  An agent's tools may read the disk.
+ * it is, the root, which is made of that, the nonce, and the sum of the
+ * settings, which tells the nonce to who knows the settings.  An agent's tools
+ * may read the disk.
  */
 void ngx_claude_holding_record(ngx_claude_holding_t *recorded,
     const ngx_claude_holding_t *holding, ngx_uint_t n);

@@ -35,6 +35,10 @@
 /* the bytes of its file, which a worker sends to the keeper as they are */
 typedef struct {
     char                  magic[8];
+
+    /* the CLI's id, which stands here in all layouts from nginx-3 on */
+    char                  session[NGX_CLAUDE_RECORD_UUID];
+
     double                cost;       /* US dollars, which the CLI goes on
                                          counting */
     ngx_claude_holding_t  holding;    /* as ngx_claude_holding_record() has
@@ -44,7 +48,6 @@ typedef struct {
                                          and system text from those), or it
                                          lacks the client's last answer */
     ngx_claude_link_t     tip;        /* link of the last message */
-    char                  session[NGX_CLAUDE_RECORD_UUID];  /* the CLI's id */
 
     /* line of a question that is not to stay, or "" */
     char                  pending[NGX_CLAUDE_RECORD_UUID];
@@ -60,9 +63,10 @@ _Static_assert(offsetof(ngx_claude_holding_t, model) == 100
                && offsetof(ngx_claude_holding_t, system) == 252
                && offsetof(ngx_claude_holding_t, nheld) == 340
                && sizeof(ngx_claude_holding_t) == 376
-               && offsetof(ngx_claude_record_t, holding) == 16
-               && offsetof(ngx_claude_record_t, bare) == 392
-               && offsetof(ngx_claude_record_t, session) == 416
+               && offsetof(ngx_claude_record_t, session) == 8
+               && offsetof(ngx_claude_record_t, holding) == 56
+               && offsetof(ngx_claude_record_t, bare) == 432
+               && offsetof(ngx_claude_record_t, pending) == 456
                && sizeof(ngx_claude_record_t) == 536,
                "a record's layout has changed: so must its magic");
 

@@ -72,6 +72,7 @@ static ngx_int_t keeper_lock_wait(ngx_claude_keeper_t *keeper, int fd,
     ngx_msec_t deadline);
 static void keeper_lock_helper(pid_t parent, int fd);
 static ngx_uint_t keeper_same(int directory, const char *name, int fd);
+static ngx_int_t keeper_read_other(int fd, ngx_claude_record_t *record);
 static ngx_int_t keeper_read(int fd, ngx_claude_record_t *record);
 static void keeper_record(ngx_claude_keeper_session_t *session,
     ngx_claude_record_t *record);
@@ -150,6 +151,9 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
             return NGX_OK;
         }
 
+        keeper_forget(session->directory, &record);
+
+    } else if (keeper_read_other(session->fd, &record) == NGX_OK) {
         keeper_forget(session->directory, &record);
     }
 
@@ -396,10 +400,48 @@ keeper_read(int fd, ngx_claude_record_t *record)
 }
 
 
+/*
+ * Of a record of another layout, or one that is void, the session's id: what
+ * its transcript is called, which is to go with it.
+ */
+
+static ngx_int_t
+keeper_read_other(int fd, ngx_claude_record_t *record)
+{
+    size_t      n;
+    ngx_uint_t  i;
+
+    static const off_t  places[] = {
+        offsetof(ngx_claude_record_t, session),
+        88                                 /* nginx-2 */
+    };
+
+    for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+
+        ngx_memzero(record, sizeof(ngx_claude_record_t));
+
+        if (pread(fd, record->session, NGX_CLAUDE_RECORD_UUID, places[i])
+            != NGX_CLAUDE_RECORD_UUID)
+        {
+            continue;
+        }
+
+        n = strspn(record->session, "0123456789abcdef-");
+
+        if (n == NGX_CLAUDE_RECORD_UUID - 1 && record->session[n] == '\0') {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_ERROR;
+}
+
+
 static void
 keeper_write(ngx_claude_keeper_session_t *session)
 {
-    ssize_t  n;
+    ssize_t              n;
+    ngx_claude_record_t  record;
 
     /* a transcript that has lost a message has lost it for ever */
 
@@ -407,12 +449,16 @@ keeper_write(ngx_claude_keeper_session_t *session)
         session->torn = 1;
     }
 
-    n = 0;
+    record = session->record;
 
-    if (!session->torn) {
-        n = pwrite(session->fd, (void *) &session->record,
-                   sizeof(ngx_claude_record_t), 0);
+    if (session->torn) {
+
+        /* void, but for the transcript's name */
+
+        ngx_memzero(record.magic, sizeof(record.magic));
     }
+
+    n = pwrite(session->fd, &record, sizeof(ngx_claude_record_t), 0);
 
     /* a record that cannot be written is emptied: not resumed, and no worse */
 
@@ -704,7 +750,9 @@ keeper_sweep_record(int directory, const char *name, time_t ttl)
     if (flock(fd, LOCK_EX|LOCK_NB) == 0
         && keeper_same(directory, name, fd))
     {
-        if (keeper_read(fd, &record) != NGX_OK) {
+        if (keeper_read(fd, &record) != NGX_OK
+            && keeper_read_other(fd, &record) != NGX_OK)
+        {
             (void) unlinkat(directory, name, 0);
 
         } else if (!keeper_alive(directory, &record, ttl)) {

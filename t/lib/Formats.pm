@@ -37,7 +37,7 @@ my %format = (
     ngx_log_error_core => 3, ngx_log_debug_core => 2, ngx_log_abort => 1,
     ngx_log_stderr => 1, ngx_conf_log_error => 3,
     ngx_http_claude_error => 4, process_reason => 1,
-    ngx_claude_cstr_print => 2, ngx_claude_out => 1,
+    ngx_claude_cstr_print => 2, ngx_claude_out => 1, variable_number => 3,
 );
 
 # what the JSON writer knows of nginx's letters, and its own two

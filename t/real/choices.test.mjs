@@ -50,8 +50,10 @@ describe('n', { concurrency: 1 }, () => {
         const ends = [];
         const order = [];
         let usage;
-        const question = user(scripted({ deltas: ['a ', 'b ', 'c '], repeat: 5, gap_ms: 30 }));
-        const stream = await chat({ messages: [question], n: 3, stream: true, stream_options: { include_usage: true } });
+        /* none is answered before all are asked: a CLI may take seconds to start */
+        const all = () => waitFor('all to be asked', () => server.stub.stats().active === 3, 20000 * SLOW);
+        server.stub.script({ times: 3, until: all, deltas: ['a ', 'b ', 'c '], repeat: 5, gap_ms: 30 });
+        const stream = await chat({ messages: [user('three')], n: 3, stream: true, stream_options: { include_usage: true } });
         for await (const chunk of stream) {
             usage = chunk.usage ?? usage;
             for (const { index, delta, finish_reason: why } of chunk.choices) {

@@ -656,6 +656,19 @@ describe('over reload, restart and time', () => {
         assert.deepEqual(asked(server), said('b', 'c'));
     });
 
+    test('a record of another layout goes in time, and its transcript with it', async (t) => {
+        const server = await started(t, { http: `${DEFAULTS} claude_session_ttl 5s;` });
+        const [old, cut, own] = await recorded(server, 3);
+        const transcript = ({ text }) => onDisk(server).find((name) => name.endsWith(`${text}.jsonl`));
+        const all = [old, cut, own].map(transcript);
+        const bytes = Buffer.alloc(208);
+        bytes.write('nginx-2');
+        bytes.write(old.text, 88);
+        writeFileSync(old.file, bytes);
+        writeFileSync(cut.file, cut.bytes.subarray(0, 60));
+        await waitFor('all to go', () => [...all, old.file, cut.file, own.file].every((name) => !existsSync(name)), 20000 * SLOW);
+    });
+
     test('a record has neither the key nor the name of a session, and none that is forged gives it away', async (t) => {
         const server = await started(t, { http: DEFAULTS });
         const sha1 = (text) => createHash('sha1').update(text).digest();
@@ -664,8 +677,9 @@ describe('over reload, restart and time', () => {
         assert.equal(bytes.indexOf(id), -1);
 
         /* all that the process held is forged, but for model, system text and two messages; places: ngx_claude_record.h */
-        const [TENANT, MODEL, SYSTEM, MESSAGES] = [20, 100, 252, 340];
-        const holding = bytes.subarray(16, bytes.indexOf(text) - 24);
+        const [HOLDING, SIZE, TENANT, MODEL, SYSTEM, MESSAGES] = [56, 376, 20, 100, 252, 340];
+        assert.equal(bytes.indexOf(text), 8);
+        const holding = bytes.subarray(HOLDING, HOLDING + SIZE);
         const forged = Buffer.alloc(holding.length, 0xff);
         for (const place of [MODEL, SYSTEM]) holding.copy(forged, place, place, place + 20);
         sha1(OTHER_KEY).copy(forged, TENANT);
@@ -683,7 +697,7 @@ describe('over reload, restart and time', () => {
 
         /* so many messages nobody has recorded: it begins anew */
         for (const [i, n] of [0xffffffff, 0xfffffffe, 3].entries()) {
-            rest[i].bytes.writeUInt32LE(n, 16 + MESSAGES);
+            rest[i].bytes.writeUInt32LE(n, HOLDING + MESSAGES);
             writeFileSync(rest[i].file, rest[i].bytes);
             assert.equal((await turn(server, rest[i].id, 'more')).rung, 'cold');
             assert.deepEqual(asked(server), said('more'));

@@ -567,6 +567,8 @@ test_record(void)
 
     make_full();
     ngx_memcpy(&holding.tenant, "hash of a key       ", 20);
+    ngx_memcpy(&holding.profile, "hash of a launch    ", 20);
+    ngx_memcpy(&holding.root, "made of the key     ", 20);
     ngx_memcpy(&holding.session, "hash of a session   ", 20);
     ngx_memcpy(&holding.hint, "hash of a name      ", 20);
     ngx_memcpy(&holding.nonce, "a nonce....", NGX_CLAUDE_NONCE_LEN);
@@ -579,6 +581,7 @@ test_record(void)
             "a record has as many messages as it is of");
     unit_ok(!has(&disk, size, "hash of", 7) && !disk.used,
             "  not whose they are");
+    unit_ok(!has(&disk, size, "made of", 7), "  nor what is made of that");
     unit_ok(!has(&disk, size, "a nonce", 4)
             && !has(&disk, size, "settings", 4),
             "  nor the nonce, nor the sum that is made of it");
