@@ -72,8 +72,8 @@ static ngx_int_t keeper_lock_wait(ngx_claude_keeper_t *keeper, int fd,
     ngx_msec_t deadline);
 static void keeper_lock_helper(pid_t parent, int fd);
 static ngx_uint_t keeper_same(int directory, const char *name, int fd);
-static ngx_int_t keeper_read_other(int fd, ngx_claude_record_t *record);
 static ngx_int_t keeper_read(int fd, ngx_claude_record_t *record);
+static ngx_int_t keeper_read_other(int fd, ngx_claude_record_t *record);
 static void keeper_record(ngx_claude_keeper_session_t *session,
     ngx_claude_record_t *record);
 static void keeper_write(ngx_claude_keeper_session_t *session);
