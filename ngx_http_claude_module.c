@@ -9,7 +9,9 @@
 
 
 #include "ngx_http_claude_conf.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_engine.h"
+#include "ngx_claude_gate.h"
 #include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_completions.h"
@@ -52,6 +54,9 @@ static void ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid,
     gid_t *gid);
 static void ngx_http_claude_check_connections(ngx_cycle_t *cycle,
     ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
+static ngx_int_t ngx_http_claude_gate(ngx_cycle_t *cycle,
+    ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
+static ngx_int_t ngx_http_claude_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_claude_init_process(ngx_cycle_t *cycle);
 static void ngx_http_claude_exit_process(ngx_cycle_t *cycle);
 
@@ -128,6 +133,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_claude_main_conf_t, max_line),
+      NULL },
+
+    { ngx_string("claude_gate_path"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_claude_main_conf_t, gate),
       NULL },
 
     { ngx_string("claude_openai"),
@@ -309,7 +321,7 @@ ngx_module_t  ngx_http_claude_module = {
     ngx_http_claude_commands,              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_claude_init_module,           /* init module */
     ngx_http_claude_init_process,          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -774,7 +786,9 @@ ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     zone = mcf->zone;
     cycle = mcf->cycle;
 
-    if (ngx_http_claude_profiles(cycle, mcf, shm_zone->shm.log) != NGX_OK) {
+    if (ngx_http_claude_gate(cycle, mcf, shm_zone->shm.log) != NGX_OK
+        || ngx_http_claude_profiles(cycle, mcf, shm_zone->shm.log) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -824,6 +838,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.tools = lcf[i]->tools;
         launch.permission_mode = lcf[i]->permission_mode;
         launch.mcp_config = lcf[i]->mcp_config;
+        launch.gate = mcf->gate_directory;
 
         profile = ngx_claude_profile_create(cycle->pool, &launch, uid,
                                             gid, log);
@@ -929,6 +944,78 @@ ngx_http_claude_check_connections(ngx_cycle_t *cycle,
                       "the turns may need in one worker, see "
                       "worker_rlimit_nofile", files, need);
     }
+}
+
+
+/*
+ * Where the gate is, or is to be: beside nginx's pid file, to whose directory
+ * the master has to be able to write, and nobody else.
+ */
+
+static ngx_int_t
+ngx_http_claude_gate(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
+    ngx_log_t *log)
+{
+    u_char           *p;
+    ngx_str_t         parent;
+    ngx_core_conf_t  *ccf;
+
+    if (ngx_claude_is(&mcf->gate, "off")) {
+        return NGX_OK;
+    }
+
+    parent = mcf->gate;
+
+    if (parent.len == 0) {
+        ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                               ngx_core_module);
+
+        for (p = ccf->pid.data + ccf->pid.len; p[-1] != '/'; p--) {
+            /* the path is a full one */
+        }
+
+        parent.len = p - ccf->pid.data;
+        parent.data = ngx_pstrdup(cycle->pool, &ccf->pid);
+        if (parent.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* without its last slash, unless it is the only one */
+
+        parent.len -= (parent.len > 1);
+        parent.data[parent.len] = '\0';
+
+    } else if (ngx_conf_full_name(cycle, &parent, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    mcf->gate_directory = ngx_claude_gate_path(cycle->pool, &parent);
+
+    return mcf->gate_directory ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the master, or the one process, before there is a worker */
+
+static ngx_int_t
+ngx_http_claude_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_claude_main_conf_t  *mcf;
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_claude_module);
+
+    if (mcf && mcf->zone && mcf->gate_directory) {
+
+        /* CLIs go on without it, each of them checks it */
+
+        (void) ngx_claude_gate_write(mcf->gate_directory, cycle->log);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -12,6 +12,7 @@
 
 
 #include "ngx_claude_cli.h"
+#include "ngx_claude_gate.h"
 #include "ngx_claude_utf8.h"
 
 #include <yajl/yajl_parse.h>
@@ -116,6 +117,9 @@ static const cli_node_t  cli_nodes[] = {
     string(N_ROOT, "terminal_reason", TERMINAL),
     string(N_ROOT, "result", RESULT),
     string(N_ROOT, "api_error_type", ERROR_TYPE),
+    string(N_ROOT, "api_error", API_ERROR),
+    string(N_ROOT, "plugin", PLUGIN),
+    string(N_ROOT, "text", PLUGIN_TEXT),
     number(N_ROOT, "api_error_status", STATUS),
     number(N_ROOT, "num_turns", TURNS),
     number(N_ROOT, "total_cost_usd", COST),
@@ -569,6 +573,11 @@ cli_kind(ngx_claude_cli_line_t *line)
 
         } else if (cli_is(line, SUBTYPE, "api_retry")) {
             line->kind = NGX_CLAUDE_CLI_API_RETRY;
+
+        } else if (cli_is(line, SUBTYPE, "ui_log")
+                   && cli_is(line, PLUGIN, NGX_CLAUDE_GATE_NAME))
+        {
+            line->kind = NGX_CLAUDE_CLI_SAYS_GATE;
         }
     }
 }

@@ -23,12 +23,16 @@
 /* the oldest CLI that knows client_composed: 2.1.260 */
 #define NGX_CLAUDE_CLI_OLDEST  201260
 
+/* the oldest one in which a plugin may change a call's headers: 2.1.328 */
+#define NGX_CLAUDE_CLI_GATE    201328
+
 
 /* kinds of line, by type, subtype and, of stream events, event type */
 typedef enum {
     NGX_CLAUDE_CLI_OTHER = 0,
     NGX_CLAUDE_CLI_INIT,
     NGX_CLAUDE_CLI_API_RETRY,
+    NGX_CLAUDE_CLI_SAYS_GATE,          /* a line of our own plugin */
     NGX_CLAUDE_CLI_MESSAGE_START,
     NGX_CLAUDE_CLI_BLOCK_START,
     NGX_CLAUDE_CLI_BLOCK_DELTA,
@@ -48,6 +52,9 @@ typedef enum {
 typedef enum {
     NGX_CLAUDE_CLI_S_TYPE = 0,
     NGX_CLAUDE_CLI_S_SUBTYPE,
+    NGX_CLAUDE_CLI_S_PLUGIN,           /* plugin, and the text of a line that
+                                          it writes */
+    NGX_CLAUDE_CLI_S_PLUGIN_TEXT,
     NGX_CLAUDE_CLI_S_VERSION,          /* claude_code_version */
     NGX_CLAUDE_CLI_S_EVENT_TYPE,       /* event.type */
     NGX_CLAUDE_CLI_S_BLOCK_TYPE,       /* event.content_block.type */
@@ -63,6 +70,7 @@ typedef enum {
     NGX_CLAUDE_CLI_S_ERROR,            /* error of an assistant line */
     NGX_CLAUDE_CLI_S_ERROR_TYPE,       /* api_error_type, of that and of a
                                           result */
+    NGX_CLAUDE_CLI_S_API_ERROR,        /* api_error of a result */
     NGX_CLAUDE_CLI_S_MODEL,            /* message.model */
     NGX_CLAUDE_CLI_S_TERMINAL,         /* terminal_reason */
     NGX_CLAUDE_CLI_S_RESULT,           /* result */
@@ -183,6 +191,9 @@ ngx_claude_fail_e ngx_claude_cli_model_error(ngx_str_t *error,
     ngx_str_t *code);
 ngx_claude_stop_e ngx_claude_cli_stop(ngx_str_t *reason);
 
+/* whether a result says that the gate has kept the CLI from asking again */
+ngx_uint_t ngx_claude_cli_denied(ngx_claude_cli_line_t *line);
+
 /* the name of a kind of lines, for the log */
 const char *ngx_claude_cli_kind(ngx_claude_cli_kind_e kind);
 
@@ -199,7 +210,8 @@ ngx_uint_t ngx_claude_cli_no_login(ngx_claude_cli_line_t *line);
  * NGX_OK, or NGX_ERROR without memory.  id: of the control request, unique in
  * the life of the CLI; n, target, newest: numbers of lines, which their uuids
  * are made of, with the nonce; a number must not be used twice; server: the
- * number of the one server of tools that it is to have, 0 for none.
+ * number of the one server of tools that it is to have, 0 for none; gated:
+ * the CLI has the gate, so that the effort may go as a member of the body.
  */
 ngx_int_t ngx_claude_cli_initialize(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
@@ -212,7 +224,7 @@ ngx_int_t ngx_claude_cli_get_usage(ngx_claude_outbox_t *outbox,
 ngx_int_t ngx_claude_cli_set_model(ngx_claude_outbox_t *outbox,
     ngx_uint_t id, ngx_str_t *model, ngx_str_t *system);
 ngx_int_t ngx_claude_cli_settings(ngx_claude_outbox_t *outbox, ngx_uint_t id,
-    ngx_claude_turn_t *turn);
+    ngx_claude_turn_t *turn, ngx_uint_t gated);
 ngx_int_t ngx_claude_cli_interrupt(ngx_claude_outbox_t *outbox,
     ngx_uint_t id);
 ngx_int_t ngx_claude_cli_rewind(ngx_claude_outbox_t *outbox, ngx_uint_t id,

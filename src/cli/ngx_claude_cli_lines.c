@@ -6,6 +6,7 @@
 
 
 #include "ngx_claude_cli_private.h"
+#include "ngx_claude_profile.h"
 #include "ngx_claude_text.h"
 
 
@@ -13,30 +14,21 @@
 #define CLI_THINKING                                                          \
     ",\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"}"
 
-/* the CLI merges this object, so its own output_config.effort stays */
 #define CLI_FORMAT                                                            \
-    ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":"
+    "\"format\":{\"type\":\"json_schema\",\"schema\":%V}"
 
 
 /* bytes of the extra body beside tools and schema, mostly */
 #define CLI_BODY_SIZE  512
 
 
-/* by ngx_claude_effort_e */
-
-static ngx_str_t  cli_efforts[] = {
-    ngx_null_string,
-    ngx_string("low"),
-    ngx_string("medium"),
-    ngx_string("high"),
-    ngx_string("xhigh"),
-    ngx_string("max")
-};
-
-
+static ngx_claude_effort_e cli_effort(ngx_claude_turn_t *turn);
 static ngx_int_t cli_ask(ngx_claude_outbox_t *outbox, ngx_uint_t id,
     const char *request);
-static void cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn);
+static void cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
+    ngx_uint_t gated);
+static void cli_output_config(ngx_claude_out_t *json, ngx_claude_turn_t *turn,
+    ngx_uint_t gated);
 
 
 ngx_int_t
@@ -110,11 +102,15 @@ ngx_claude_cli_set_model(ngx_claude_outbox_t *outbox,
 /*
  * All knobs, at every turn: what was set once stays set in the CLI until
  * something else is.  An empty value takes a knob back.
+ *
+ * An effort of the CLI's own making puts a line into the conversation, one
+ * more at each change; one in the body does not, but is without the beta that
+ * some models want, which the gate adds.
  */
 
 ngx_int_t
 ngx_claude_cli_settings(ngx_claude_outbox_t *outbox,
-    ngx_uint_t id, ngx_claude_turn_t *turn)
+    ngx_uint_t id, ngx_claude_turn_t *turn, ngx_uint_t gated)
 {
     ngx_claude_out_t  *out;
 
@@ -123,8 +119,11 @@ ngx_claude_cli_settings(ngx_claude_outbox_t *outbox,
     ngx_claude_cli_control(out, id);
     ngx_claude_out(out, "{\"subtype\":\"apply_flag_settings\",\"settings\":"
                    "{\"effortLevel\":%Q,\"env\":"
-                   "{\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"",
-                   &cli_efforts[turn->effort]);
+                   "{\"CLAUDE_CODE_EFFORT_LEVEL\":\"%s\","
+                   "\"CLAUDE_CODE_MAX_OUTPUT_TOKENS\":\"",
+                   ngx_claude_effort_name(gated ? NGX_CLAUDE_EFFORT_DEFAULT
+                                                : cli_effort(turn)),
+                   gated ? "unset" : "");
 
     if (turn->max_tokens) {
         ngx_claude_out(out, "%i", turn->max_tokens);
@@ -134,10 +133,20 @@ ngx_claude_cli_settings(ngx_claude_outbox_t *outbox,
                    "\"CLAUDE_CODE_EXTRA_BODY\":",
                    turn->thoughtless ? "1" : "");
 
-    cli_extra_body(out, turn);
+    cli_extra_body(out, turn, gated);
     ngx_claude_out_literal(out, "}}}}\n");
 
     return ngx_claude_outbox_end(outbox);
+}
+
+
+/* the asker's, else the operator's */
+
+static ngx_claude_effort_e
+cli_effort(ngx_claude_turn_t *turn)
+{
+    return (turn->effort == NGX_CLAUDE_EFFORT_DEFAULT) ? turn->profile->effort
+                                                       : turn->effort;
 }
 
 
@@ -259,7 +268,8 @@ ngx_claude_cli_uuid(u_char *p, u_char *nonce, ngx_uint_t n)
  */
 
 static void
-cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
+cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
+    ngx_uint_t gated)
 {
     ngx_str_t           value, *stop;
     ngx_uint_t          i;
@@ -270,7 +280,7 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
 
     if (turn->stops.nelts == 0 && turn->temperature.len == 0
         && turn->top_p.len == 0 && turn->tools_json.len == 0
-        && turn->schema.len == 0 && !turn->summarized)
+        && turn->schema.len == 0 && !turn->summarized && !gated)
     {
         ngx_claude_out_literal(out, "\"\"");
         return;
@@ -311,9 +321,7 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
         ngx_claude_out(json, ",\"tool_choice\":%V", &turn->tool_choice);
     }
 
-    if (turn->schema.len) {
-        ngx_claude_out(json, CLI_FORMAT "%V}}", &turn->schema);
-    }
+    cli_output_config(json, turn, gated);
 
     if (turn->summarized && !turn->thoughtless) {
         ngx_claude_out_literal(json, CLI_THINKING);
@@ -332,4 +340,41 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn)
     value.len = body.len;
 
     ngx_claude_out(out, "%J", &value);
+}
+
+
+/*
+ * The CLI merges this object with its own, and takes the effort out again for
+ * a model that knows none.  Effort stands before format: so the gate sees it.
+ */
+
+static void
+cli_output_config(ngx_claude_out_t *json, ngx_claude_turn_t *turn,
+    ngx_uint_t gated)
+{
+    ngx_claude_effort_e  effort;
+
+    if (!gated && turn->schema.len == 0) {
+        return;
+    }
+
+    ngx_claude_out_literal(json, ",\"output_config\":{");
+
+    if (gated) {
+        effort = cli_effort(turn);
+
+        if (effort == NGX_CLAUDE_EFFORT_DEFAULT) {
+            effort = NGX_CLAUDE_EFFORT_MEDIUM;
+        }
+
+        ngx_claude_out(json, "\"effort\":\"%V\"%s",
+                       ngx_claude_effort_name(effort),
+                       turn->schema.len ? "," : "");
+    }
+
+    if (turn->schema.len) {
+        ngx_claude_out(json, CLI_FORMAT, &turn->schema);
+    }
+
+    ngx_claude_out_literal(json, "}");
 }

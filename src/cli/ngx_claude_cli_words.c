@@ -7,6 +7,7 @@
 
 
 #include "ngx_claude_cli.h"
+#include "ngx_claude_cstr.h"
 #include "ngx_claude_table.h"
 
 
@@ -137,6 +138,16 @@ ngx_claude_cli_result_error(ngx_claude_cli_line_t *line)
 }
 
 
+/* a plugin's refusal has a status 403, which is no word of upstream's */
+
+ngx_uint_t
+ngx_claude_cli_denied(ngx_claude_cli_line_t *line)
+{
+    return ngx_claude_is(&line->string[NGX_CLAUDE_CLI_S_API_ERROR],
+                         "hook_denied");
+}
+
+
 /*
  * A 403 is about what was asked for as often as about who asks: the model, the
  * organization, an address, a proxy on the way.
@@ -253,6 +264,7 @@ static const char *const  words_kinds[] = {
     [NGX_CLAUDE_CLI_OTHER]            = "other",
     [NGX_CLAUDE_CLI_INIT]             = "init",
     [NGX_CLAUDE_CLI_API_RETRY]        = "api retry",
+    [NGX_CLAUDE_CLI_SAYS_GATE]        = "the gate",
     [NGX_CLAUDE_CLI_MESSAGE_START]    = "message start",
     [NGX_CLAUDE_CLI_BLOCK_START]      = "block start",
     [NGX_CLAUDE_CLI_BLOCK_DELTA]      = "block delta",

@@ -66,7 +66,7 @@ static void process_reason(ngx_claude_process_t *process, const char *fmt,
 
 ngx_claude_process_t *
 ngx_claude_process_create(ngx_pool_t *pool, ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, size_t max_line,
+    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
     const ngx_claude_process_handlers_t *handlers, void *data, ngx_log_t *log)
 {
     ngx_claude_process_t  *process;
@@ -80,6 +80,8 @@ ngx_claude_process_create(ngx_pool_t *pool, ngx_claude_profile_t *profile,
     process->spawn.directory = profile->directory;
     process->spawn.argv = profile->argv;
     process->spawn.envp = profile->envp;
+    process->spawn.gate = profile->gate;
+    process->spawn.ungated = ungated;
 
     if (ask) {
         process->spawn.argv = profile->session_argv;
@@ -351,6 +353,7 @@ process_started(ngx_claude_spawn_t *spawn,
     process->pid = child->pid;
     process->start = child->start;
     process->lifeline = child->lifeline;
+    process->gate = child->gate;
     process->running = 1;
 
     fds[0] = child->in;

@@ -63,6 +63,9 @@ struct ngx_claude_process_s {
     ngx_str_t                                 detail;   /* reason in full, for
                                                            the log */
     int                                       status;   /* wait status */
+    ngx_err_t                                 gate;     /* why it was started
+                                                           without its gate;
+                                                           0: with it */
     unsigned                                  unavailable:1; /* no start */
     unsigned                                  locked:1; /* another process has
                                                            its session */
@@ -100,12 +103,14 @@ struct ngx_claude_process_s {
 /*
  * Begins a process in a pool, which the caller destroys when it is gone;
  * started() or broken() comes later, never from inside the call.  ask: for
- * its session on disk, or NULL.  NULL: no memory, or no spawner (logged).
+ * its session on disk, or NULL; ungated: without the gate of its profile.
+ * NULL: no memory, or no spawner (logged).
  */
 ngx_claude_process_t *ngx_claude_process_create(ngx_pool_t *pool,
     ngx_claude_profile_t *profile, ngx_claude_record_ask_t *ask,
-    size_t max_line, const ngx_claude_process_handlers_t *handlers,
-    void *data, ngx_log_t *log);
+    ngx_uint_t ungated, size_t max_line,
+    const ngx_claude_process_handlers_t *handlers, void *data,
+    ngx_log_t *log);
 
 /*
  * A process that another worker started and hands over: takes the descriptors

@@ -10,6 +10,11 @@
 
 static ngx_claude_turn_t *bill_total(void *data);
 static ngx_int_t bill_ends(void *data, ngx_str_t *ends);
+static ngx_int_t bill_calls(void *data, ngx_str_t *ids);
+static ngx_int_t bill_list(ngx_http_claude_bill_t *bill, ngx_str_t *list,
+    ngx_str_t (*word)(ngx_http_claude_answer_t *answer));
+static ngx_str_t bill_end(ngx_http_claude_answer_t *answer);
+static ngx_str_t bill_call(ngx_http_claude_answer_t *answer);
 static ngx_uint_t bill_owing(ngx_http_claude_bill_t *bill);
 static void bill_add(ngx_claude_spent_t *spent,
     ngx_http_claude_bill_t *bill);
@@ -29,6 +34,7 @@ ngx_http_claude_bill_open(ngx_http_claude_bill_t *bill,
     ctx->spender = bill;
     ctx->total = bill_total;
     ctx->ends = bill_ends;
+    ctx->calls = bill_calls;
 
     bill->held = 1;
     ctx->request->main->count++;
@@ -72,13 +78,56 @@ bill_total(void *data)
 static ngx_int_t
 bill_ends(void *data, ngx_str_t *ends)
 {
-    ngx_http_claude_bill_t *bill = data;
+    return bill_list(data, ends, bill_end);
+}
 
-    ngx_uint_t                 i;
-    const char                *comma;
-    ngx_claude_out_t          *out;
-    ngx_claude_text_t          text;
-    ngx_http_claude_answer_t  *answer;
+
+static ngx_str_t
+bill_end(ngx_http_claude_answer_t *answer)
+{
+    ngx_str_t    end;
+    const char  *reason;
+
+    ngx_str_null(&end);
+
+    if (answer->turn.answer.is_finished) {
+        reason = ngx_http_claude_answer_reason(answer);
+
+        end.data = (u_char *) reason;
+        end.len = ngx_strlen(reason);
+    }
+
+    return end;
+}
+
+
+/* the provider's ids of the turns' last calls, likewise */
+
+static ngx_int_t
+bill_calls(void *data, ngx_str_t *ids)
+{
+    return bill_list(data, ids, bill_call);
+}
+
+
+static ngx_str_t
+bill_call(ngx_http_claude_answer_t *answer)
+{
+    return answer->turn.answer.upstream_id;
+}
+
+
+/* what the turns have of something, in the order of the answers */
+
+static ngx_int_t
+bill_list(ngx_http_claude_bill_t *bill, ngx_str_t *list,
+    ngx_str_t (*word)(ngx_http_claude_answer_t *answer))
+{
+    ngx_str_t           s;
+    ngx_uint_t          i;
+    const char         *comma;
+    ngx_claude_out_t   *out;
+    ngx_claude_text_t   text;
 
     ngx_memzero(&text, sizeof(ngx_claude_text_t));
     text.pool = bill->sum->pool;
@@ -87,23 +136,20 @@ bill_ends(void *data, ngx_str_t *ends)
     out = ngx_claude_text_begin(&text);
 
     for (i = 0; i < bill->nanswers; i++) {
-        answer = &bill->answers[i];
+        s = word(&bill->answers[i]);
 
-        if (!answer->turn.answer.is_finished) {
-            continue;
+        if (s.len) {
+            ngx_claude_out(out, "%s%V", comma, &s);
+            comma = ", ";
         }
-
-        ngx_claude_out(out, "%s%s", comma,
-                       ngx_http_claude_answer_reason(answer));
-        comma = ", ";
     }
 
     if (ngx_claude_text_end(&text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ends->data = text.data;
-    ends->len = text.len;
+    list->data = text.data;
+    list->len = text.len;
 
     return NGX_OK;
 }

@@ -229,8 +229,8 @@ ngx_claude_driver_free_row(ngx_int_t row)
 
 ngx_claude_seat_t *
 ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, size_t max_line, ngx_int_t row,
-    ngx_log_t *log)
+    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
+    ngx_int_t row, ngx_log_t *log)
 {
     ngx_claude_seat_t  *seat;
 
@@ -242,6 +242,8 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
     }
 
     seat->process = ngx_claude_process_create(seat->pool, profile, ask,
+                                              ungated
+                                              || driver_gate_barred(profile),
                                               max_line, &driver_handlers,
                                               seat, log);
 
@@ -465,6 +467,8 @@ driver_started(ngx_claude_process_t *process,
                                 : NGX_CLAUDE_PROCESS_STARTING,
                                 seat->process->pid, seat->process->start);
 
+    driver_gate_started(seat);
+
     if (seat->unprepared) {
         seat->unprepared = 0;
 
@@ -631,6 +635,10 @@ driver_hear(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     case NGX_CLAUDE_CLI_API_RETRY:
         return driver_retry(seat, line);
+
+    case NGX_CLAUDE_CLI_SAYS_GATE:
+        driver_gate_line(seat, line);
+        return NGX_CLAUDE_HEARD;
 
     case NGX_CLAUDE_CLI_ASSISTANT:
         if (line->string[NGX_CLAUDE_CLI_S_ERROR].len) {

@@ -46,13 +46,25 @@ driver_retry(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 
     (void) ngx_atomic_fetch_add(&driver_zone->counters->retries, 1);
 
-    if (turn == NULL || seat->state != NGX_CLAUDE_SEAT_ASKED
-        || delay <= DRIVER_PATIENCE)
-    {
+    if (turn == NULL || seat->state != NGX_CLAUDE_SEAT_ASKED) {
         return NGX_CLAUDE_HEARD;
     }
 
-    turn->answer.retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000) + 1;
+    if (seat->reply.answered) {
+
+        /* what it would try again has begun: the gate will not let it */
+
+        return driver_broke_off(seat);
+    }
+
+    if (delay <= DRIVER_PATIENCE) {
+        return NGX_CLAUDE_HEARD;
+    }
+
+    if (turn->answer.retry_after == 0) {
+        turn->answer.retry_after = (time_t) (ngx_min(delay, 86400e3) / 1000)
+                                   + 1;
+    }
 
     return ngx_claude_seat_failed(seat,
                                   (status == 429)
@@ -145,6 +157,8 @@ driver_message_start(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
                                       "an image or a file of the conversation "
                                       "could not be processed");
     }
+
+    driver_gate_begun(seat);
 
     /* the calls of the message before were answered */
 
@@ -368,9 +382,20 @@ driver_result_asked(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
                                       "it ended another question");
     }
 
+    if (ngx_claude_cli_denied(line)) {
+        seat->reply.resulted = 1;
+
+        /* the CLI would have asked again for what has broken off */
+
+        return seat->reply.called ? driver_broke_off(seat)
+                                  : driver_gate_shut(seat);
+    }
+
     if (seat->process->profile->agent && driver_agent_result(seat, line)) {
         return NGX_CLAUDE_COMPLETE;
     }
+
+    driver_gate_refused(seat, line);
 
     fail = ngx_claude_cli_result_error(line);
 

@@ -14,8 +14,11 @@
 
 static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
     ngx_uint_t query);
+static ngx_uint_t driver_has_results(ngx_claude_message_t *message);
 static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
+static ngx_claude_heard_e driver_greeted(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
 static void driver_model_id(ngx_claude_seat_t *seat, ngx_str_t *id);
 static ngx_uint_t driver_rewound(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
@@ -89,8 +92,11 @@ driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
 {
     uint64_t  knobs, settings;
 
+    seat->holding.by_gate = driver_gate_trusted(seat);
+
     if (ngx_claude_cli_settings(seat->outbox,
-                                driver_id(seat, DRIVER_SETTINGS), seat->turn)
+                                driver_id(seat, DRIVER_SETTINGS), seat->turn,
+                                seat->holding.by_gate)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -107,6 +113,7 @@ driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
 
     seat->holding.knobs = knobs;
     seat->holding.settings = settings;
+    seat->holding.set = 1;
     seat->due++;
 
     return NGX_OK;
@@ -184,15 +191,36 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
         return NGX_ERROR;
     }
 
-    if (message->role == NGX_CLAUDE_USER) {
-        seat->holding.newest = line;
-
-    } else {
-        line = 0;
+    if (message->role != NGX_CLAUDE_USER) {
+        return ngx_claude_holding_add(&seat->holding, &seat->held,
+                                      &links[n + 1], 0);
     }
 
-    return ngx_claude_holding_add(&seat->holding, &seat->held, &links[n + 1],
-                                  line);
+    seat->holding.newest = line;
+
+    return driver_has_results(message)
+           ? ngx_claude_holding_results(&seat->holding, &seat->held,
+                                        &links[n + 1], line)
+           : ngx_claude_holding_add(&seat->holding, &seat->held,
+                                    &links[n + 1], line);
+}
+
+
+static ngx_uint_t
+driver_has_results(ngx_claude_message_t *message)
+{
+    ngx_uint_t           i;
+    ngx_claude_block_t  *block;
+
+    block = message->blocks.elts;
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+        if (block[i].type == NGX_CLAUDE_TOOL_RESULT) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -233,7 +261,8 @@ static ngx_claude_heard_e
 driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
     ngx_claude_cli_line_t *line)
 {
-    ngx_str_t  *string;
+    ngx_str_t           *string;
+    ngx_claude_heard_e   heard;
 
     string = line->string;
 
@@ -241,8 +270,11 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 
         /* a CLI that does not know the question is older than the answer */
 
-        return driver_check_version(seat,
-                                    &string[NGX_CLAUDE_CLI_S_BINARY_VERSION]);
+        heard = driver_check_version(seat,
+                                     &string[NGX_CLAUDE_CLI_S_BINARY_VERSION]);
+
+        return (heard == NGX_CLAUDE_ANSWERED) ? driver_greeted(seat, line)
+                                              : heard;
     }
 
     if (kind == DRIVER_MODELS) {
@@ -265,6 +297,39 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
     if (kind == DRIVER_MODEL) {
         driver_model_id(seat, &string[NGX_CLAUDE_CLI_S_RESPONSE_MODEL]);
     }
+
+    return NGX_CLAUDE_ANSWERED;
+}
+
+
+/*
+ * The process has said all that it says of itself.  A turn that came before
+ * was set as if the gate were there, or not, as others have shown it, and
+ * waits for the answers: if that was wrong it is set once more.
+ */
+
+static ngx_claude_heard_e
+driver_greeted(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
+{
+    ngx_str_t           *version;
+    ngx_claude_heard_e   heard;
+
+    version = &line->string[NGX_CLAUDE_CLI_S_BINARY_VERSION];
+
+    heard = driver_gate_initialized(seat, ngx_claude_cli_version(version));
+
+    if (heard != NGX_CLAUDE_ANSWERED || seat->turn == NULL
+        || !seat->holding.set
+        || seat->holding.by_gate == driver_gate_trusted(seat))
+    {
+        return heard;
+    }
+
+    if (driver_settings(seat, 0) != NGX_OK) {
+        return driver_no_memory(seat);
+    }
+
+    ngx_claude_process_flush(seat->process);
 
     return NGX_CLAUDE_ANSWERED;
 }

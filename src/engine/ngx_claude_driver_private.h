@@ -76,6 +76,15 @@
 #define driver_block_end        ngx_claude_driver_block_end
 #define driver_agent_next       ngx_claude_driver_agent_next
 #define driver_agent_result     ngx_claude_driver_agent_result
+#define driver_gate_barred      ngx_claude_driver_gate_barred
+#define driver_gate_line        ngx_claude_driver_gate_line
+#define driver_gate_started     ngx_claude_driver_gate_started
+#define driver_gate_initialized ngx_claude_driver_gate_initialized
+#define driver_gate_begun       ngx_claude_driver_gate_begun
+#define driver_gate_refused     ngx_claude_driver_gate_refused
+#define driver_gate_shut        ngx_claude_driver_gate_shut
+#define driver_gate_trusted     ngx_claude_driver_gate_trusted
+#define driver_gate_forget      ngx_claude_driver_gate_forget
 #define driver_rpc              ngx_claude_driver_rpc
 #define driver_call             ngx_claude_driver_call
 #define driver_arguments        ngx_claude_driver_arguments
@@ -281,6 +290,33 @@ void driver_block_end(ngx_claude_seat_t *seat);
 void driver_agent_next(ngx_claude_seat_t *seat);
 ngx_uint_t driver_agent_result(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
+
+/* in driver_gate.c: whether a question has one call, and what came with it */
+
+/* whether processes start without it: it does not know this CLI */
+ngx_uint_t driver_gate_barred(ngx_claude_profile_t *profile);
+
+/* a line of the gate's own */
+void driver_gate_line(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line);
+
+/* the process runs; it is initialized, ANSWERED or FAILED */
+void driver_gate_started(ngx_claude_seat_t *seat);
+ngx_claude_heard_e driver_gate_initialized(ngx_claude_seat_t *seat,
+    ngx_uint_t version);
+
+/* the model begins to answer; a result that is none, perhaps the provider's */
+void driver_gate_begun(ngx_claude_seat_t *seat);
+void driver_gate_refused(ngx_claude_seat_t *seat,
+    ngx_claude_cli_line_t *line);
+
+/* the turn begins anew, or has another call: what came with one before */
+void driver_gate_forget(ngx_claude_turn_t *turn);
+
+/* it did not let the question through: another process is to try */
+ngx_claude_heard_e driver_gate_shut(ngx_claude_seat_t *seat);
+
+/* whether the effort of a turn may go by it, as a member of the body */
+ngx_uint_t driver_gate_trusted(ngx_claude_seat_t *seat);
 
 /* in driver_tools.c: the client's tools */
 

@@ -14,6 +14,7 @@
 
 
 #include "ngx_claude_driver_private.h"
+#include "ngx_claude_gate.h"
 #include "ngx_claude_utf8.h"
 
 
@@ -141,7 +142,10 @@ driver_restate(ngx_claude_seat_t *seat, ngx_uint_t arg)
 }
 
 
-/* a message that makes the CLI write the answer, and that no chain has */
+/*
+ * A message that makes the CLI write the answer, and that no chain has.  What
+ * a killed CLI may leave of it on disk the gate keeps from the model.
+ */
 
 ngx_int_t
 driver_mark(ngx_claude_seat_t *seat, ngx_uint_t arg)
@@ -151,8 +155,10 @@ driver_mark(ngx_claude_seat_t *seat, ngx_uint_t arg)
     ngx_claude_message_t  message;
 
     static ngx_str_t  text = ngx_string(".");
+    static ngx_str_t  gated = ngx_string(NGX_CLAUDE_GATE_LEFT_OUT);
 
-    driver_restate_message(&message, &block, NGX_CLAUDE_USER, &text);
+    driver_restate_message(&message, &block, NGX_CLAUDE_USER,
+                           driver_gate_trusted(seat) ? &gated : &text);
 
     seat->holding.newest = ++seat->holding.lines;
 

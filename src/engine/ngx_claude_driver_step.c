@@ -654,8 +654,17 @@ driver_replaceable(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     turn = seat->turn;
 
-    return fail == NGX_CLAUDE_FAIL_CLI && !turn->engine.is_started
-           && turn->engine.retried < NGX_CLAUDE_DRIVER_RETRIES
+    if (turn->engine.is_started
+        || turn->engine.retried >= NGX_CLAUDE_DRIVER_RETRIES)
+    {
+        return 0;
+    }
+
+    if (seat->reply.ungated) {
+        return fail == NGX_CLAUDE_FAIL_CLI || fail == NGX_CLAUDE_FAIL_REQUEST;
+    }
+
+    return fail == NGX_CLAUDE_FAIL_CLI
            && turn->answer.rung != NGX_CLAUDE_RUNG_COLD
            && !seat->reply.resulted;
 }
@@ -670,6 +679,8 @@ driver_replace(ngx_claude_seat_t *seat)
 
     turn = driver_detach(seat);
     turn->engine.retried++;
+
+    driver_gate_forget(turn);
 
     ngx_claude_driver_end(seat);
 

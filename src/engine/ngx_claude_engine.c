@@ -664,8 +664,8 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
     seat = ngx_claude_driver_spawn(turn->profile,
                      ngx_claude_record_ask(turn,
                              engine->session_ttl / 1000, &ask),
-                                 engine->max_line, row,
-                                 turn->log);
+                                   turn->engine.ungated, engine->max_line,
+                                   row, turn->log);
     if (seat == NULL) {
         engine_leave(turn->engine.row);
         ngx_str_set(&turn->answer.words, "see the line before");

@@ -30,6 +30,7 @@ static ngx_uint_t plan_fits(const ngx_claude_holding_t *holding,
     const ngx_claude_turn_t *turn);
 static ngx_uint_t plan_fits_calls(const ngx_claude_holding_t *holding,
     const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn);
+static ngx_uint_t plan_calls_fit(const ngx_claude_message_t *message);
 static ngx_uint_t plan_result_fits(const ngx_claude_block_t *result);
 static void plan_step(ngx_claude_plan_t *plan, ngx_claude_step_e step,
     ngx_claude_wait_e wait, ngx_uint_t arg);
@@ -110,7 +111,8 @@ ngx_claude_plan_rate(ngx_claude_plan_t *plan,
     plan->nsteps = 0;
 
     if (!ngx_claude_hash_same(&holding->profile, &turn->profile->hash)
-        || !plan_session(holding, &turn->session))
+        || !plan_session(holding, &turn->session)
+        || (turn->engine.ungated && holding->gated))
     {
         return;
     }
@@ -373,6 +375,49 @@ plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
     for (i = 0; i < message->blocks.nelts; i++) {
         if (!plan_result_fits(&block[i])) {
             return 0;
+        }
+    }
+
+    return turn->session.results || plan_calls_fit(message - 1);
+}
+
+
+/*
+ * Whether the process holds the calls as the model made them: of arguments
+ * with an escape that is itself a text, "\\u0041", it holds "A".
+ */
+
+static ngx_uint_t
+plan_calls_fit(const ngx_claude_message_t *message)
+{
+    u_char              *p, *last;
+    ngx_uint_t           i;
+    ngx_claude_block_t  *block;
+
+    block = message->blocks.elts;
+
+    for (i = 0; i < message->blocks.nelts; i++) {
+
+        if (block[i].type != NGX_CLAUDE_TOOL_USE) {
+            continue;
+        }
+
+        p = block[i].text.data;
+        last = p + block[i].text.len;
+
+        while ((p = ngx_strlchr(p, last, '\\'))) {
+
+            /* of two the first one escapes the other */
+
+            if (last - p > 2 && p[1] == '\\' && p[2] == 'u') {
+                return 0;
+            }
+
+            p += 2;
+
+            if (p >= last) {
+                break;
+            }
         }
     }
 

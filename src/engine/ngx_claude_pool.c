@@ -454,7 +454,7 @@ pool_warm_handler(ngx_event_t *ev)
         pool_starting = ngx_claude_driver_spawn(profile[i],
                          ngx_claude_record_ask_warm(profile[i],
                                    pool->session_ttl / 1000, &ask),
-                                                pool->max_line, row,
+                                                0, pool->max_line, row,
                                                 ngx_cycle->log);
 
         if (pool_starting == NULL) {

@@ -99,6 +99,12 @@ typedef struct {
     unsigned                 foreign_tool:1; /* a tool was called that is not
                                                 the client's */
     unsigned                 resulted:1;     /* the CLI is done */
+    unsigned                 called:1;       /* a call went by the gate */
+    unsigned                 answered:1;     /* by the provider, with 2xx: the
+                                                gate has shut */
+    unsigned                 ungated:1;      /* failed for want of the gate, or
+                                                by it: another process may
+                                                try */
     unsigned                 unwanted:1;     /* the question is to be
                                                 interrupted once it is begun */
 } ngx_claude_reply_t;

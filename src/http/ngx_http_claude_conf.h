@@ -32,6 +32,11 @@ typedef struct {
     ngx_msec_t                idle_timeout;
     time_t                    session_ttl;
     size_t                    max_line;
+    ngx_str_t                 gate;               /* claude_gate_path: a
+                                                     directory, "off", or
+                                                     empty */
+    char                     *gate_directory;     /* the gate's own, beneath
+                                                     that; NULL: off */
 
     ngx_cycle_t              *cycle;              /* cycle of this
                                                      configuration */

@@ -31,6 +31,7 @@ typedef struct {
                                                    the last to begin */
     ngx_claude_turn_t              *(*total)(void *spender);
     ngx_int_t                       (*ends)(void *spender, ngx_str_t *ends);
+    ngx_int_t                       (*calls)(void *spender, ngx_str_t *ids);
     ngx_http_claude_error_t           error;
     ngx_chain_t                      *json;     /* body of the error's page */
     void                             *body;     /* reader of the body */

@@ -49,7 +49,9 @@ ngx_http_claude_health_handler(ngx_http_request_t *r)
     ngx_claude_out(out, "{\"status\":\"ok\",\"module\":\""
                    NGX_CLAUDE_VERSION "\",\"cli\":");
     ngx_http_claude_status_version(out, mcf->zone->counters->version);
-    ngx_claude_out(out, ",\"processes\":%ui,\"turns\":%ui,\"waiting\":%ui}\n",
+    ngx_claude_out(out, ",\"gate\":\"%s\",\"processes\":%ui,\"turns\":%ui,"
+                   "\"waiting\":%ui}\n",
+                   ngx_claude_gate_name(ngx_http_claude_status_gates(mcf)),
                    ngx_http_claude_status_alive(&sums), sums.running,
                    sums.waiting);
 

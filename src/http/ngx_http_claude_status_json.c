@@ -15,6 +15,8 @@
 #define JSON_ROWS         32
 
 
+static void json_gates(ngx_claude_out_t *out,
+    ngx_http_claude_main_conf_t *mcf);
 static void json_counters(ngx_claude_out_t *out,
     ngx_claude_counters_t *counters, ngx_claude_zone_sums_t *sums);
 static void json_totals(ngx_claude_out_t *out,
@@ -60,6 +62,7 @@ ngx_http_claude_status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
                    "\"processes\":%ui}", ngx_time(), counters->since,
                    mcf->max_concurrent, mcf->queue, mcf->max_processes);
 
+    json_gates(out, mcf);
     json_counters(out, counters, &sums);
     json_totals(out, counters);
     json_latency(out, counters);
@@ -67,6 +70,36 @@ ngx_http_claude_status_json(ngx_http_request_t *r, ngx_claude_out_t *out)
     json_processes(out, mcf->zone, rows);
 
     ngx_claude_out(out, "}\n");
+}
+
+
+/* launch profiles in the order of the configuration */
+
+static void
+json_gates(ngx_claude_out_t *out, ngx_http_claude_main_conf_t *mcf)
+{
+    ngx_uint_t              i;
+    ngx_claude_gate_e       state;
+    ngx_claude_profile_t  **profile;
+
+    profile = mcf->profiles.elts;
+
+    ngx_claude_out_literal(out, ",\"profiles\":[");
+
+    for (i = 0; i < mcf->profiles.nelts; i++) {
+        state = ngx_http_claude_status_gate(mcf->zone, profile[i]);
+
+        ngx_claude_out(out, "%s{\"binary\":", i ? "," : "");
+        ngx_claude_out_string(out, (u_char *) profile[i]->binary,
+                              ngx_strlen(profile[i]->binary));
+        ngx_claude_out(out, ",\"agent\":%s,\"gate\":\"%s\","
+                       "\"gate_words\":\"%s\"}",
+                       profile[i]->agent ? "true" : "false",
+                       ngx_claude_gate_name(state),
+                       ngx_claude_gate_words(state));
+    }
+
+    ngx_claude_out_literal(out, "]");
 }
 
 

@@ -46,6 +46,47 @@ ngx_http_claude_status_version(ngx_claude_out_t *out, ngx_uint_t version)
 }
 
 
+ngx_claude_gate_e
+ngx_http_claude_status_gate(ngx_claude_zone_t *zone,
+    ngx_claude_profile_t *profile)
+{
+    ngx_uint_t  state;
+
+    if (profile->gate == NULL) {
+        return NGX_CLAUDE_GATE_NONE;
+    }
+
+    state = ngx_claude_zone_gate(zone, &profile->hash);
+
+    return state ? state : NGX_CLAUDE_GATE_UNKNOWN;
+}
+
+
+ngx_claude_gate_e
+ngx_http_claude_status_gates(ngx_http_claude_main_conf_t *mcf)
+{
+    ngx_uint_t              i;
+    ngx_claude_gate_e       state, worst;
+    ngx_claude_profile_t  **profile;
+
+    profile = mcf->profiles.elts;
+    worst = NGX_CLAUDE_GATE_NONE;
+
+    for (i = 0; i < mcf->profiles.nelts; i++) {
+        state = ngx_http_claude_status_gate(mcf->zone, profile[i]);
+
+        if (state > NGX_CLAUDE_GATE_WORKS || worst == NGX_CLAUDE_GATE_NONE
+            || (state == NGX_CLAUDE_GATE_UNKNOWN
+                && worst == NGX_CLAUDE_GATE_WORKS))
+        {
+            worst = state;
+        }
+    }
+
+    return worst;
+}
+
+
 ngx_uint_t
 ngx_http_claude_status_alive(ngx_claude_zone_sums_t *sums)
 {

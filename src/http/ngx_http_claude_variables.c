@@ -35,6 +35,8 @@ static ngx_int_t variable_cost(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_finish_reason(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t variable_upstream_id(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_error(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
@@ -72,6 +74,9 @@ const ngx_http_variable_t  ngx_http_claude_variables[] = {
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("claude_cost_usd"), NULL, variable_cost, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("claude_upstream_request_id"), NULL, variable_upstream_id, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("claude_error"), NULL, variable_error, 0,
@@ -324,6 +329,28 @@ variable_finish_reason(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     return variable_value(v, &ends);
+}
+
+
+static ngx_int_t
+variable_upstream_id(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t               ids;
+    ngx_http_claude_ctx_t  *ctx;
+
+    ctx = ngx_http_claude_ctx(r);
+
+    if (ctx == NULL || ctx->spender == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    if (ctx->calls(ctx->spender, &ids) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return variable_value(v, &ids);
 }
 
 

@@ -39,6 +39,23 @@ ngx_claude_holding_add(ngx_claude_holding_t *holding, ngx_array_t *held,
 
 
 ngx_int_t
+ngx_claude_holding_results(ngx_claude_holding_t *holding, ngx_array_t *held,
+    ngx_claude_link_t *link, ngx_uint_t line)
+{
+    ngx_claude_held_t  *message;
+
+    if (ngx_claude_holding_add(holding, held, link, line) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    message = held->elts;
+    message[held->nelts - 1].results = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_claude_holding_answer(ngx_claude_holding_t *holding, ngx_array_t *held,
     ngx_claude_link_t *link)
 {
@@ -86,7 +103,9 @@ ngx_claude_holding_cut(const ngx_claude_holding_t *holding,
 
     /* the first message is always a line of the user */
 
-    while (n && (n == holding->nheld || held[n].line == 0)) {
+    while (n && (n == holding->nheld || held[n].line == 0
+                 || held[n].results))
+    {
         n--;
     }
 

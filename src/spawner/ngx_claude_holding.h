@@ -70,14 +70,24 @@ typedef struct {
                                              it is for nothing else */
     unsigned             recorded:1;     /* a transcript is written */
     unsigned             waiting:1;      /* for the results of its calls */
+    unsigned             greeted:1;      /* it is initialized, its version
+                                            known */
+    unsigned             gated:1;        /* has shown the gate: one call a
+                                            question */
+    unsigned             proved:1;       /* a call went by the gate */
+    unsigned             set:1;          /* it was sent settings */
+    unsigned             by_gate:1;      /* its effort was set so that it goes
+                                            by the gate */
 } ngx_claude_holding_t;
 
 
 /* a message that the CLI holds */
 typedef struct {
     ngx_claude_link_t    link;
-    uint32_t             line:31;        /* number of the user's line; 0: no
-                                            cut just before it */
+    uint32_t             line:30;        /* number of the user's line; 0: it is
+                                            none */
+    uint32_t             results:1;      /* of calls, from which it cannot be
+                                            cut off */
     uint32_t             by_cli:1;       /* the model's answer, in this CLI */
 } ngx_claude_held_t;
 
@@ -95,18 +105,20 @@ typedef struct {
 
 
 /*
- * A message more, at the end; held: of held_t.  line: its number if it is the
- * user's and the process may be cut before it, else 0; answer: it is the
- * model's, in this CLI.  NGX_ERROR: no memory.
+ * A message more, at the end; held: of held_t.  line: its number if it was a
+ * line of the user's, else 0; results: the line begins with results of calls;
+ * answer: it is the model's, in this CLI.  NGX_ERROR: no memory.
  */
 ngx_int_t ngx_claude_holding_add(ngx_claude_holding_t *holding,
+    ngx_array_t *held, ngx_claude_link_t *link, ngx_uint_t line);
+ngx_int_t ngx_claude_holding_results(ngx_claude_holding_t *holding,
     ngx_array_t *held, ngx_claude_link_t *link, ngx_uint_t line);
 ngx_int_t ngx_claude_holding_answer(ngx_claude_holding_t *holding,
     ngx_array_t *held, ngx_claude_link_t *link);
 
 /*
  * How many of its first n messages a process can be cut to: a cut is just
- * before a line of the user.
+ * before a line of the user that is no result of a call.
  */
 ngx_uint_t ngx_claude_holding_cut(const ngx_claude_holding_t *holding,
     const ngx_claude_held_t *held, ngx_uint_t n);

@@ -98,10 +98,13 @@ static ngx_int_t profile_option(ngx_array_t *args, const char *name,
 static ngx_uint_t profile_agent(ngx_claude_launch_t *launch);
 static char **profile_env(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     char *path, profile_user_t *user);
+static ngx_int_t profile_env_list(ngx_array_t *env, const char **entries);
 static ngx_int_t profile_env_locks(ngx_array_t *env, ngx_str_t *tools);
 static ngx_uint_t profile_names(ngx_str_t *tools, const char *const *names);
 static char *profile_path(char *binary, ngx_claude_launch_t *launch);
 static char *profile_env_get(char **envp, const char *name);
+static void profile_effort(ngx_claude_profile_t *profile,
+    ngx_log_t *log);
 static ngx_int_t profile_env_set(ngx_array_t *env, char *entry);
 static void profile_hash(ngx_claude_profile_t *profile);
 static char *profile_copy(ngx_pool_t *pool, ngx_str_t *s);
@@ -144,6 +147,19 @@ static const char  *profile_environment[] = {
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK=1",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
     "CLAUDE_CODE_MAX_RETRIES=2",
+    NULL
+};
+
+
+/*
+ * Variables for a chat: no reminder to the model between the messages of the
+ * client; and the gate runs in the CLI's own thread, since beside it a turn
+ * would end after its result.
+ */
+
+static const char  *profile_environment_chat[] = {
+    "CLAUDE_CODE_SILENT_TURN_REMINDER=0",
+    "CLAUDE_CODE_HOOKS_SAME_THREAD=1",
     NULL
 };
 
@@ -206,6 +222,10 @@ ngx_claude_profile_create(ngx_pool_t *pool,
 
     profile->agent = profile_agent(launch);
 
+    if (!profile->agent && launch->gate) {
+        profile->gate = launch->gate;
+    }
+
     if (launch->mcp_config.len
         && profile_check(profile_cstr(launch->mcp_config), &user,
                          PROFILE_READ, "claude_mcp_config", log)
@@ -225,6 +245,8 @@ ngx_claude_profile_create(ngx_pool_t *pool,
         return NULL;
     }
 
+    profile_effort(profile, log);
+
     profile->transcripts = profile_transcripts(pool, profile, log);
     if (profile->transcripts == NULL) {
         return NULL;
@@ -234,6 +256,48 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     profile_hash(profile);
 
     return profile;
+}
+
+
+/*
+ * What the environment says would win over each question, which has its effort
+ * set by name.  So it stands for those that name none.
+ */
+
+static void
+profile_effort(ngx_claude_profile_t *profile, ngx_log_t *log)
+{
+    char                 *value;
+    ngx_str_t            *name;
+    ngx_claude_effort_e   effort;
+
+    value = profile_env_get(profile->envp, "CLAUDE_CODE_EFFORT_LEVEL");
+
+    /* words of the CLI's for the model's own effort, which holds without */
+
+    if (value == NULL || strcasecmp(value, "auto") == 0
+        || strcasecmp(value, "unset") == 0)
+    {
+        return;
+    }
+
+    for (effort = NGX_CLAUDE_EFFORT_DEFAULT; effort < NGX_CLAUDE_EFFORTS;
+         effort++)
+    {
+        name = ngx_claude_effort_name(effort);
+
+        if (name->len == ngx_strlen(value)
+            && ngx_strncasecmp(name->data, (u_char *) value, name->len) == 0)
+        {
+            profile->effort = effort;
+            return;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_WARN, log, 0,
+                  "claude: \"%s\" in CLAUDE_CODE_EFFORT_LEVEL of claude_env "
+                  "is none of low, medium, high, xhigh and max, and is not "
+                  "used", value);
 }
 
 
@@ -576,6 +640,12 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         return NULL;
     }
 
+    if (!profile_agent(launch) && launch->gate
+        && profile_option(&args, "--plugin-dir", launch->gate) != NGX_OK)
+    {
+        return NULL;
+    }
+
     if (launch->fallback_model.len
         && profile_option(&args, "--fallback-model",
                           profile_cstr(launch->fallback_model))
@@ -720,10 +790,11 @@ profile_env(ngx_pool_t *pool, ngx_claude_launch_t *launch, char *path,
         return NULL;
     }
 
-    for (i = 0; profile_environment[i]; i++) {
-        if (profile_env_set(&env, (char *) profile_environment[i]) != NGX_OK) {
-            return NULL;
-        }
+    if (profile_env_list(&env, profile_environment) != NGX_OK
+        || (!profile_agent(launch)
+            && profile_env_list(&env, profile_environment_chat) != NGX_OK))
+    {
+        return NULL;
     }
 
     if (launch->env) {
@@ -744,6 +815,19 @@ profile_env(ngx_pool_t *pool, ngx_claude_launch_t *launch, char *path,
     *last = NULL;
 
     return env.elts;
+}
+
+
+static ngx_int_t
+profile_env_list(ngx_array_t *env, const char **entries)
+{
+    for ( /* void */ ; *entries; entries++) {
+        if (profile_env_set(env, (char *) *entries) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

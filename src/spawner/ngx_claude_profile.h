@@ -25,6 +25,9 @@ struct ngx_claude_profile_s {
     char           **session_argv; /* argv of a process with a transcript; the
                                       last two are the spawner's to set */
     char            *transcripts;  /* the CLI's directory of transcripts */
+    char            *gate;         /* directory of the gate; NULL: none */
+    ngx_claude_effort_e  effort;   /* of questions that name none, as the
+                                      environment has it */
 
     ngx_claude_hash_t  hash;       /* hash of all above */
 
@@ -55,6 +58,8 @@ typedef struct {
     ngx_str_t        tools;        /* "", "default", or a list with commas */
     ngx_str_t        permission_mode;
     ngx_str_t        mcp_config;   /* a file, or empty */
+    char            *gate;         /* directory of the gate, for chats; NULL:
+                                      none */
 } ngx_claude_launch_t;
 
 

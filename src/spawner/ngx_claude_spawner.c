@@ -297,11 +297,13 @@ ngx_claude_spawner_size(ngx_claude_spawn_t *spawn,
     ngx_memzero(request, sizeof(ngx_claude_spawner_request_t));
     request->id = spawn->node.key;
     request->ask = spawn->ask;
+    request->ungated = (uint32_t) spawn->ungated;
 
     size = sizeof(ngx_claude_spawner_request_t)
            + ngx_strlen(spawn->binary) + 1
            + ngx_strlen(spawn->directory) + 1
-           + (spawn->transcripts ? ngx_strlen(spawn->transcripts) : 0) + 1;
+           + (spawn->transcripts ? ngx_strlen(spawn->transcripts) : 0) + 1
+           + (spawn->gate ? ngx_strlen(spawn->gate) : 0) + 1;
 
     for (p = spawn->argv; *p; p++) {
         size += ngx_strlen(*p) + 1;
@@ -794,6 +796,7 @@ ngx_claude_spawner_send(ngx_claude_spawn_t *spawn, ngx_err_t *err)
     p = ngx_claude_spawner_copy(p, spawn->directory);
     p = ngx_claude_spawner_copy(p, spawn->transcripts
                                    ? spawn->transcripts : "");
+    p = ngx_claude_spawner_copy(p, spawn->gate ? spawn->gate : "");
 
     for (s = spawn->argv; *s; s++) {
         p = ngx_claude_spawner_copy(p, *s);
@@ -987,6 +990,7 @@ ngx_claude_spawner_started(ngx_claude_spawn_t *spawn,
     child.err = fds[2];
     child.lifeline = fds[3];
     child.record = reply->resumed ? &reply->record : NULL;
+    child.gate = reply->gate;
 
     spawn->state = ngx_claude_spawn_running;
 

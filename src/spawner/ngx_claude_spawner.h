@@ -46,6 +46,10 @@ typedef struct {
     ngx_claude_record_t  *record;          /* record of a session that was
                                               resumed, valid during the call;
                                               or NULL */
+    ngx_err_t             gate;            /* why it was started without the
+                                              gate, ECANCELED: as asked;
+                                              0: with it, or none was
+                                              asked for */
 } ngx_claude_spawned_t;
 
 
@@ -63,6 +67,13 @@ struct ngx_claude_spawn_s {
     char                     **envp;       /* NULL-terminated, the CLI's whole
                                               environment */
     void                      *data;       /* the caller's */
+
+    /*
+     * The gate, or NULL: the directory after "--plugin-dir" in argv, which is
+     * left out, with that, if it is not as the master wrote it.
+     */
+    char                      *gate;
+    ngx_uint_t                 ungated;       /* starts without it */
 
     /*
      * A session: the directory of transcripts, and what is asked of the

@@ -5,6 +5,10 @@
  * reports.  As the subreaper of this one CLI it gets whatever the CLI started,
  * in whatever session or group, and kills that, and never another CLI's.
  *
+ * It holds the write end of the CLI's standard input as long as it lives, so
+ * that the CLI never reads an end of file: there it would finish what it is
+ * at, which is one more call upstream where it waits for a client's tool.
+ *
  * Like the spawner process it must call async-signal-safe functions only,
  * write no log, and leave by _exit().  Signals come through the signalfd.
  */
@@ -13,6 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_claude_gate.h"
 #include "ngx_claude_proc.h"
 #include "ngx_claude_spawner_child.h"
 #include "ngx_claude_spawner_wire.h"
@@ -44,6 +49,7 @@ typedef struct {
     ngx_msec_t                  deadline;   /* 0: none; msec, by the monotonic
                                                clock */
     ngx_msec_t                  look;       /* ms until the next look */
+    ngx_err_t                   gate;       /* why it is left out, or 0 */
     ngx_claude_keeper_session_t  session;
     unsigned                    started:1;
     unsigned                    terminating:1;
@@ -51,6 +57,7 @@ typedef struct {
 
 
 static void ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx);
+static ngx_err_t ngx_claude_keeper_gate(ngx_claude_keeper_t *keeper);
 static void ngx_claude_keeper_cli(ngx_claude_keeper_t *keeper, pid_t parent,
     int error);
 static void ngx_claude_keeper_limits(ngx_claude_spawner_limit_t *limits);
@@ -129,6 +136,8 @@ ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
         _exit(0);
     }
 
+    ctx->gate = ngx_claude_keeper_gate(keeper);
+
     parent = getpid();
     ctx->cli = ngx_claude_spawner_fork();
 
@@ -153,6 +162,49 @@ ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
     for (i = 0; i < 3; i++) {
         (void) close(keeper->stdio[i]);
     }
+}
+
+
+/*
+ * Looks at the gate, and takes it out of the arguments if it is not as the
+ * master wrote it, or not to be there.  Returns 0, or errno; ECANCELED: it was
+ * not to be there.
+ */
+
+static ngx_err_t
+ngx_claude_keeper_gate(ngx_claude_keeper_t *keeper)
+{
+    char       **arg;
+    ngx_err_t    err;
+
+    if (keeper->gate[0] == '\0') {
+        return 0;
+    }
+
+    if (keeper->ungated) {
+        err = ECANCELED;
+
+    } else if (ngx_claude_gate_check(keeper->gate) != NGX_OK) {
+        err = ngx_errno;
+
+    } else {
+        return 0;
+    }
+
+    for (arg = keeper->argv; arg[0] && arg[1]; arg++) {
+
+        if (ngx_strcmp(arg[1], keeper->gate) != 0) {
+            continue;
+        }
+
+        do {
+            arg[0] = arg[2];
+        } while (*arg++);
+
+        break;
+    }
+
+    return err;
 }
 
 
@@ -345,6 +397,7 @@ ngx_claude_keeper_exec(ngx_claude_keeper_ctx_t *ctx)
         reply.pid = ctx->cli;
         reply.start = ngx_claude_proc_start(ctx->cli);
         reply.resumed = ctx->session.resumed;
+        reply.gate = ctx->gate;
         reply.record = ctx->session.record;
 
         ctx->started = 1;

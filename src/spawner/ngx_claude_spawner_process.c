@@ -641,6 +641,7 @@ ngx_claude_spawner_request(ngx_claude_spawner_ctx_t *ctx,
     }
 
     ngx_claude_spawner_close_fds(keeper.stdio, 3);
+    ngx_claude_spawner_close_fds(&keeper.input, 1);
     ngx_claude_spawner_close_fds(&keeper.lifeline, 1);
     ngx_claude_spawner_close_fds(&keeper.report, 1);
 }
@@ -717,12 +718,14 @@ ngx_claude_spawner_parse(ngx_claude_spawner_ctx_t *ctx, size_t size,
     keeper->binary = p;
     keeper->directory = p + ngx_strlen(p) + 1;
     keeper->transcripts = keeper->directory;
+    keeper->gate = keeper->directory;
+    keeper->ungated = request->ungated;
     keeper->ask = request->ask;
     keeper->argc = request->argc;
     keeper->argv = string;
     keeper->envp = string + request->argc + 1;
 
-    n = request->argc + request->envc + 3;
+    n = request->argc + request->envc + 4;
 
     *last = '\0';
 
@@ -736,8 +739,12 @@ ngx_claude_spawner_parse(ngx_claude_spawner_ctx_t *ctx, size_t size,
             keeper->transcripts = p;
         }
 
-        if (i >= 3) {
-            if (i == request->argc + 3) {
+        if (i == 3) {
+            keeper->gate = p;
+        }
+
+        if (i >= 4) {
+            if (i == request->argc + 4) {
                 *string++ = NULL;
             }
 
@@ -768,7 +775,7 @@ ngx_claude_spawner_pipes(ngx_claude_spawner_row_t *row,
     ngx_uint_t   i;
 
     keeper->stdio[0] = keeper->stdio[1] = keeper->stdio[2] = -1;
-    keeper->lifeline = keeper->report = -1;
+    keeper->input = keeper->lifeline = keeper->report = -1;
 
     fds = row->fds;
 
@@ -780,7 +787,8 @@ ngx_claude_spawner_pipes(ngx_claude_spawner_row_t *row,
         && ngx_claude_spawner_pipe(&keeper->lifeline, &fds[3], 1)
            == NGX_OK
         && ngx_claude_spawner_pipe(&row->report, &keeper->report, 1)
-           == NGX_OK)
+           == NGX_OK
+        && (keeper->input = fcntl(fds[0], F_DUPFD_CLOEXEC, 0)) != -1)
     {
         for (i = 0; i < NGX_CLAUDE_SPAWNER_FDS; i++) {
             if (ngx_nonblocking(fds[i]) == -1) {
@@ -798,6 +806,7 @@ ngx_claude_spawner_pipes(ngx_claude_spawner_row_t *row,
     err = ngx_errno;
 
     ngx_claude_spawner_close_fds(keeper->stdio, 3);
+    ngx_claude_spawner_close_fds(&keeper->input, 1);
     ngx_claude_spawner_close_fds(&keeper->lifeline, 1);
     ngx_claude_spawner_close_fds(&keeper->report, 1);
     ngx_claude_spawner_close_fds(fds, NGX_CLAUDE_SPAWNER_FDS);

@@ -61,14 +61,16 @@ typedef enum {
 
 /*
  * Followed by zero-terminated strings: binary, directory, directory of
- * transcripts or "", argc arguments, envc variables.  Without an argument it
- * asks for a sweep of the directory of transcripts, and for no reply.
+ * transcripts or "", gate or "", argc arguments, envc variables.  Without an
+ * argument it asks for a sweep of the directory of transcripts, and for no
+ * reply.
  */
 
 typedef struct {
     uint64_t                       id;
     uint32_t                       argc;
     uint32_t                       envc;
+    uint32_t                       ungated;   /* boolean: without the gate */
     ngx_claude_record_ask_t        ask;
 } ngx_claude_spawner_request_t;
 
@@ -82,6 +84,8 @@ typedef struct {
     int32_t                        code;      /* failed: errno; exited: wait
                                                  status */
     uint32_t                       resumed;   /* started: the record is it */
+    int32_t                        gate;      /* started: errno, why it is
+                                                 without its gate; or 0 */
     ngx_claude_record_t            record;
 } ngx_claude_spawner_reply_t;
 
@@ -113,12 +117,16 @@ typedef struct {
     pid_t                              parent;     /* the spawner process */
     int                                signals;    /* a signalfd */
     int                                stdio[3];   /* the CLI's ends */
+    int                                input;      /* write end of stdin, never
+                                                      written to */
     int                                lifeline;   /* read end */
     int                                report;     /* write end */
     char                              *binary;
     char                              *directory;
     char                             **argv;
     char                             **envp;
+    char                              *gate;       /* "": none */
+    ngx_uint_t                         ungated;    /* it is left out */
     ngx_claude_spawner_limit_t        *limits;
 
     /* a session, if transcripts is not "" */

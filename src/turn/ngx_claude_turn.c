@@ -21,10 +21,29 @@ static ngx_str_t  turn_rungs[] = {
 ngx_claude_table_check(turn_rungs, NGX_CLAUDE_RUNGS);
 
 
+static ngx_str_t  turn_efforts[] = {
+    [NGX_CLAUDE_EFFORT_DEFAULT] = ngx_null_string,
+    [NGX_CLAUDE_EFFORT_LOW]     = ngx_string("low"),
+    [NGX_CLAUDE_EFFORT_MEDIUM]  = ngx_string("medium"),
+    [NGX_CLAUDE_EFFORT_HIGH]    = ngx_string("high"),
+    [NGX_CLAUDE_EFFORT_XHIGH]   = ngx_string("xhigh"),
+    [NGX_CLAUDE_EFFORT_MAX]     = ngx_string("max")
+};
+
+ngx_claude_table_check(turn_efforts, NGX_CLAUDE_EFFORTS);
+
+
 ngx_str_t *
 ngx_claude_rung_name(ngx_claude_rung_e rung)
 {
     return &turn_rungs[rung];
+}
+
+
+ngx_str_t *
+ngx_claude_effort_name(ngx_claude_effort_e effort)
+{
+    return &turn_efforts[effort];
 }
 
 

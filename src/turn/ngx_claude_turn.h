@@ -110,7 +110,8 @@ typedef enum {
     NGX_CLAUDE_EFFORT_MEDIUM,
     NGX_CLAUDE_EFFORT_HIGH,
     NGX_CLAUDE_EFFORT_XHIGH,
-    NGX_CLAUDE_EFFORT_MAX
+    NGX_CLAUDE_EFFORT_MAX,
+    NGX_CLAUDE_EFFORTS
 } ngx_claude_effort_e;
 
 
@@ -298,6 +299,8 @@ typedef struct {
     ngx_str_t                            words;      /* words for the log
                                                         alone, or empty */
     time_t                               retry_after; /* seconds; 0: unknown */
+    ngx_str_t                            upstream_id; /* the provider's id of
+                                                         its last call */
     ngx_claude_rung_e                    rung;
     ngx_msec_t                           begun;      /* start of the turn,
                                                         ngx_current_msec */
@@ -342,6 +345,8 @@ typedef struct {
     unsigned                             rowless:1;  /* waits for a process */
     unsigned                             retried:2;  /* times that it went to
                                                         another process */
+    unsigned                             ungated:1;  /* a gate did not let it
+                                                        through */
     unsigned                             is_started:1; /* started() was
                                                           called */
     unsigned                             over:1;     /* the last call is made,
@@ -424,6 +429,9 @@ ngx_int_t ngx_claude_turn_init(ngx_claude_turn_t *turn, ngx_pool_t *pool,
 
 /* the name of a rung as the logs have it, "-" for none */
 ngx_str_t *ngx_claude_rung_name(ngx_claude_rung_e rung);
+
+/* the name of an effort as requests have it, NUL-terminated; "" for none */
+ngx_str_t *ngx_claude_effort_name(ngx_claude_effort_e effort);
 
 /*
  * Whether bytes may be a model's name: 1 to MODEL_LEN letters, digits and

@@ -69,6 +69,13 @@ ngx_claude_zone_init(ngx_claude_zone_t *zone,
         /* a reload, and the same size: the rows live on */
         zone->sh = old->sh;
         zone->counters = &zone->sh->counters;
+
+        /* what was wrong with the gate may be right now */
+
+        zone_lock(zone);
+        zone->sh->ngates = 0;
+        zone_unlock(zone);
+
         return NGX_OK;
     }
 

@@ -147,6 +147,9 @@ typedef struct {
 /* profiles whose models are remembered; the oldest gives way */
 #define NGX_CLAUDE_ZONE_PROFILES  8
 
+/* profiles whose gate is remembered; the oldest gives way */
+#define NGX_CLAUDE_ZONE_GATES     64
+
 /* the longest list of models */
 #define NGX_CLAUDE_ZONE_MODELS    2048
 
@@ -234,6 +237,16 @@ void ngx_claude_zone_models_set(ngx_claude_zone_t *zone,
 /* copies them, however old; returns their length, 0 if there are none */
 size_t ngx_claude_zone_models(ngx_claude_zone_t *zone,
     const ngx_claude_hash_t *profile, u_char buf[NGX_CLAUDE_ZONE_MODELS]);
+
+/*
+ * What is known of the gate in processes of a launch profile, of
+ * ngx_claude_gate_e; 0: nothing.  The second sets it, and returns what was
+ * known before.
+ */
+ngx_uint_t ngx_claude_zone_gate(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile);
+ngx_uint_t ngx_claude_zone_gate_set(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, ngx_uint_t state);
 
 /* the number of turns that wait; no lock is taken */
 ngx_uint_t ngx_claude_zone_waiting(ngx_claude_zone_t *zone);

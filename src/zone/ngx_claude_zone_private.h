@@ -1,8 +1,8 @@
 
 /*
  * The zone, private: what its files share, the one about the zone itself and
- * those about workers, turns, processes and models.  All functions here but
- * the first are called with the lock held.
+ * those about workers, turns, processes, models and gates.  All functions here
+ * but the first are called with the lock held.
  */
 
 
@@ -29,6 +29,12 @@ typedef struct {
     size_t                           len;
     u_char                           names[NGX_CLAUDE_ZONE_MODELS];
 } zone_models_t;
+
+
+typedef struct {
+    ngx_claude_hash_t                profile;
+    ngx_uint_t                       state;
+} zone_gate_t;
 
 
 struct ngx_claude_zone_shared_s {
@@ -60,6 +66,10 @@ struct ngx_claude_zone_shared_s {
     ngx_claude_counters_t       counters;
 
     zone_models_t               models[NGX_CLAUDE_ZONE_PROFILES];
+
+    zone_gate_t                 gates[NGX_CLAUDE_ZONE_GATES];
+    ngx_uint_t                  ngates;          /* rows that were ever
+                                                    taken */
 };
 
 
