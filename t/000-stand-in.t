@@ -11,6 +11,8 @@ use Test::More;
 use Cwd qw(abs_path);
 use Fcntl qw(F_SETFD);
 use File::Basename qw(dirname);
+use File::Copy qw(copy);
+use File::Path qw(make_path remove_tree);
 use File::Temp qw(tempdir);
 use IO::Select;
 use IPC::Open3;
@@ -503,6 +505,174 @@ for my $c ([429, 'rate_limit'], [401, 'authentication_failed'],
     like($u->{message}{content}[0]{content}, qr/No such tool available: nope/,
          'it answers an unknown tool by itself');
     finish($p);
+}
+
+# the gate
+
+my $gate = "$dir/gate";
+
+sub gate_files {                       # of the module's plugin, less one
+    my ($less) = @_;
+
+    remove_tree($gate);
+    for (['.claude-plugin', 'plugin.json'], ['hooks', 'hooks.json'],
+         ['hooks', 'register.mjs'])
+    {
+        make_path("$gate/$_->[0]");
+        copy(dirname($bin) . "/../../src/spawner/gate/$_->[1]",
+             "$gate/$_->[0]/$_->[1]") if $_->[1] ne ($less // '');
+    }
+}
+
+
+# One question, and what the gate says of it: "gate 1", "call", "said: 200".
+
+sub with_gate {
+    my ($script, $args, @more) = @_;
+    my $p = start(script => $script, args => [@lean, '--plugin-dir', $gate,
+                                              @{ $args || [] }], @more);
+    control($p, subtype => 'initialize', systemPrompt => ['S']);
+    my @l = ask($p, 1, 'hi');
+    my @said = map { $_->{text} =~ s/\brequest-id: req_$p->{pid}_/request-id: /r }
+               grep { ($_->{subtype} // '') eq 'ui_log' }
+               map { $json->decode($_) } @{ $p->{lines} };
+    return ($p, join(', ', @said), @l);
+}
+
+{
+    my ($p, $said, @l);
+
+    gate_files();
+    ($p, $said, @l) = with_gate({});
+    is($said, "gate 1, call, said: 200\nrequest-id: 1",
+       'with --plugin-dir it says what the plugin says');
+    is($l[2]{plugins}[0]{name}, 'nginx-gate', '  and lists it');
+    is(kinds(@l), 'queued started init status ui_log ui_log message_start '
+       . 'start assistant stop message_delta message_stop result',
+       '  each line in its place');
+    is(control($p, subtype => 'set_model', model => 'gpt-unknown')->{subtype},
+       'success', '  no name is checked by set_model');
+    @l = ask($p, 2, 'x');
+    is("$l[-1]{api_error_status} " . scalar(log_of($p, 'call')), '404 3',
+       '  it fails at the question, which is sent twice');
+    is(scalar(log_of($p, 'validate')), 0, '  and nothing was asked before');
+    finish($p);
+
+    ($p, $said, @l) = with_gate({ turn => { text => 'half',
+                                            stop_reason => 'max_tokens' } });
+    is($said, "gate 1, call, said: 200\nrequest-id: 1",
+       'after max_tokens there is no second call');
+    is("$l[-1]{api_error} $l[-1]{api_error_status} $l[-1]{num_turns}",
+       'hook_denied 403 2', '  it is denied');
+    is(scalar(log_of($p, 'asked')), 1, '  and the model is asked once');
+    is(text(ask($p, 2, '[[fake {"text":"fine"}]]')), 'fine',
+       '  the next question has its call');
+    finish($p);
+
+    ($p, $said, @l) = with_gate({ turn => { drop_before => 1 } });
+    is("$said: $l[-1]{api_error}", "gate 1, call, said: 200\nrequest-id: 1: "
+       . 'hook_denied', 'a stream that breaks before its begin');
+    finish($p);
+
+    ($p, $said, @l) = with_gate({ turn => { api_retry => 1, retry_status => 429,
+        headers => [{ 'retry-after' => 1 }, { 'request-id' => 'req_b',
+        'anthropic-ratelimit-unified-status' => 'allowed', other => 1 }] } });
+    is($said, "gate 1, call, said: 429\nrequest-id: 1\nretry-after: 1, call, "
+       . "said: 200\nanthropic-ratelimit-unified-status: allowed\n"
+       . 'request-id: req_b', 'headers of each call are scripted');
+    is($l[-1]{result}, 'echo: hi', '  a refused call may be repeated');
+    finish($p);
+
+    ($p, $said) = with_gate({ turn => { not_logged_in => 1 } });
+    is($said, 'gate 1', 'no call without a login');
+    finish($p);
+    ($p, $said) = with_gate({ turn => { error => {} } });
+    is($said, 'gate 1, call', 'no headers of a connection that is refused');
+    finish($p);
+    ($p, $said) = with_gate({ turn => { gate => 'passed' } });
+    is($said, 'gate 1', 'a question may pass it by');
+    ask($p, 2, '[[fake {"gate":"works"}]]');
+    is(scalar(grep { /"text":"call"/ } @{ $p->{lines} }), 1, '  once');
+    finish($p);
+
+    for my $script ({ start => { gate => 'shut' } },
+                    { turn => { gate => 'shut' } })
+    {
+        ($p, $said, @l) = with_gate($script);
+        is("$said: $l[-1]{api_error}", 'gate 1: hook_denied',
+           'a gate may let nothing through: no call');
+        is(scalar(log_of($p, 'asked')), 0, '  upstream');
+        finish($p);
+    }
+
+    my %lost = (
+        '--bare'      => [{}, ['--bare'], ''],
+        '--safe-mode' => [{}, ['--safe-mode'], ''],
+        'settings'    => [{}, ['--settings', '{"disableAllHooks":true}'], ''],
+        'the script, silent' => [{ start => { gate => 'silent' } }, [], ''],
+        'the script, passed' => [{ start => { gate => 'passed' } }, [],
+                                 'gate 1'],
+        '2.1.299' => [{ start => { version => '2.1.299' } }, [], ''],
+        '2.1.300' => [{ start => { version => '2.1.300' } }, [], 'gate 1'],
+        '2.1.320' => [{ start => { version => '2.1.320' } }, [], 'gate 1'],
+    );
+
+    for my $why (sort keys %lost) {
+        my ($script, $args, $want) = @{ $lost{$why} };
+        $script->{turn} = { text => 'half', stop_reason => 'max_tokens' };
+        ($p, $said, @l) = with_gate($script, $args);
+        is($said, $want, "the gate is lost by $why");
+        is(scalar(log_of($p, 'asked')), 4, '  so that the model is asked again');
+        finish($p);
+    }
+    for my $file (qw(plugin.json hooks.json register.mjs)) {
+        gate_files($file);
+        ($p, $said) = with_gate({});
+        is($said, '', "the gate is lost without $file");
+        finish($p);
+    }
+    remove_tree($gate);
+    ($p, $said) = with_gate({});
+    is($said, '', 'the gate is lost without its directory');
+    finish($p);
+}
+
+# a message with calls of known tools and others
+
+{
+    my $tools = { tools => [map { { name => $_, inputSchema => { type =>
+        'object' }, annotations => { readOnlyHint => JSON::PP::true } } }
+        qw(get put)] };
+
+    for my $case ([[qw(get put)], 2, 'sunny', 'after the results of all calls '
+                                              . 'there is one more call'],
+                  [[qw(get nope)], 2, 'sunny', 'and beside an unknown one'],
+                  [['nope'], 1, '', 'not after an unknown one alone'])
+    {
+        my ($names, $calls, $text, $name) = @$case;
+        gate_files();
+        my $p = start(args => [@lean, '--allowedTools', 'mcp__client',
+                               '--plugin-dir', $gate],
+            script => { turn => { tool_use => [map { { name => $_, id =>
+                "toolu_$_" } } @$names], then => { text => 'sunny' } } });
+        control($p, subtype => 'initialize', systemPrompt => ['S'],
+            sdkMcpServers => ['client'], sdkMcpServerManifests => {
+            client => { toolsListResult => $tools } });
+        question($p, 1, 'weather?');
+        my @l;
+        while (my $j = line($p)) {
+            push @l, $j;
+            last if $j->{type} eq 'result';
+            next if $j->{type} ne 'control_request';
+            put($p, { type => 'control_response', response => {
+                subtype => 'success', request_id => $j->{request_id},
+                response => { mcp_response => { jsonrpc => '2.0',
+                id => $j->{request}{message}{id}, result => { content => [
+                { type => 'text', text => 'warm' }] } } } } });
+        }
+        is(scalar(log_of($p, 'asked')) . ' ' . text(@l), "$calls $text", $name);
+        finish($p);
+    }
 }
 
 # sessions on disk

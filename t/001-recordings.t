@@ -11,6 +11,8 @@ use warnings;
 
 use Test::More;
 
+use File::Copy qw(copy);
+use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use IO::Select;
 use IPC::Open3;
@@ -31,6 +33,18 @@ my @flags = (qw(-p --input-format stream-json --output-format stream-json
              --disable-slash-commands --permission-mode dontAsk
              --system-prompt - --no-session-persistence));
 my @allow = qw(--allowedTools mcp__client);
+
+# The module's plugin, in those that were recorded with it.
+
+my @gate = ('--plugin-dir', "$dir/gate");
+
+for (['.claude-plugin', 'plugin.json'], ['hooks', 'hooks.json'],
+     ['hooks', 'register.mjs'])
+{
+    make_path("$dir/gate/$_->[0]");
+    copy("$root/src/spawner/gate/$_->[1]", "$dir/gate/$_->[0]/$_->[1]")
+        or die "$_->[1]: $!";
+}
 
 my $calls = [
     { id => 'toolu_1', name => 'get_weather', input => { city => 'Oslo' } },
@@ -56,6 +70,30 @@ my %script = (
     'controls'                 => model_error('claude-nonsense-9',
                                               'check_failed'),
     'empty-answer'             => { turn => { empty => 1 } },
+    'gate-401'                 => { turn => { error => { status => 401 } } },
+    'gate-429'                 => { turn => { error => { status => 429 },
+                                    headers => { 'retry-after' => 1 } } },
+    'gate-429-retried'         => { turn => { api_retry => 2,
+                                    retry_status => 429, headers => [
+                                    ({ 'retry-after' => 1 }) x 2, {}] } },
+    'gate-529'                 => { turn => { error => { status => 529 } } },
+    'gate-dropped'             => { turn => { drop_after_deltas => 1 } },
+    'gate-dropped-early'       => { turn => { drop_before => 1 } },
+    'gate-empty'               => { turn => { empty => 1 } },
+    'gate-max-tokens'          => { turn => { stop_reason => 'max_tokens' } },
+    'gate-model-unknown'       => {},
+    'gate-plain'               => {},
+    'gate-refusal-explained'   => { turn => { stop_reason => 'refusal',
+                                    stop_details => { type => 'refusal',
+                                    category => 'cyber',
+                                    explanation => 'No' } } },
+    'gate-tools'               => { turn => $weather },
+    'gate-tools-beside'        => { turn => { %$weather, tool_use => [
+                                    $calls->[0], { %{ $unknown->[0] },
+                                    id => 'toolu_2' }] } },
+    'gate-tools-denied'        => { turn => { %$weather,
+                                    tool_use => [$calls->[0]] } },
+    'gate-tool-unknown'        => { turn => { tool_use => $unknown } },
     'interrupt-before-message' => { turns => [{ hang => 1 }, {}] },
     'interrupt-streaming'      => { turns => [{ deltas => [1 .. 6],
                                                 hang_after_deltas => 6 },
@@ -114,11 +152,11 @@ my @real_only = qw(agent-max-turns agent-subagent agent-tools);
 
 # What comes when is the machine's: their lines are compared without an order.
 
-my %apart = map { $_ => 1 } qw(pipelined tools-denied);
+my %apart = map { $_ => 1 } qw(pipelined tools-denied gate-tools-denied);
 
 # Those that bench/cli.c can play: it keeps no conversation and has no tools.
 
-my @bench = qw(plain pipelined interrupt-streaming);
+my @bench = qw(plain pipelined interrupt-streaming gate-plain);
 
 
 # ---------------------------------------------------------------------------
@@ -189,9 +227,20 @@ sub shape {                            # one line: its name, and the rest
     my $j = eval { $json->decode($line) } // return "no JSON: $line";
     my ($name) = map { join ' ', grep { defined && !ref } @$_ } [
         @$j{qw(type subtype state)}, ref $j->{event} eq 'HASH'
-            ? ($j->{event}{type}, $j->{event}{delta}{type}) : () ];
+            ? ($j->{event}{type}, $j->{event}{delta}{type}) : (),
+        ($j->{subtype} // '') eq 'ui_log' ? words_of($j) : () ];
 
     return join ' ', "$name:", sort keys %{ shape_of($j, '', {}) };
+}
+
+
+# Of a line of the gate's: who says it, what, and of which headers.
+
+sub words_of {
+    my ($line) = @_;
+    my ($what, @headers) = split /\n/, $line->{text};
+
+    return "$line->{plugin} '$what'", map { /^([a-z-]+): ./ } @headers;
 }
 
 
@@ -261,7 +310,8 @@ sub steps {
 
 sub is_said_first {
     my ($o) = @_;
-    return $o->{isReplay} || (($o->{request} || {})->{message} || {})->{method}
+    return $o->{isReplay} || ($o->{text} // '') eq 'gate 1'
+                          || (($o->{request} || {})->{message} || {})->{method}
                              && $o->{request}{message}{method} =~ /cancelled/;
 }
 
@@ -357,7 +407,8 @@ is_deeply([sort(keys %script, @real_only)], [sort @cases],
 for my $case (grep { $script{$_} } @cases) {
     my @in = lines_of("$root/t/data/$case.in.jsonl");
     my @out = lines_of("$root/t/data/$case.out.jsonl");
-    my @args = $case =~ /^(?:tools-(?!denied)|interrupt-tools)/ ? @allow : ();
+    my @args = ($case =~ /^(?:(?:gate-)?tools(?!-denied)|interrupt-tools)/
+                ? @allow : (), $case =~ /^gate-/ ? @gate : ());
 
     same("t/bin/claude, $case", [play(["$root/t/bin/claude", @flags, @args],
          { FAKE_CLAUDE => $json->encode($script{$case}) }, \@in, \@out)],
@@ -376,8 +427,9 @@ SKIP: {
         my @out = lines_of("$root/t/data/$case.out.jsonl");
 
         s/"slow"/"slow [[bench n=100000 gap=10000]]"/ for @in;
-        same("bench/cli.c, $case", [play(["$dir/cli", @flags], {}, \@in,
-             \@out)], \@out);
+        my @args = $case =~ /^gate-/ ? @gate : ();
+        same("bench/cli.c, $case", [play(["$dir/cli", @flags, @args], {},
+             \@in, \@out)], \@out);
     }
 }
 

@@ -115,7 +115,7 @@ my %directive = map { $_->{name} => $_ } @{ $code->{directives} };
         # follow
         my $rest = ($syntax // '') =~ s/^$name\s*//r =~ s/;$//r;
         my $more = $rest =~ s/ …//;
-        $rest =~ s/on \| off/flag/;
+        $rest =~ s/ \| \S+//g;             # one or the other
         my @words = split ' ', $rest =~ s/`\[=`value`\]/`/r;
         my $needed = grep { !/^\[/ } @words;
 

@@ -2,6 +2,7 @@
 # which, that no rooms know each other in a circle, what names say of the
 # floor, and how large functions and structs may be. See t/lib/House.pm; it
 # must find what is wrong in a small tree of examples, and nothing in src/.
+# Besides, what is kept in the tree and is made of a file of it is up to date.
 
 use strict;
 use warnings;
@@ -270,5 +271,36 @@ is(join('', map { "$_->{file}:$_->{line}: $_->{what}\n" } @faults), '',
    'nothing breaks the rules');
 
 note $house->figures(1);
+
+
+# The header with the gate's text is made of its source.
+
+{
+    my $root = root();
+    open my $fh, '<:raw', "$root/src/spawner/ngx_claude_gate_text.h" or die;
+    local $/;
+    is(<$fh>, scalar(`$root/scripts/gate.sh`),
+       'ngx_claude_gate_text.h is what scripts/gate.sh makes');
+}
+
+
+# What the driver says and the gate leaves out is one text in two languages.
+
+{
+    my ($text, @left);
+
+    for ([ 'ngx_claude_gate.h',
+           qr/^#define NGX_CLAUDE_GATE_LEFT_OUT[\s\\]+"([^"]+)"$/m ],
+         [ 'gate/register.mjs', qr/^const LEFT_OUT = '([^']+)';$/m ])
+    {
+        my ($file, $pattern) = @$_;
+        open my $fh, '<:raw', root() . "/src/spawner/$file" or die;
+        local $/;
+        ($text) = <$fh> =~ $pattern;
+        push @left, $text;
+    }
+    ok(defined $left[0], 'ngx_claude_gate.h says what is left out');
+    is($left[1], $left[0], '  and register.mjs the same');
+}
 
 done_testing;

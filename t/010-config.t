@@ -231,6 +231,16 @@ refused('an environment variable with a bad name', qr/write NAME or/,
     unlike($said, qr/sk-secret/, 'a bad claude_env is not told: it may be a '
                                  . 'secret');
 }
+for (['', 0], (map { [$_, 0] } qw(low medium high xhigh max High auto UNSET)),
+     map { [$_, 1] } qw(turbo lo lower 3))
+{
+    my ($effort, $warned) = @$_;
+    my ($status, $said) = ClaudeTest->try(server => sprintf($openai,
+        "claude_env CLAUDE_CODE_EFFORT_LEVEL=$effort;"));
+    is($status, 0, "an effort of the environment, '$effort': accepted");
+    my $line = qr/\[warn\].*"\Q$effort\E" in CLAUDE_CODE_EFFORT_LEVEL of/;
+    $warned ? like($said, $line, '  and not used') : unlike($said, $line, '  and used');
+}
 refused('an environment file with a line that is none',
         qr/env:2 is not NAME=value/,
         server => sprintf($openai, 'claude_env_file $DIR/env;'),

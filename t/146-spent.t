@@ -111,7 +111,9 @@ sub killed {
 my $two = usage(3, 5, 7, 11, 2);
 
 {
-    my $s = started();
+    my $s = started(server => 'location /ungated/ { claude_openai; access_log '
+        . "logs/spent spent; claude_env 'FAKE_CLAUDE="
+        . json->encode({ start => { gate => 'silent' } }) . "'; }");
     my ($l, $r);
 
     for my $stream (0, 1) {
@@ -150,12 +152,20 @@ my $two = usage(3, 5, 7, 11, 2);
                '  costs what it costs');
     }
 
-    # what the CLI asks by itself, before it heeds the interrupt
+    # what the CLI asks by itself, before it heeds the interrupt: with the gate
+    # that is nothing
 
-    $r = $s->chat('hi', fake => {
-        text => 'x', stop_reason => 'max_tokens', usage => $two,
+    my $more = { text => 'x', stop_reason => 'max_tokens', usage => $two,
         ignore_interrupt => $true,
-        then => { text => 'more', usage => usage(1000, 50, 30, 20, 0) } });
+        then => { text => 'more', usage => usage(1000, 50, 30, 20, 0) } };
+
+    $r = $s->chat('hi', fake => $more);
+    ($l) = spent($s, 'the CLI is kept from going on', { prompt => 21,
+                 cached => 7, completion => 5, reasoning => 2 });
+    is($l->{finish}, 'length', '  the end is that of the answer');
+
+    $r = $s->send(POST => '/ungated/chat/completions',
+                  body => ClaudeTest::body('hi', fake => $more))->rest;
     is($r->{json}{usage}{prompt_tokens}, 21, 'the answer has its own usage');
     ($l) = spent($s, 'the CLI goes on by itself', { prompt => 1071,
                  cached => 37, completion => 55, reasoning => 2 });

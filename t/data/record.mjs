@@ -14,7 +14,7 @@
  */
 
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -33,6 +33,12 @@ const LEAN = [
 const CHAT = [...LEAN, '--permission-mode', 'dontAsk', '--tools', '', '--no-session-persistence'];
 const AGENT = [...LEAN, '--permission-mode', 'dontAsk', '--tools', 'Read,Task', '--allowedTools', 'Read,Task', '--no-session-persistence'];
 
+/* The module's plugin, where record() puts it: "GATE" becomes a path. */
+const GATED = [...CHAT, '--plugin-dir', 'GATE'];
+const GATE_ENV = { CLAUDE_CODE_SILENT_TURN_REMINDER: '0', CLAUDE_CODE_EFFORT_LEVEL: 'unset', CLAUDE_CODE_HOOKS_SAME_THREAD: '1' };
+const GATE_FILES = { 'plugin.json': '.claude-plugin', 'hooks.json': 'hooks', 'register.mjs': 'hooks' };
+const limited = { status: 429, headers: { 'retry-after': '1' } };
+
 let requests = 0;
 let questions = 0;
 
@@ -42,6 +48,20 @@ const user = (content) => ({
     uuid: `00000000-0000-4000-8000-${String(++questions).padStart(12, '0')}`, client_composed: true,
 });
 const begin = () => control('initialize', { systemPrompt: ['SYS'] });
+
+/* With a client's server of two tools, which record() answers. */
+const serve = () => control('initialize', {
+    systemPrompt: ['SYS'], sdkMcpServers: ['client'],
+    sdkMcpServerManifests: { client: {
+        initializeResult: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'client', version: '1' } },
+        toolsListResult: { tools: ['get_weather', 'zed'].map((name) => ({ name, inputSchema: { type: 'object' }, annotations: { readOnlyHint: true } })) },
+    } },
+});
+const result = ({ request_id, request: { message } }) => ({
+    type: 'control_response',
+    response: { subtype: 'success', request_id, response: { mcp_response: { jsonrpc: '2.0', id: message.id, result: { content: [{ type: 'text', text: 'warm' }] } } } },
+});
+const call = (id, name, input) => ({ id, name, input });
 
 const CASES = {
     'usage': { script: [{ text: 'ok' }], lines: () => [begin(), user('hi'), control('get_usage')] },
@@ -78,7 +98,44 @@ const CASES = {
         script: [{ tool_use: [{ id: 'toolu_1', name: 'Read', input: { file_path: 'in.txt' } }] }],
         lines: () => [begin(), user('read it')],
     },
+    'gate-plain': { script: [{ text: 'one' }, { text: 'two' }], lines: () => [begin(), user('hi'), user('more')] },
+    'gate-max-tokens': { script: [{ text: 'half', stop_reason: 'max_tokens', times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-empty': { script: [{ empty: true, times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-dropped': { script: [{ text: 'a b c', break_after: 3, times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-dropped-early': { script: [{ text: 'a b c', break_after: 0, times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-tool-unknown': { script: [{ tool_use: [{ id: 'toolu_1', name: 'nope', input: { a: 1 } }], times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-tools': {
+        args: [...GATED, '--allowedTools', 'mcp__client'],
+        script: [{ tool_use: [call('toolu_1', 'get_weather', { city: 'Oslo' }), call('toolu_2', 'zed', {})] }, { text: 'sunny' }],
+        lines: () => [serve(), user('hi')],
+    },
+    'gate-tools-beside': {
+        args: [...GATED, '--allowedTools', 'mcp__client'],
+        script: [{ tool_use: [call('toolu_1', 'get_weather', { city: 'Oslo' }), call('toolu_2', 'nope', { a: 1 })] }, { text: 'sunny' }],
+        lines: () => [serve(), user('hi')],
+    },
+    'gate-tools-denied': {
+        args: GATED, script: [{ tool_use: [call('toolu_1', 'get_weather', { city: 'Oslo' })] }, { text: 'sunny' }], lines: () => [serve(), user('hi')],
+    },
+    'gate-refusal-explained': {
+        script: [{ text: 'I can', stop_reason: 'refusal', stop_details: { type: 'refusal', category: 'cyber', explanation: 'Not this.' }, times: 4 }],
+        lines: () => [begin(), user('hi')],
+    },
+    'gate-429': { script: [{ ...limited, times: 4 }], lines: () => [begin(), user('hi')] },
+    'gate-429-retried': {
+        env: { CLAUDE_CODE_MAX_RETRIES: '2' }, script: [limited, limited, { text: 'ok' }], lines: () => [begin(), user('hi')],
+    },
+    'gate-401': { script: [{ status: 401, times: 9 }], lines: () => [begin(), user('hi')] },
+    'gate-529': { script: [{ status: 529, times: 9 }], lines: () => [begin(), user('hi')] },
+    'gate-model-unknown': {
+        script: [{ status: 404, times: 9 }],
+        lines: () => [begin(), control('set_model', { model: 'claude-nonsense-9' }), user('hi')],
+    },
 };
+
+for (const [name, of] of Object.entries(CASES)) {
+    if (name.startsWith('gate-')) Object.assign(of, { args: of.args ?? GATED, env: { ...GATE_ENV, ...of.env } });
+}
 
 /* A name that is no alias is tried out. */
 const CHECKS = { 'not-found': 404, login: 401, rejected: 400, overloaded: 529 };
@@ -102,23 +159,27 @@ const answers = (line, said) => (line.type === 'control_request'
     ? said.type === 'control_response' && said.response.request_id === line.request_id
     : said.type === 'command_lifecycle' && said.command_uuid === line.uuid && /^(?:completed|cancelled)$/.test(said.state));
 
-async function record(name, { args = CHAT, script, lines }) {
+async function record(name, { args = CHAT, env = {}, script, lines }) {
     const dir = mkdtempSync(join(tmpdir(), 'record-'));
     const stub = createStub();
     const port = await stub.listen();
     for (const sub of ['home', 'cwd']) mkdirSync(join(dir, sub));
     writeFileSync(join(dir, 'cwd/in.txt'), 'a word\n');
+    for (const [file, sub] of Object.entries(GATE_FILES)) {
+        mkdirSync(join(dir, 'gate', sub), { recursive: true });
+        copyFileSync(join(HERE, '../../src/spawner/gate', file), join(dir, 'gate', sub, file));
+    }
     stub.script(script);
     requests = 0;
     questions = 0;
 
-    const child = spawn(CLAUDE, args, {
+    const child = spawn(CLAUDE, args.map((arg) => (arg === 'GATE' ? join(dir, 'gate') : arg)), {
         cwd: join(dir, 'cwd'),
         stdio: ['pipe', 'pipe', 'inherit'],
         env: {
             PATH: '/usr/bin:/bin', HOME: join(dir, 'home'), ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`, ANTHROPIC_API_KEY: 'dummy',
             DISABLE_TELEMETRY: '1', DISABLE_AUTOUPDATER: '1', CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
-            CLAUDE_AGENT_SDK_MCP_NO_PREFIX: '1', CLAUDE_CODE_MAX_RETRIES: '0',
+            CLAUDE_AGENT_SDK_MCP_NO_PREFIX: '1', CLAUDE_CODE_MAX_RETRIES: '0', ...env,
         },
     });
     const out = [];
@@ -126,13 +187,18 @@ async function record(name, { args = CHAT, script, lines }) {
     const sent = lines();
     const killer = setTimeout(() => child.kill('SIGKILL'), 60000);
     try {
-        for (const line of sent) {
+        for (const line of [...sent]) {
             child.stdin.write(`${JSON.stringify(line)}\n`);
             for (;;) {
                 const { value, done } = await heard.next();
                 if (done) throw new Error(`${name}: the CLI has ended before it has answered\n${out.join('\n')}`);
                 out.push(value);
-                if (answers(line, JSON.parse(value))) break;
+                const said = JSON.parse(value);
+                if (said.type === 'control_request' && said.request.message?.method === 'tools/call') {
+                    sent.push(result(said));
+                    child.stdin.write(`${JSON.stringify(sent.at(-1))}\n`);
+                }
+                if (answers(line, said)) break;
             }
         }
         child.stdin.end();

@@ -246,7 +246,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 
     fuzz_check(ngx_claude_cli_set_model(outbox, 3, &model, &turn->system)
                == NGX_OK);
-    fuzz_check(ngx_claude_cli_settings(outbox, 4, turn) == NGX_OK);
+    fuzz_check(ngx_claude_cli_settings(outbox, 4, turn, 1) == NGX_OK);
 
     for (i = 0; i < turn->messages.nelts * times; i++) {
         fuzz_check(ngx_claude_cli_message(outbox, nonce,

@@ -208,6 +208,9 @@ function modelTraits(id) {
         sampling: version < 407,
         bothSamplers: version < 401,
         systemRole: version >= 408,
+        efforts: version >= 407 ? EFFORTS
+            : version === 406 ? ['low', 'medium', 'high', 'max']
+                : version === 405 && family === 'opus' ? ['low', 'medium', 'high'] : [],
         maxOutput: version >= 406 ? 128000 : version === 405 ? 64000 : Infinity,
     };
 }
@@ -251,7 +254,7 @@ function checkRequest(body, { counting = false } = {}) {
     checkThinking(body, traits);
     checkToolChoice(body, traits);
     checkSampling(body, traits);
-    checkOutputConfig(body.output_config);
+    checkOutputConfig(body.output_config, traits);
     checkContextManagement(body, traits);
     checkMisc(body);
     checkCacheControl(body);
@@ -715,15 +718,23 @@ const SCHEMA_FORMATS = new Set([
     'date-time', 'time', 'date', 'duration', 'email', 'hostname', 'uri', 'ipv4', 'ipv6', 'uuid',
 ]);
 
-function checkOutputConfig(config) {
+function checkOutputConfig(config, traits) {
     if (!given(config)) return;
     needObject(config, 'output_config');
-    if (given(config.effort)) needChoice(config.effort, EFFORTS, 'output_config.effort');
+    if (given(config.effort)) checkEffort(config.effort, traits);
     if (!given(config.format)) return;
     needObject(config.format, 'output_config.format');
     needChoice(config.format.type, ['json_schema'], 'output_config.format.type');
     needObject(config.format.schema, 'output_config.format.schema');
     checkOutputSchema(config.format.schema, 'output_config.format.schema');
+}
+
+function checkEffort(effort, { efforts }) {
+    needChoice(effort, EFFORTS, 'output_config.effort');
+    if (!efforts.length) refuse('', 'This model does not support the effort parameter.');
+    if (!efforts.includes(effort)) {
+        refuse('', `This model does not support effort level '${effort}'. Supported levels: ${[...efforts].sort().join(', ')}.`);
+    }
 }
 
 function checkOutputSchema(schema, path) {

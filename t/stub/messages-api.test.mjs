@@ -504,6 +504,23 @@ test('structured output schemas', async () => {
     await refused(format(object({ a: { type: 'string', format: 'phone' } })), /String format 'phone' is not supported/);
     await refused(format(object({ n: { $ref: '#/$defs/N' } }, { $defs: { N: object({ n: { $ref: '#/$defs/N' } }) } })), /Circular reference/);
     await refused(format(object({ a: { $ref: 'https://example.com/x' } })), /could not be resolved/);
-    await refused({ output_config: { effort: 'huge' } }, /^output_config.effort: Input should be 'low'/);
     await refused({ output_config: { format: { type: 'json_object' } } }, /^output_config.format.type/);
+});
+
+test('efforts', async () => {
+    const all = ['low', 'medium', 'high', 'xhigh', 'max'];
+    await refused({ output_config: { effort: 'huge' } }, /^output_config.effort: Input should be 'low'/);
+    await refused({ model: OLD, output_config: { effort: 'low' } }, /does not support the effort parameter/);
+    for (const [models, unknown] of [
+        [['claude-opus-4-5'], ['xhigh', 'max']],
+        [['claude-opus-4-6', 'claude-sonnet-4-6'], ['xhigh']],
+        [['claude-opus-4-7', 'claude-sonnet-5-5', 'claude-haiku-5-5'], []],
+    ]) {
+        for (const model of models) {
+            for (const effort of all.filter((one) => !unknown.includes(one))) await accepted({ model, output_config: { effort } });
+            for (const effort of unknown) {
+                await refused({ model, output_config: { effort } }, new RegExp(`^This model does not support effort level '${effort}'. Supported levels: high, low`));
+            }
+        }
+    }
 });
