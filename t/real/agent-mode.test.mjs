@@ -22,7 +22,10 @@ async function turn(server, messages, more = {}) {
     return { ...answer, ...await logged(server, answer.tag) };
 }
 
-/* What the model was last asked: 'role type' of each block, with the text of results. */
+/*
+ * What the model was last asked: 'role type' of each block, with the text of results. An agent has no
+ * gate, so there are messages of the CLI's own, of role "system", which are no concern of this suite.
+ */
 function blocks(server) {
     return server.stub.requests.at(-1).body.messages.filter(({ role }) => role !== 'system')
         .flatMap(({ role, content }) => (typeof content === 'string' ? [{ type: 'text', text: content }] : content)

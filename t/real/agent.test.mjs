@@ -44,15 +44,9 @@ async function settled(server, quiet = 300) {
     return seen;
 }
 
-/*
- * The model answered once. The interrupt and the CLI's next call are a race of milliseconds, so
- * there may be one more, given up before its answer could begin.
- */
+/* The model was asked once: the gate leaves the CLI no second call. */
 async function answeredOnce(server) {
-    const calls = await settled(server);
-    const answered = server.stub.requests.filter((request) => request.status === 200 && !request.closed_early);
-    assert.equal(answered.length, 1, `${answered.length} of ${calls} calls were answered`);
-    assert.ok(calls <= 2, `${calls} calls`);
+    assert.equal(await settled(server), 1, 'calls of the model');
 }
 
 /* Whoever has the error is not billed for more. */
@@ -249,7 +243,7 @@ describe('the agent is kept from', { concurrency: 3 }, () => {
                     assert.ok('one two three'.startsWith(streamed.content), streamed.content);
                 }
                 await noCallAfter(use.server, ended);
-                assert.ok(use.server.stub.requests.length <= 4, `${use.server.stub.requests.length} calls`);
+                assert.equal(use.server.stub.requests.length, 1, 'calls of the model');
             });
         }
 

@@ -27,8 +27,8 @@ const text = (t) => ({ type: 'text', text: t });
 const image = (url, more) => ({ type: 'image_url', image_url: { url, ...more } });
 const file = (file_data, filename) => ({ type: 'file', file: { file_data, filename } });
 
-/* The blocks of all messages but the CLI's own, without its cache marks. */
-const blocks = (request) => request.body.messages.filter(({ role }) => role !== 'system')
+/* The blocks of all messages, without the CLI's cache marks. */
+const blocks = (request) => request.body.messages
     .map(({ role, content }) => [role, ...(typeof content === 'string' ? [text(content)] : content)
         .map(({ cache_control: mark, ...block }) => block)]);
 

@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import readline from 'node:readline';
 import { KEY, OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
-import { assistant, conversation, user } from './lib/upstream.mjs';
+import { assistant, conversation, spoken, user } from './lib/upstream.mjs';
 
 const DEFAULTS = 'claude_warm 0; claude_max_concurrent 8; claude_max_processes 16;';
 
@@ -204,7 +204,7 @@ describe('messages of other sessions, the socket opened by the operator', () => 
             await post(first.pid);
             const next = await turn(server, [user(`secret at ${path}`), assistant(first.content), user('and?')], { path, key: OTHER_KEY });
             assert.equal(next.rung, 'live');
-            assert.deepEqual(server.stub.requests.map((request) => conversation(request).length), [3]);
+            assert.deepEqual(server.stub.requests.map((request) => (path === '/v1/' ? conversation : spoken)(request).length), [3]);
             assert.doesNotMatch(said(server), /attacker words/);
         });
     }
@@ -314,9 +314,10 @@ describe('jobs by the clock', () => {
         const [locked, open] = [await start({}), await start({ CLAUDE_CODE_DISABLE_CRON: '' })];
         t.after(() => Promise.all([locked.end(), open.end()]));
         for (const path of ['/v1/', '/agent/', '/named/']) await turn(locked, [user('hi')], { path });
-        await turn(open, [user('hi')]);
-        await waitFor('a process that may to run its job', () => open.stub.requests.some(asked), 60000 * SLOW);
+
+        /* of an agent: in a chat the gate would not let it ask */
         await turn(open, [user('hi')], { path: '/agent/', key: OTHER_KEY });
+        await waitFor('a process that may to run its job', () => open.stub.requests.some(asked), 60000 * SLOW);
         assert.deepEqual(locked.stub.requests.map(({ body }) => body.messages.filter(({ role }) => role === 'user').length), [1, 1, 1]);
         assert.ok(!locked.stub.requests.some(asked));
     });
@@ -508,7 +509,7 @@ describe("the CLI's own plugins", () => {
         const server = await startEngine({ http: DEFAULTS, server: AGENT });
         t.after(() => server.end());
         const chat = await relaunch((await turn(server, [user('hi')])).pid);
-        assert.deepEqual(chat.plugins, []);
+        assert.deepEqual(chat.plugins.map(({ name }) => name), ['nginx-gate']);
         assert.deepEqual(chat.tools, []);
         const agent = await relaunch((await turn(server, [user('hi')], { path: '/agent/' })).pid);
         assert.ok(agent.plugins.length > 0);

@@ -212,20 +212,11 @@ test('model names are mapped, and Claude aliases pass', async () => {
 test('a full model name goes upstream as it is', async () => {
     const answer = await server.chat({ model: 'claude-sonnet-5-5', messages: [user('private words')] });
     assert.equal(answer.status, 200, answer.text);
-    const { requests } = server.stub;
-    const asked = requests.filter(({ body }) => body.stream);
-    assert.equal(asked.length, 1);
-    assert.equal(asked[0].body.model, 'claude-sonnet-5-5');
-    assert.deepEqual(conversation(asked[0]), [['user', 'private words']]);
 
-    /* set_model tries such a name out, once a process: one token, and none of the client's text */
-    const probes = requests.filter(({ body }) => !body.stream);
-    assert.ok(probes.length <= 1);
-    for (const { body, raw_length: length } of probes) {
-        assert.equal(body.max_tokens, 1);
-        assert.ok(length < 1024);
-        assert.ok(!JSON.stringify(body).includes('private words'));
-    }
+    /* set_model tries such a name out, once a process: the gate answers that, and nobody is billed */
+    const asked = only(server.stub);
+    assert.equal(asked.body.model, 'claude-sonnet-5-5');
+    assert.deepEqual(conversation(asked), [['user', 'private words']]);
 });
 
 test('a request without a model gets the default one', async () => {
@@ -282,9 +273,9 @@ test('no tools go upstream, and nothing of the CLI’s own prompt', async () => 
     assert.doesNotMatch(JSON.stringify(got.body), /Claude Code|CLAUDE\.md|TodoWrite|git status/);
 });
 
-test('a one-line chat is under 2,100 bytes upstream', async () => {
+test('a one-line chat is under 1,100 bytes upstream', async () => {
     const got = await ask({ messages: [user('Say hello in five words.')] });
-    assert.ok(got.raw_length < 2100, `${got.raw_length} bytes`);
+    assert.ok(got.raw_length < 1100, `${got.raw_length} bytes`);
 });
 
 test('one request is one call of the model, streamed or not', async () => {

@@ -7,15 +7,18 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+    appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import readline from 'node:readline';
 import { createStub } from '../stub/messages-api.mjs';
 import { ROOT, SANITIZED, SLOW, endChild, isAlive, sleep, spawnTied, waitFor } from './lib/server.mjs';
-import { conversation, scripted, systemTexts } from './lib/upstream.mjs';
+import { scripted, spoken, systemTexts } from './lib/upstream.mjs';
 
 const CLAUDE = process.env.TEST_CLAUDE_BINARY;
 const PINNED = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).dependencies['@anthropic-ai/claude-code'];
@@ -24,7 +27,14 @@ const PINNED = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).depe
 const ARGS = [
     '-p', '--input-format', 'stream-json', '--output-format', 'stream-json', '--verbose',
     '--include-partial-messages', '--setting-sources', '', '--strict-mcp-config', '--disable-slash-commands',
-    '--system-prompt', '-', '--permission-mode', 'dontAsk', '--tools', '', '--allowedTools', 'mcp__c0,mcp__c1',
+    '--system-prompt', '-', '--settings', JSON.stringify({
+        crossSessionInbound: 'refuse',
+        enabledPlugins: {
+            'cc-plugin-agents-md@builtin': false, 'cc-plugin-privacy@builtin': false,
+            'cc-plugin-plugin-authoring@builtin': false,
+        },
+    }),
+    '--permission-mode', 'dontAsk', '--tools', '', '--allowedTools', 'mcp__c0,mcp__c1',
 ];
 const ENV = {
     CLAUDE_AGENT_SDK_MCP_NO_PREFIX: '1', ENABLE_TOOL_SEARCH: 'false', CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
@@ -36,20 +46,41 @@ const ENV = {
     CLAUDE_CODE_DISABLE_CRON: '1', CLAUDE_CODE_DISABLE_WORKFLOWS: '1',
 };
 
+/* The gate: what comes with it, and its directory, as src/spawner/ngx_claude_gate.c makes it. */
+const GATE_ENV = { CLAUDE_CODE_SILENT_TURN_REMINDER: '0', CLAUDE_CODE_HOOKS_SAME_THREAD: '1' };
+
+function writeGate(parent) {
+    const dir = join(parent, 'gate');
+    for (const [folder, name] of [['.claude-plugin', 'plugin.json'], ['hooks', 'hooks.json'], ['hooks', 'register.mjs']]) {
+        mkdirSync(join(dir, folder), { recursive: true });
+        copyFileSync(join(ROOT, 'src/spawner/gate', name), join(dir, folder, name));
+    }
+    return dir;
+}
+
 /* ---------------------------------------------------------------------------------------- */
 
 class Cli {
-    /* args in place of --no-session-persistence; env: null takes an entry away */
-    constructor(stub, port, { args = ['--no-session-persistence'], env = {}, dir } = {}) {
+    /*
+     * args in place of --no-session-persistence; env: null takes an entry away; gate: true, or
+     * what spoils its directory
+     */
+    constructor(stub, port, { args = ['--no-session-persistence'], env = {}, dir, gate } = {}) {
         this.stub = stub;
         this.own = dir === undefined;
         this.dir = dir ?? mkdtempSync(join(tmpdir(), 'cli-'));
         for (const name of ['home', 'cwd']) mkdirSync(join(this.dir, name), { recursive: true });
+        const gated = [];
+        if (gate) {
+            gated.push('--plugin-dir', writeGate(this.dir));
+            if (gate !== true) gate(gated[1]);
+        }
         const all = {
             PATH: '/usr/bin:/bin', HOME: join(this.dir, 'home'),
-            ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`, ANTHROPIC_API_KEY: 'dummy', ...ENV, ...env,
+            ANTHROPIC_BASE_URL: `http://127.0.0.1:${port}`, ANTHROPIC_API_KEY: 'dummy',
+            ...ENV, ...(gate ? GATE_ENV : {}), ...env,
         };
-        this.child = spawnTied(CLAUDE, [...ARGS, ...args], {
+        this.child = spawnTied(CLAUDE, [...ARGS, ...gated, ...args], {
             cwd: join(this.dir, 'cwd'), stdio: ['pipe', 'pipe', 'ignore'],
             env: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null)),
         });
@@ -271,7 +302,7 @@ describe('lines', { skip: SKIP, concurrency: 1 }, () => {
         assert.equal((await cli.rewind(uuid)).response.rewound, true);
         cli.put('again', { uuid });
         await cli.ask('three');
-        assert.deepEqual(conversation(use.stub.requests.at(-1)),
+        assert.deepEqual(spoken(use.stub.requests.at(-1)),
             [['user', 'one'], ['assistant', 'echo: one'], ['user', 'three']]);
     });
 
@@ -294,14 +325,14 @@ describe('lines', { skip: SKIP, concurrency: 1 }, () => {
         for (const text of [`look at @${secret}`, '/help', '!id']) await cli.ask(text);
         const all = JSON.stringify(use.stub.requests.map(({ body }) => body));
         assert.ok(!all.includes('heliotrope'));
-        assert.deepEqual(conversation(use.stub.requests.at(-1)).filter(([role]) => role === 'user').map(([, text]) => text),
+        assert.deepEqual(spoken(use.stub.requests.at(-1)).filter(([role]) => role === 'user').map(([, text]) => text),
             [`look at @${secret}`, '/help', '!id']);
         const open = await use.start({ env: { CLAUDE_CODE_DISABLE_FILE_MENTIONS: null } });
         use.stub.clear();
         await open.ask(`look at @${secret}`, { client_composed: undefined });
         assert.ok(JSON.stringify(use.stub.requests.map(({ body }) => body)).includes('heliotrope'));
         await open.ask(`look again at @${secret} please`, { client_composed: true });
-        assert.equal(conversation(use.stub.requests.at(-1)).at(-1)[1], `look again at @${secret} please`);
+        assert.equal(spoken(use.stub.requests.at(-1)).at(-1)[1], `look again at @${secret} please`);
         await open.end();
     });
 
@@ -336,7 +367,7 @@ describe('the conversation', { skip: SKIP, concurrency: 1 }, () => {
         await cli.replay('q2', { type: 'text', text: 'a2' });
         assert.equal(use.stub.requests.length, 0);
         await cli.ask('q3');
-        assert.deepEqual(conversation(use.stub.requests[0]),
+        assert.deepEqual(spoken(use.stub.requests[0]),
             [['user', 'q1'], ['assistant', 'a1'], ['user', 'q2'], ['assistant', 'a2'], ['user', 'q3']]);
     });
 
@@ -360,7 +391,7 @@ describe('the conversation', { skip: SKIP, concurrency: 1 }, () => {
         const { response } = await cli.rewind(uuid);
         assert.equal(response.rewound, true);
         await cli.ask('other');
-        assert.deepEqual(conversation(use.stub.requests.at(-1)),
+        assert.deepEqual(spoken(use.stub.requests.at(-1)),
             [['user', 'one'], ['assistant', 'echo: one'], ['user', 'other']]);
     });
 
@@ -396,7 +427,7 @@ describe('the conversation', { skip: SKIP, concurrency: 1 }, () => {
         await cli.ask('two');
         assert.notEqual(use.stub.requests[0].body.model, resolved.model);
         assert.ok(systemTexts(use.stub.requests[0]).includes('Be long.'));
-        assert.deepEqual(conversation(use.stub.requests[0]), [['user', 'two']]);
+        assert.deepEqual(spoken(use.stub.requests[0]), [['user', 'two']]);
     });
 
     test('another model in a conversation that is not empty leaves a text in it', async () => {
@@ -417,9 +448,14 @@ describe('the conversation', { skip: SKIP, concurrency: 1 }, () => {
         assert.ok(models.every(({ resolvedModel }) => /^claude-/.test(resolvedModel)));
         await cli.control({ subtype: 'set_model', model: 'claude-opus-4-8' });
         assert.deepEqual(use.stub.requests.map(({ body }) => [body.model, body.max_tokens]), [['claude-opus-4-8', 1]]);
-        const refused = await cli.control({ subtype: 'set_model', model: 'claude-nonsense-9' });
-        assert.equal(refused.subtype, 'error');
-        assert.equal(refused.error_code, 'not_found');
+        for (const [status, code] of [[404, 'not_found'], [401, 'auth_failed'], [500, 'check_server_error']]) {
+            use.stub.clear();
+            use.stub.script([{ status, headers: { 'retry-after': '0' }, times: 100 }]);
+            const refused = await cli.control({ subtype: 'set_model', model: 'claude-opus-4-7' });
+            assert.equal(refused.subtype, 'error');
+            assert.equal(refused.error_code, code);
+        }
+        use.stub.clear();
     });
 });
 
@@ -611,7 +647,7 @@ describe('the end of a turn', { skip: SKIP, concurrency: 1 }, () => {
         assert.equal((await cli.rewind(uuid)).response.rewound, true);
         cli.first = undefined;
         await cli.ask('after');
-        assert.deepEqual(conversation(use.stub.requests.at(-1)), [['user', 'after']]);
+        assert.deepEqual(spoken(use.stub.requests.at(-1)), [['user', 'after']]);
     });
 
     test('an error of upstream is a result that says success, and a message that no model wrote', async () => {
@@ -663,8 +699,8 @@ describe('the end of a turn', { skip: SKIP, concurrency: 1 }, () => {
         });
     }
 
-    test('--fallback-model is asked when the model is overloaded', async () => {
-        const cli = await use.start({ args: ['--no-session-persistence', '--fallback-model', 'haiku'] });
+    test('--fallback-model is asked when the model is overloaded, with the gate, too', async () => {
+        const cli = await use.start({ args: ['--no-session-persistence', '--fallback-model', 'haiku'], gate: true });
         await cli.control({ subtype: 'set_model', model: 'sonnet' });
         use.stub.clear();
         use.stub.script([{ status: 529, headers: { 'retry-after': '0' }, times: 3 }]);
@@ -674,6 +710,339 @@ describe('the end of a turn', { skip: SKIP, concurrency: 1 }, () => {
         use.stub.clear();
         await cli.end();
     });
+});
+
+/* What the driver sets at each turn of a CLI with the gate: see ngx_claude_cli_settings(). */
+const gatedSettings = (cli, body) => cli.control({
+    subtype: 'apply_flag_settings',
+    settings: {
+        effortLevel: null,
+        env: { CLAUDE_CODE_EFFORT_LEVEL: 'unset', CLAUDE_CODE_EXTRA_BODY: JSON.stringify(body) },
+    },
+});
+const MEDIUM = { output_config: { effort: 'medium' } };
+
+/* What the gate has written, and between that "message_start", "api_retry" and "result". */
+function story(lines) {
+    return lines.map((line) => {
+        if (line.subtype === 'ui_log') return line.text.split('\n')[0];
+        if (line.event?.type === 'message_start' || line.type === 'result') return line.event?.type ?? line.type;
+        return line.subtype === 'api_retry' && line.subtype;
+    }).filter(Boolean);
+}
+
+describe('the gate', { skip: SKIP, concurrency: 1 }, () => {
+    const use = useCli({ gate: true });
+    const questions = () => use.stub.requests.map(({ body }) => body);
+    const betas = () => use.stub.requests.at(-1).headers['anthropic-beta'].split(',').sort();
+
+    /* Of all models, and of those from 5.5 on; for the effort the gate adds one. */
+    const BETAS = [
+        'claude-code-20250219', 'interleaved-thinking-2025-05-14', 'context-management-2025-06-27',
+        'thinking-token-count-2026-05-13', 'thinking-display-updates-2026-08-18',
+    ];
+    const BETAS_55 = ['mid-conversation-tool-changes-2026-07-01', 'per-turn-control-2026-07-01'];
+    const EFFORT_BETA = 'effort-2025-11-24';
+
+    before(async () => {
+        if (!SKIP) await gatedSettings(use.cli, MEDIUM);
+    });
+
+    test('`claude plugin validate` passes it, and reads its hooks', () => {
+        const dir = join(use.cli.dir, 'gate');
+        const validate = () => spawnSync(CLAUDE, ['plugin', 'validate', dir], {
+            env: { PATH: '/usr/bin:/bin', HOME: join(use.cli.dir, 'home'), ...ENV }, encoding: 'utf8',
+        });
+        const passed = validate();
+        assert.equal(passed.status, 0, passed.stdout);
+        assert.match(passed.stdout, /register\.mjs hooks: .*http\.fetch/);
+        const file = join(dir, 'hooks', 'register.mjs');        /* the CLI has read it */
+        writeFileSync(file, readFileSync(file, 'utf8').replace("on('turn.start'", "on('turn.nonsense'"));
+        const failed = validate();
+        assert.equal(failed.status, 1);
+        assert.match(failed.stdout, /"turn\.nonsense" is not an event/);
+    });
+
+    test('"gate 1" is a line before initialize is answered', () => {
+        const { lines } = use.cli;
+        const at = lines.findIndex(({ subtype }) => subtype === 'ui_log');
+        const { uuid, session_id: session, ...line } = lines[at];
+        assert.deepEqual(line, { type: 'system', subtype: 'ui_log', plugin: 'nginx-gate', text: 'gate 1' });
+        assert.ok(uuid && session);
+        assert.ok(at < lines.findIndex(({ type }) => type === 'control_response'));
+    });
+
+    test('a question is "call", "said" with the provider’s id, and the answer', async () => {
+        const { cli } = use;
+        await begin(cli);
+        const { lines } = await cli.ask('one');
+        assert.deepEqual(story(lines), ['call', 'said: 200', 'message_start', 'result']);
+        const said = lines.find(({ text }) => text?.startsWith('said')).text;
+        assert.match(said, /^said: 200\nrequest-id: req_stub\d+$/);
+    });
+
+    /* With a new version this fails where it adds something: then docs/cli-protocol.md changes, too. */
+    test('to a first question the CLI adds this, and nothing else', async () => {
+        const { cli } = use;
+        const { model } = await begin(cli);
+        await cli.ask('one');
+        const [{ body, headers }] = use.stub.requests;
+        assert.deepEqual(Object.keys(body), [
+            'model', 'messages', 'system', 'tools', 'metadata', 'max_tokens', 'thinking', 'context_management',
+            'output_config', 'stream',
+        ]);
+        const mark = { cache_control: { type: 'ephemeral' } };
+        const { system: [billing, ...system], metadata, ...rest } = body;
+        assert.deepEqual(rest, {
+            model,
+            messages: [{ role: 'user', content: [{ type: 'text', text: 'one', ...mark }] }],
+            tools: [],
+            max_tokens: 128000,
+            thinking: { type: 'adaptive', display: 'updates' },
+            context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+            output_config: { effort: 'medium' },
+            stream: true,
+        });
+        assert.deepEqual(Object.keys(billing), ['type', 'text']);
+        assert.match(billing.text, /^x-anthropic-billing-header: cc_version=[\d.]+\.[0-9a-f]{3}; cc_entrypoint=sdk-cli;$/);
+        assert.deepEqual(system, [
+            { type: 'text', text: 'You are a Claude agent, built on Anthropic\'s Claude Agent SDK.', ...mark },
+            { type: 'text', text: 'You are a test.', ...mark },
+        ]);
+        assert.deepEqual(Object.keys(metadata), ['user_id']);
+        const user = JSON.parse(metadata.user_id);
+        assert.deepEqual(Object.keys(user).sort(), ['account_uuid', 'device_id', 'session_id']);
+        assert.equal(user.account_uuid, '');
+
+        const { 'x-claude-code-session-id': session, 'content-length': length, ...sent } = headers;
+        assert.equal(session, user.session_id);
+        for (const name of Object.keys(sent)) if (/^x-stainless-(?!retry|timeout)/.test(name)) sent[name] = '…';
+        assert.deepEqual(sent, {
+            accept: 'application/json', 'accept-encoding': 'gzip, deflate, br, zstd', connection: 'keep-alive',
+            'content-type': 'application/json', host: `127.0.0.1:${use.port}`,
+            'user-agent': `claude-cli/${PINNED} (external, sdk-cli)`, 'x-api-key': 'dummy', 'x-app': 'cli',
+            'anthropic-version': '2023-06-01', 'anthropic-dangerous-direct-browser-access': 'true',
+            'anthropic-beta': sent['anthropic-beta'],
+            'x-stainless-retry-count': '0', 'x-stainless-timeout': '600', 'x-stainless-arch': '…',
+            'x-stainless-lang': '…', 'x-stainless-os': '…', 'x-stainless-package-version': '…',
+            'x-stainless-runtime': '…', 'x-stainless-runtime-version': '…',
+        });
+        assert.deepEqual(betas(), [...BETAS, ...BETAS_55, EFFORT_BETA].sort());
+    });
+
+    test('what goes between the messages is left out; a third cache mark moves to the newest', async () => {
+        const { cli } = use;
+        await begin(cli);
+        await cli.replay('past', { type: 'text', text: 'answer' });
+        await cli.control({ subtype: 'side_question', question: 'x?' });
+        assert.equal(use.stub.requests.length, 0, 'what is replayed is no question');
+        await cli.ask('one');
+        await cli.ask('two');
+        const { messages } = questions().at(-1);
+        assert.deepEqual(messages.map(({ role }) => role), ['user', 'assistant', 'user', 'assistant', 'user']);
+        assert.deepEqual(spoken(use.stub.requests.at(-1)),
+            [['user', 'past'], ['assistant', 'answer'], ['user', 'one'], ['assistant', 'echo: one'], ['user', 'two']]);
+        assert.equal(JSON.stringify(messages).match(/cache_control/g).length, 1);
+        assert.ok(messages.at(-1).content.at(-1).cache_control);
+    });
+
+    test('an effort in the body is that member alone, with its beta where the model wants it', async () => {
+        const { cli } = use;
+        await begin(cli);
+        for (const effort of ['low', 'max']) {
+            await gatedSettings(cli, { output_config: { effort } });
+            await cli.ask(effort);
+            assert.deepEqual(questions().at(-1).output_config, { effort });
+            assert.ok(!questions().at(-1).messages.some(({ role }) => role === 'system'), 'no line that says so');
+        }
+        const format = {
+            type: 'json_schema',
+            schema: { type: 'object', properties: { a: { type: 'string' } }, required: ['a'], additionalProperties: false },
+        };
+        for (const [model, config, thinking, more] of [
+            ['claude-opus-4-6', { effort: 'low', format }, { type: 'adaptive', display: 'updates' }, [EFFORT_BETA]],
+            ['claude-haiku-4-5', { format }, { type: 'enabled', budget_tokens: 31999, display: 'updates' }, []],
+        ]) {
+            await begin(cli, { model });
+            await gatedSettings(cli, { output_config: { effort: 'low', format } });
+            await cli.ask('x');
+            assert.equal(questions().at(-1).model, model);
+            assert.deepEqual(questions().at(-1).output_config, config, model);
+            assert.deepEqual(questions().at(-1).thinking, thinking, model);
+            assert.deepEqual(betas(), [...BETAS, ...more].sort(), model);
+        }
+        await gatedSettings(cli, MEDIUM);
+    });
+
+    test('an effort is that which the CLI would make of it for the model', async () => {
+        const cli = use.cli;
+        const bare = await use.start({ gate: false });
+        const models = [
+            'claude-opus-4-5', 'claude-opus-4-6', 'claude-sonnet-4-6', 'claude-opus-4-7', 'claude-opus-5', 'claude-opus-5-5',
+            'claude-sonnet-4-5', 'claude-haiku-4-5',
+        ];
+        const asked = async (one, model, effort, settings) => {
+            await begin(one, { model });
+            await settings();
+            const { result } = await one.ask(effort);
+            assert.equal(result.is_error, false, `${model}, ${effort}: ${result.result}`);
+            const { body } = use.stub.requests.at(-1);
+            assert.equal(body.model, model);
+            return body;
+        };
+        for (const model of models) {
+            for (const effort of ['low', 'medium', 'high', 'xhigh', 'max']) {
+                const own = await asked(bare, model, effort, () => bare.control({ subtype: 'apply_flag_settings', settings: { effortLevel: effort } }));
+                const body = await asked(cli, model, effort, () => gatedSettings(cli, { output_config: { effort } }));
+                assert.equal(body.output_config?.effort, own.output_config?.effort, `${model}, ${effort}`);
+                const line = own.messages.findLast(({ output_config: config }) => config);
+                assert.equal(line?.output_config.effort, model.endsWith('-5-5') ? own.output_config.effort : undefined, `${model}, ${effort}`);
+            }
+        }
+        await gatedSettings(cli, MEDIUM);
+        await bare.end();
+    });
+
+    test('a full model name costs no call; one that is none is the question’s 404', async () => {
+        const { cli } = use;
+        await begin(cli, { model: 'claude-opus-4-8' });
+        assert.equal(use.stub.requests.length, 0);
+        await cli.ask('one');
+        await begin(cli, { model: 'claude-nonsense-9' });
+        assert.equal(use.stub.requests.length, 0);
+        const { result } = await cli.ask('two');
+        assert.equal(result.api_error_status, 404);
+    });
+
+    test('what upstream refuses is asked again as without it, and its headers are told', async () => {
+        const { cli } = use;
+        await begin(cli);
+        const headers = {
+            'retry-after': '0', 'Anthropic-Ratelimit-Unified-Status': 'rejected',
+            'anthropic-ratelimit-unified-5h-utilization': '1', 'x-other': 'x',
+        };
+        use.stub.script([429, 529].map((status) => ({ status, headers })));
+        const { lines, result } = await cli.ask('question');
+        assert.equal(result.is_error, false, result.result);
+        assert.deepEqual(story(lines), [
+            'call', 'said: 429', 'api_retry', 'call', 'said: 529', 'api_retry', 'call', 'said: 200', 'message_start', 'result',
+        ]);
+        assert.equal(use.stub.requests.length, 3);
+        const [said, ...told] = lines.find(({ text }) => text?.startsWith('said')).text.split('\n');
+        assert.equal(said, 'said: 429');
+        assert.match(told.sort().join(' '), new RegExp('^anthropic-ratelimit-unified-5h-utilization: 1 '
+            + 'anthropic-ratelimit-unified-status: rejected request-id: req_stub\\d+ retry-after: 0$'));
+    });
+
+    test('after a turn, a failed one, too, it is shut: a side question goes nowhere', async () => {
+        const { cli } = use;
+        for (const [script, failed] of [[{ text: 'fine' }, false], [{ status: 404, times: 100 }, true]]) {
+            await begin(cli);
+            use.stub.script([script]);
+            const { result } = await cli.ask('question');
+            assert.equal(result.is_error, failed);
+            assert.notEqual(result.api_error, 'hook_denied');
+            use.stub.clear();
+            await cli.control({ subtype: 'side_question', question: 'x?' });
+            assert.equal(use.stub.requests.length, 0);
+        }
+    });
+
+    test('results of the client’s tools open it, once, when all are there', async () => {
+        const { cli } = use;
+        const tool = (name) => ({ name, description: '.', inputSchema: { type: 'object' }, annotations: { readOnlyHint: true } });
+        await begin(cli);
+        cli.tools = { c0: [tool('zed')] };
+        await cli.control({
+            subtype: 'mcp_set_servers', servers: { c0: { type: 'sdk', name: 'c0', timeout: 86400000, disableAutoBackground: true } },
+        });
+        use.stub.script([{
+            match: 'use both', times: 1, stop_reason: 'tool_use',
+            tool_use: [{ id: 'toolu_a', name: 'zed', input: {} }, { id: 'toolu_b', name: 'zed', input: {} }],
+        }]);
+        const from = cli.lines.length;
+        cli.put('use both');
+        await waitFor('both calls', () => cli.calls.length === 2);
+        cli.calls[0].answer('one');
+        await cli.control({ subtype: 'side_question', question: 'x?' });
+        assert.equal(use.stub.requests.length, 1);
+        cli.calls[1].answer('two');
+        await cli.line('the result', ({ type }) => type === 'result', from);
+        const round = ['call', 'said: 200', 'message_start'];
+        assert.deepEqual(story(cli.lines.slice(from)), [...round, ...round, 'result']);
+        assert.equal(use.stub.requests.length, 2);
+    });
+
+    /* The CLI would ask again after each of these: see "the end of a turn". */
+    const bad = { type: 'tool_use', id: 'toolu_2', name: 'zed', input: {}, input_json_deltas: ['{"a":', ' nonsense'] };
+    for (const [what, script] of [
+        ['max_tokens', { text: 'cut', stop_reason: 'max_tokens' }],
+        ['an empty answer', { empty: true }],
+        ['a break before the stream', { break_after: 0 }],
+        ['a break in the stream', { text: 'half an answer', break_after: 4 }],
+        ['a tool that is not there', { tool_use: [{ id: 'toolu_1', name: 'Nothing', input: {} }], stop_reason: 'tool_use' }],
+        ['arguments that do not parse', { blocks: [bad], stop_reason: 'tool_use' }],
+    ]) {
+        test(`one call, and hook_denied in place of a second, after ${what}`, async () => {
+            const { cli } = use;
+            await begin(cli);
+            use.stub.script([{ match: 'question', times: 1, ...script }]);
+            const { lines, result } = await cli.ask('question');
+            assert.equal(use.stub.requests.length, 1);
+            const made = lines.findLast(({ type }) => type === 'assistant');
+            for (const line of [made, result]) {
+                assert.deepEqual([line.api_error, line.api_error_status], ['hook_denied', 403]);
+            }
+            assert.equal(made.message.model, '<synthetic>');
+            assert.equal(result.is_error, true);
+            const retries = lines.filter(({ subtype }) => subtype === 'api_retry');
+            assert.deepEqual(retries.map(({ error_status: status }) => status), what.startsWith('a break') ? [null] : []);
+            assert.equal(lines.filter(({ event }) => event?.type === 'message_delta').length, retries.length ? 0 : 1);
+            await begin(cli);
+            const next = await cli.ask('next');
+            assert.equal(next.text, 'echo: next');
+            assert.deepEqual(spoken(use.stub.requests[0]), [['user', 'next']]);
+        });
+    }
+
+    test('a 403 of upstream is not hook_denied', async () => {
+        const { cli } = use;
+        await begin(cli);
+        use.stub.script([{ status: 403, times: 100 }]);
+        const { result } = await cli.ask('question');
+        assert.equal(result.api_error_status, 403);
+        assert.notEqual(result.api_error, 'hook_denied');
+        use.stub.clear();
+    });
+});
+
+/* All that an operator sees of it then is that the lines are missing: the question is answered. */
+describe('a gate that is not loaded', { skip: SKIP, concurrency: 4 }, () => {
+    const use = useCli();
+    const file = (dir) => join(dir, 'hooks', 'register.mjs');
+    const lean = '--no-session-persistence';
+
+    for (const [what, options] of [
+        ['its text is none of JavaScript', { gate: (dir) => appendFileSync(file(dir), '}}} nonsense(') }],
+        ['its file is gone', { gate: (dir) => rmSync(file(dir)) }],
+        ['--bare', { gate: true, args: [lean, '--bare'] }],
+        ['disableAllHooks', { gate: true, args: [lean, '--settings', '{"disableAllHooks":true}'] }],
+    ]) {
+        test(`${what}: it says nothing, and stands before nothing`, async () => {
+            const cli = await use.start(options);
+            await cli.control({ subtype: 'set_model', model: 'claude-opus-4-6' });
+            await gatedSettings(cli, { output_config: { effort: 'low' } });
+            const { result } = await cli.ask(what);
+            assert.equal(result.is_error, false, result.result);
+            assert.deepEqual(cli.lines.filter(({ subtype }) => subtype === 'ui_log'), []);
+            const [{ body, headers }] = use.stub.requests.filter(({ body: { stream, messages } }) =>
+                stream && JSON.stringify(messages).includes(what));
+            assert.equal(JSON.stringify(body).includes('# Environment'), what !== '--bare');
+            assert.equal(body.output_config.effort, 'low');
+            assert.ok(!headers['anthropic-beta'].includes('effort-'), 'why the gate adds it');
+            await cli.end();
+        });
+    }
 });
 
 describe('the end of a process', { skip: SKIP, concurrency: 3 }, () => {
@@ -723,10 +1092,10 @@ describe('the end of a process', { skip: SKIP, concurrency: 3 }, () => {
         const second = await use.start({ args: ['--resume', id], dir: first.dir });
         const { result } = await second.ask('three');
         assert.ok(result.total_cost_usd > last.result.total_cost_usd, 'the cost goes on from there');
-        assert.deepEqual(conversation(use.stub.requests.at(-1)).filter(([role]) => role === 'user').map(([, text]) => text),
+        assert.deepEqual(spoken(use.stub.requests.at(-1)).filter(([role]) => role === 'user').map(([, text]) => text),
             ['one', 'two', 'three']);
         assert.equal((await second.rewind(uuid)).response.rewound, true);
         await second.ask('four');
-        assert.deepEqual(conversation(use.stub.requests.at(-1)), [['user', 'four']]);
+        assert.deepEqual(spoken(use.stub.requests.at(-1)), [['user', 'four']]);
     });
 });

@@ -239,6 +239,29 @@ describe("a client's own UUID", () => {
         });
     }
 
+    test('a CLI that is killed right behind a cut answer has nothing else in its session', async () => {
+        const cut = { text: 'cut here', stop_reason: 'max_tokens' };
+        const whole = [user('one'), assistant('echo: one'), user('two'), assistant('cut here'), user('three')];
+        const want = whole.map(({ role, content }) => [role, content]);
+        for (const next of [whole, whole, whole, [user('three')]]) {
+            await endIdle(server);
+            const id = randomUUID();
+            await turn(server, id, 'one');
+            await server.idle();
+            const [{ pid }, ...others] = await rowsIn(server, 'idle');
+            assert.deepEqual(others, []);
+            server.stub.script(cut);
+            assert.equal((await turn(server, id, whole.slice(0, 3), { max_tokens: 2000 })).content, 'cut here');
+            await server.idle();
+            process.kill(pid, 'SIGKILL');
+            await waitFor('its row to go', async () => (await server.status()).processes.length === 0);
+            assert.equal((await turn(server, id, next)).rung, 'resumed');
+            assert.deepEqual(conversation(server.stub.requests.at(-1)), want);
+            assert.equal((await turn(server, id, 'four')).rung, 'live');
+            assert.deepEqual(conversation(server.stub.requests.at(-1)), [...want, ['assistant', 'echo: three'], ['user', 'four']]);
+        }
+    });
+
     test('a client that closes with the end of a cut answer in hand takes nothing back', async () => {
         const question = scripted({ text: 'cut here', stop_reason: 'max_tokens' }, 'q ');
         const whole = [user('a'), assistant('echo: a'), user(question), assistant('cut here'), user('on')];

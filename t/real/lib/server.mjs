@@ -208,7 +208,7 @@ ${options.main ?? ''}
 events { worker_connections 512; }
 http {
     claude_zone claude:4m;
-    claude_binary "${CLAUDE}";
+    claude_binary "${options.claude?.(dir, CLAUDE) ?? CLAUDE}";
 ${cliEnvironment(dir, stubPort, options.env)}
 ${TEMP_PATHS}
     access_log access.log;

@@ -77,7 +77,7 @@ export function essence({ body }) {
     return clean({
         ...rest,
         system: system.filter(({ text }) => !text.startsWith('x-anthropic-billing-header')),
-        messages: body.messages.filter(({ role }) => role !== 'system').map(({ role, content }) => ({
+        messages: body.messages.map(({ role, content }) => ({
             role,
             content: typeof content === 'string' ? [{ type: 'text', text: content }] : content,
         })),

@@ -1,6 +1,6 @@
 /*
- * What reached the model, in the client's terms. The CLI sends texts as strings or as blocks with
- * cache marks, and adds messages of role "system" (its "# Environment"): both are its business.
+ * What reached the model, in the client's terms. Whether the CLI sends a text as a string or as a
+ * block with a cache mark is its business.
  */
 
 import assert from 'node:assert/strict';
@@ -10,10 +10,17 @@ const textsOf = (content) => (typeof content === 'string' ? [content] : content.
     return block.text;
 }));
 
-/* [role, text, …] a message. */
+/* [role, text, …] a message, of whatever role: with the gate all of them are the client's. */
 export function conversation(request) {
-    return request.body.messages.filter(({ role }) => role !== 'system')
-        .map(({ role, content }) => [role, ...textsOf(content)]);
+    return request.body.messages.map(({ role, content }) => [role, ...textsOf(content)]);
+}
+
+/*
+ * The same of a CLI without the gate: an agent, or one that no nginx has started. It puts messages of
+ * role "system" between the others, its "# Environment" for one.
+ */
+export function spoken(request) {
+    return conversation(request).filter(([role]) => role !== 'system');
 }
 
 /* The blocks of the system prompt that are not the CLI's own billing line. */
@@ -25,6 +32,21 @@ export function systemTexts(request) {
 export function only(stub) {
     assert.equal(stub.requests.length, 1, `upstream calls: ${stub.requests.length}`);
     return stub.requests[0];
+}
+
+/*
+ * What the stub gets from now on, as it comes over the wire: [{text, headers}]. The stub itself
+ * keeps what it has read of it, where an order of members or a number may have another look.
+ */
+export function wireOf(stub) {
+    const calls = [];
+    stub.server.prependListener('request', (req) => {
+        if (!req.url.startsWith('/v1/messages')) return;
+        const chunks = [];
+        req.on('data', (chunk) => chunks.push(chunk));
+        req.on('end', () => calls.push({ headers: req.headers, text: Buffer.concat(chunks).toString('utf8') }));
+    });
+    return calls;
 }
 
 /* A script for the stub, inside the text of the user. */
