@@ -3,7 +3,8 @@
  * A stand-in for the Claude CLI that is as light as can be: for measuring the
  * server in front of it, also with thousands of processes.  It speaks the
  * persistent mode, as t/bin/claude does, and the one-shot mode of
- * "claude -p prompt".  It keeps no conversation.  That its lines have what the
+ * "claude -p prompt".  It keeps no conversation.  With --plugin-dir it says
+ * what the module's plugin says of each call.  That its lines have what the
  * module reads of the real one's, t/001-recordings.t sees to.
  *
  * How it answers stands in the question:
@@ -69,6 +70,8 @@ static size_t   waiting_len;
 static char     out[OUT_SIZE];
 static size_t   out_pos, out_len;
 static double   cost;
+static int      gated;        /* with the module's plugin */
+static unsigned calls;
 static char     pad[LINE_MAX_ / 2];
 
 
@@ -214,6 +217,20 @@ word(const char *s, const char *name, int64_t otherwise)
 }
 
 
+/* a line of the plugin's; text: JSON, without its quotes */
+
+static void
+gate(const char *text)
+{
+    if (gated) {
+        say("{\"type\":\"system\",\"subtype\":\"ui_log\",\"plugin\":"
+            "\"nginx-gate\",\"text\":\"%s\",\"uuid\":"
+            "\"0a3c2a43-2b2e-4d55-a2f4-a4e1c6b5a0f7\",\"session_id\":\""
+            SESSION "\"}\n", text);
+    }
+}
+
+
 static void
 lifecycle(const char *state)
 {
@@ -355,6 +372,8 @@ turn_begin(const char *line)
     say("{\"type\":\"system\",\"subtype\":\"status\",\"status\":"
         "\"requesting\",\"session_id\":\"" SESSION "\"}\n");
 
+    gate("call");
+
     /* the last one: a client sends its history, too */
 
     for (script = line; /* void */ ; line = script + 1) {
@@ -392,9 +411,12 @@ turn_begin(const char *line)
 static void
 turn_step(int64_t stamp)
 {
-    char  mark[64];
+    char  mark[64], said[64];
 
     if (turn.started == 0) {
+        (void) snprintf(said, sizeof(said), "said: 200\\nrequest-id: req_%d_%u",
+                        (int) getpid(), ++calls);
+        gate(said);
         say("{\"type\":\"stream_event\",\"event\":{\"type\":\"message_start\","
             "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"
             "\"assistant\",\"model\":\"" MODEL "\",\"content\":[],"
@@ -491,6 +513,7 @@ control(const char *line)
     member(line, "subtype", subtype, sizeof(subtype));
 
     if (strcmp(subtype, "initialize") == 0) {
+        gate("gate 1");
         answer(line, "{\"commands\":[],\"agents\":[],\"output_style\":"
                "\"default\",\"models\":[{\"value\":\"sonnet\",\"resolvedModel\":\""
                MODEL "\"}],\"account\":{},"
@@ -712,6 +735,10 @@ main(int argc, char **argv)
 
         if (strcmp(argv[i], "--input-format") == 0) {
             persistent = 1;
+        }
+
+        if (strcmp(argv[i], "--plugin-dir") == 0) {
+            gated = 1;
         }
     }
 
