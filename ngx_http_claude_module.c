@@ -275,6 +275,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       offsetof(ngx_http_claude_loc_conf_t, max_budget),
       NULL },
 
+    { ngx_string("claude_turn_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, turn_timeout),
+      NULL },
+
     { ngx_string("claude_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -658,6 +665,7 @@ ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
     lcf->default_model = NGX_CONF_UNSET_PTR;
     lcf->system_prompt = NGX_CONF_UNSET_PTR;
     lcf->timeout = NGX_CONF_UNSET_MSEC;
+    lcf->turn_timeout = NGX_CONF_UNSET_MSEC;
     lcf->heartbeat = NGX_CONF_UNSET_MSEC;
     lcf->sampling = NGX_CONF_UNSET;
 
@@ -705,6 +713,8 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              "dontAsk");
     ngx_conf_merge_str_value(conf->mcp_config, prev->mcp_config, "");
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 600000);
+    ngx_conf_merge_msec_value(conf->turn_timeout, prev->turn_timeout,
+                              3600000);
     ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 15000);
     ngx_conf_merge_value(conf->sampling, prev->sampling, 0);
 

@@ -49,6 +49,7 @@ static void exchange_settled(ngx_claude_turn_t *turn);
 static void exchange_failed(ngx_claude_turn_t *turn);
 static void exchange_wrong(ngx_http_claude_exchange_t *ex);
 static void exchange_paid(ngx_claude_turn_t *turn);
+static ngx_uint_t exchange_served(ngx_claude_turn_t *turn);
 
 static ngx_int_t exchange_header(ngx_http_claude_stream_t *stream);
 static void exchange_blocked(ngx_http_claude_stream_t *stream);
@@ -66,7 +67,8 @@ static const ngx_claude_turn_handlers_t  exchange_handlers = {
     exchange_flush,
     exchange_settled,
     exchange_failed,
-    exchange_paid
+    exchange_paid,
+    exchange_served
 };
 
 
@@ -190,6 +192,7 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->profile = lcf->profile;
     turn->launch = &lcf->profile->hash;
     turn->timeout = lcf->timeout;
+    turn->limit = lcf->turn_timeout;
 
     if (ctx->key) {
         turn->tenant = ctx->key->hash;
@@ -299,8 +302,22 @@ exchange_again(void *data)
 static ngx_int_t
 exchange_start(ngx_http_claude_exchange_t *ex)
 {
-    ngx_uint_t          i;
-    ngx_claude_turn_t  *turn;
+    ngx_uint_t                    i, n;
+    ngx_claude_turn_t            *turn;
+    ngx_http_claude_main_conf_t  *mcf;
+
+    n = ex->n * ex->questions;
+
+    mcf = ngx_http_get_module_main_conf(ex->ctx->request,
+                                        ngx_http_claude_module);
+
+    if (n > mcf->max_concurrent) {
+        return ngx_http_claude_error(ex->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                     (ex->n > 1) ? "n" : "prompt",
+                                     "The request asks for %ui answers at "
+                                     "once, and this server gives at most "
+                                     "%ui.", n, mcf->max_concurrent);
+    }
 
     if (exchange_answers(ex) != NGX_OK
         || (ex->streamed && ngx_http_claude_stream_init(&ex->stream)
@@ -733,6 +750,29 @@ exchange_paid(ngx_claude_turn_t *turn)
     ngx_http_claude_answer_t *answer = turn->data;
 
     ngx_http_claude_bill_paid(&answer->exchange->bill);
+}
+
+
+static ngx_uint_t
+exchange_served(ngx_claude_turn_t *turn)
+{
+    ngx_http_claude_answer_t *answer = turn->data;
+
+    ngx_uint_t                   i;
+    ngx_claude_turn_t           *other;
+    ngx_http_claude_exchange_t  *ex;
+
+    ex = answer->exchange;
+
+    for (i = 0; i < ex->nanswers; i++) {
+        other = &ex->answers[i].turn;
+
+        if (other->engine.seat && !other->answer.is_finished) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -347,6 +347,10 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     driver_count(seat);
 
+    if (turn->engine.paused) {
+        ngx_claude_process_pause(seat->process);
+    }
+
     if (driver_begin_plan(seat) == NGX_OK) {
         ngx_claude_driver_rearm(seat);
         return NGX_OK;
@@ -399,7 +403,15 @@ driver_count(ngx_claude_seat_t *seat)
                                  ngx_current_msec - turn->answer.begun);
     }
 
-    ngx_claude_zone_process_turn(driver_zone, seat->process_row, rung);
+    ngx_claude_zone_process_turn(driver_zone, seat->process_row,
+                                 &turn->tenant, rung);
+}
+
+
+void
+ngx_claude_driver_overdue(ngx_claude_seat_t *seat)
+{
+    driver_fail(seat, NGX_CLAUDE_FAIL_TURN_TIMEOUT, NULL, NULL);
 }
 
 

@@ -103,6 +103,9 @@ void ngx_claude_driver_free_row(ngx_int_t row);
 /* the asker has heard enough, see ngx_claude_turn_stop() */
 void ngx_claude_driver_turn_cut(ngx_claude_seat_t *seat, size_t surplus);
 
+/* the turn has lasted too long: it fails, whatever it is at */
+void ngx_claude_driver_overdue(ngx_claude_seat_t *seat);
+
 /* the asker of the turn is gone: the model stops, the process goes on */
 void ngx_claude_driver_abandon(ngx_claude_seat_t *seat);
 

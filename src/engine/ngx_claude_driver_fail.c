@@ -47,6 +47,9 @@ static const struct {
     [NGX_CLAUDE_FAIL_TIMEOUT] = {
         NGX_LOG_ERR, "the CLI wrote nothing for too long, see claude_timeout"
     },
+    [NGX_CLAUDE_FAIL_TURN_TIMEOUT] = {
+        NGX_LOG_ERR, "it took too long as a whole, see claude_turn_timeout"
+    },
     [NGX_CLAUDE_FAIL_RATE_LIMIT] = {
         NGX_LOG_WARN, "upstream limits the rate"
     },

@@ -521,6 +521,10 @@ driver_detach(ngx_claude_seat_t *seat)
     turn->engine.seat = NULL;
     seat->turn = NULL;
 
+    /* what a client does not read is no reason for it to stand still now */
+
+    ngx_claude_process_resume(seat->process);
+
     return turn;
 }
 

@@ -52,8 +52,11 @@ static ngx_int_t engine_ask(ngx_claude_turn_t *turn);
 static void engine_wait(ngx_claude_turn_t *turn);
 static void engine_unwait(ngx_claude_turn_t *turn);
 static void engine_wait_timeout(ngx_event_t *ev);
+static void engine_limit(ngx_claude_turn_t *turn);
+static void engine_overdue(ngx_event_t *ev);
 static void engine_place(ngx_claude_turn_t *turn);
 static void engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row);
+static ngx_int_t engine_refuse_full(ngx_claude_turn_t *turn);
 static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
     const char *reason);
 static void engine_free_row(ngx_int_t row);
@@ -168,7 +171,9 @@ ngx_claude_engine_exit(ngx_cycle_t *cycle)
 ngx_int_t
 ngx_claude_turn_start(ngx_claude_turn_t *turn)
 {
-    ngx_claude_profile_t  *profile;
+    ngx_int_t               rc;
+    ngx_claude_profile_t   *profile;
+    ngx_claude_zone_wake_t  wake;
 
     turn->answer.begun = ngx_current_msec;
     profile = turn->profile;
@@ -190,9 +195,14 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
-    switch (ngx_claude_zone_turn_enter(engine_zone, &turn->session,
-                                       &turn->engine.row))
-    {
+    wake.n = 0;
+
+    rc = ngx_claude_zone_turn_enter(engine_zone, &turn->tenant,
+                                    &turn->session, &turn->engine.row, &wake);
+
+    ngx_claude_mailbox_wake(engine_zone, &wake);
+
+    switch (rc) {
 
     case NGX_OK:
         engine_place(turn);
@@ -204,11 +214,7 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return NGX_OK;
 
     default:
-        turn->answer.retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
-                                / engine_zone->max_running;
-
-        return engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_FULL,
-                             "Too many requests are waiting already.");
+        return engine_refuse_full(turn);
     }
 }
 
@@ -216,6 +222,10 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_abort(ngx_claude_turn_t *turn)
 {
+    if (turn->engine.limit.timer_set) {
+        ngx_del_timer(&turn->engine.limit);
+    }
+
     if (turn->engine.over || turn->engine.row == -1) {
         return;
     }
@@ -261,6 +271,8 @@ ngx_claude_turn_stop(ngx_claude_turn_t *turn, size_t surplus)
 void
 ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 {
+    turn->engine.paused = 1;
+
     if (turn->engine.seat) {
         ngx_claude_process_pause(turn->engine.seat->process);
 
@@ -274,6 +286,8 @@ ngx_claude_turn_pause(ngx_claude_turn_t *turn)
 void
 ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 {
+    turn->engine.paused = 0;
+
     if (turn->engine.seat && turn->engine.seat->process->paused) {
         ngx_claude_process_resume(turn->engine.seat->process);
         ngx_claude_driver_rearm(turn->engine.seat);
@@ -289,7 +303,7 @@ ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 static void
 engine_woken(void)
 {
-    ngx_int_t           row;
+    ngx_int_t           rc, row;
     ngx_queue_t        *q, *next;
     ngx_claude_turn_t  *turn;
 
@@ -305,15 +319,21 @@ engine_woken(void)
 
         if (turn->engine.queued) {
 
-            if (ngx_claude_zone_turn_granted(engine_zone, turn->engine.row,
-                                             &turn->session)
-                != NGX_OK)
-            {
+            rc = ngx_claude_zone_turn_granted(engine_zone, turn->engine.row,
+                                              &turn->session);
+            if (rc == NGX_AGAIN) {
                 continue;
             }
 
             engine_unwait(turn);
-            engine_place(turn);
+
+            if (rc == NGX_OK) {
+                engine_place(turn);
+
+            } else {
+                engine_leave(turn->engine.row);
+                (void) engine_refuse_full(turn);
+            }
 
         } else {
 
@@ -378,6 +398,14 @@ engine_wait_timeout(ngx_event_t *ev)
 {
     ngx_claude_turn_t  *turn = ev->data;
 
+    if (turn->handlers->served(turn)) {
+
+        /* the clock stands while another answer of its request runs */
+
+        ngx_add_timer(ev, engine->queue_timeout);
+        return;
+    }
+
     engine_unwait(turn);
     engine_leave(turn->engine.row);
     turn->engine.row = -1;
@@ -387,6 +415,46 @@ engine_wait_timeout(ngx_event_t *ev)
 
     (void) engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_TIMEOUT,
                          "The request has waited too long for its turn.");
+    turn->handlers->failed(turn);
+}
+
+
+/* from its first place on, through all the processes that it may have */
+
+static void
+engine_limit(ngx_claude_turn_t *turn)
+{
+    if (turn->engine.limit.timer_set) {
+        return;
+    }
+
+    turn->engine.limit.handler = engine_overdue;
+    turn->engine.limit.data = turn;
+    turn->engine.limit.log = turn->log;
+
+    ngx_add_timer(&turn->engine.limit, turn->limit);
+}
+
+
+static void
+engine_overdue(ngx_event_t *ev)
+{
+    ngx_claude_turn_t  *turn = ev->data;
+
+    if (turn->engine.over || turn->answer.is_finished) {
+        return;
+    }
+
+    if (turn->engine.seat) {
+        ngx_claude_driver_overdue(turn->engine.seat);
+        return;
+    }
+
+    ngx_claude_handover_cancel(turn);
+    engine_unwait(turn);
+    engine_leave(turn->engine.row);
+
+    (void) engine_refuse(turn, NGX_CLAUDE_FAIL_TURN_TIMEOUT, NULL);
     turn->handlers->failed(turn);
 }
 
@@ -403,6 +471,8 @@ engine_place(ngx_claude_turn_t *turn)
 {
     ngx_int_t               row;
     ngx_claude_zone_wake_t  wake;
+
+    engine_limit(turn);
 
     if (turn->engine.retried < NGX_CLAUDE_DRIVER_RETRIES
         && engine_reuse(turn) == NGX_OK)
@@ -677,6 +747,17 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
         engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
+}
+
+
+static ngx_int_t
+engine_refuse_full(ngx_claude_turn_t *turn)
+{
+    turn->answer.retry_after = 1 + ngx_claude_zone_waiting(engine_zone)
+                                   / engine_zone->max_running;
+
+    return engine_refuse(turn, NGX_CLAUDE_FAIL_QUEUE_FULL,
+                         "Too many requests are waiting already.");
 }
 
 

@@ -97,6 +97,7 @@ struct ngx_http_claude_loc_conf_s {
     ngx_array_t                   *models;        /* model_t */
 
     ngx_msec_t                     timeout;
+    ngx_msec_t                     turn_timeout;
     ngx_msec_t                     heartbeat;
     ngx_flag_t                     sampling;
 };

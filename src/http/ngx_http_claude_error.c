@@ -61,6 +61,9 @@ const ngx_http_claude_failure_t
     [NGX_CLAUDE_FAIL_TIMEOUT] = { 504, "timeout", 0,
         "The model did not answer in time." },
 
+    [NGX_CLAUDE_FAIL_TURN_TIMEOUT] = { 504, "turn_timeout", 0,
+        "The answer took longer than this server allows." },
+
     [NGX_CLAUDE_FAIL_RATE_LIMIT] = { 429, "rate_limit_exceeded", 0,
         "The model's provider limits the rate of requests." },
 

@@ -124,7 +124,8 @@ typedef enum {
     NGX_CLAUDE_FAIL_NOT_LOGGED_IN,
     NGX_CLAUDE_FAIL_TOO_OLD,
     NGX_CLAUDE_FAIL_CLI,               /* died, or spoke nonsense */
-    NGX_CLAUDE_FAIL_TIMEOUT,
+    NGX_CLAUDE_FAIL_TIMEOUT,           /* no line for too long */
+    NGX_CLAUDE_FAIL_TURN_TIMEOUT,      /* too long as a whole */
     NGX_CLAUDE_FAIL_RATE_LIMIT,
     NGX_CLAUDE_FAIL_OVERLOADED,        /* upstream 5xx, unreachable */
     NGX_CLAUDE_FAIL_MODEL,
@@ -274,6 +275,9 @@ typedef struct {
 
     /* a turn that is over and was owing: turn->spent is complete */
     void  (*paid)(ngx_claude_turn_t *turn);
+
+    /* whether its asker is being answered by another turn: it waits longer */
+    ngx_uint_t  (*served)(ngx_claude_turn_t *turn);
 } ngx_claude_turn_handlers_t;
 
 
@@ -339,8 +343,14 @@ typedef struct {
     ngx_event_t                          timer;      /* end of the wait, for a
                                                         place, then for the
                                                         payee */
+    ngx_event_t                          limit;      /* end of the turn,
+                                                        whatever it is at */
     ngx_int_t                            row;        /* row of the turn in the
                                                         zone; -1: none */
+    unsigned                             paused:1;   /* its client reads
+                                                        nothing: nor is its
+                                                        process, whichever,
+                                                        read */
     unsigned                             queued:1;   /* waits for its place */
     unsigned                             rowless:1;  /* waits for a process */
     unsigned                             retried:2;  /* times that it went to
@@ -394,6 +404,8 @@ struct ngx_claude_turn_s {
                                                            empty */
     ngx_str_t                            top_p;         /* JSON number, or
                                                            empty */
+    ngx_msec_t                           limit;      /* msec from its place to
+                                                        its end */
     ngx_msec_t                           timeout;    /* msec without any line,
                                                         after which it fails */
     ngx_claude_effort_e                  effort;

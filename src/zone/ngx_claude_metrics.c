@@ -28,6 +28,7 @@ static const char  *metrics_fails[] = {
     [NGX_CLAUDE_FAIL_TOO_OLD] = "cli_too_old",
     [NGX_CLAUDE_FAIL_CLI] = "cli_failed",
     [NGX_CLAUDE_FAIL_TIMEOUT] = "timeout",
+    [NGX_CLAUDE_FAIL_TURN_TIMEOUT] = "turn_timeout",
     [NGX_CLAUDE_FAIL_RATE_LIMIT] = "rate_limit",
     [NGX_CLAUDE_FAIL_OVERLOADED] = "overloaded",
     [NGX_CLAUDE_FAIL_MODEL] = "model_not_found",

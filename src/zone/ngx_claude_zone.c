@@ -297,6 +297,10 @@ zone_repair(ngx_claude_zone_shared_t *sh)
             sh->processes_high = i + 1;
         }
     }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        zone_process_count(sh, &sh->process[i]);
+    }
 }
 
 
@@ -309,7 +313,7 @@ zone_repair_turn(ngx_claude_zone_shared_t *sh,
     if (turn->state == NGX_CLAUDE_TURN_WAITING) {
         sh->waiting++;
 
-    } else {
+    } else if (turn->state != NGX_CLAUDE_TURN_REFUSED) {
         sh->running++;
     }
 

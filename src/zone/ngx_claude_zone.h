@@ -32,6 +32,7 @@
 
 typedef enum {
     NGX_CLAUDE_TURN_FREE = 0,
+    NGX_CLAUDE_TURN_REFUSED,           /* gave way: the worker is to be told */
     NGX_CLAUDE_TURN_WAITING,
     NGX_CLAUDE_TURN_GRANTED,           /* the worker is to be told */
     NGX_CLAUDE_TURN_RUNNING
@@ -65,6 +66,9 @@ typedef struct {
     ngx_claude_turn_state_e          state;
     ngx_pid_t                        owner;      /* worker */
     uint64_t                         order;      /* number of its arrival */
+    uint64_t                         share;      /* its time among the keys,
+                                                    see zone_turns.c */
+    ngx_claude_hash_t                tenant;     /* API key */
     ngx_int_t                        process;    /* row reserved for it, -1 */
     ngx_uint_t                       needs;      /* boolean: waits for a row */
 
@@ -88,6 +92,11 @@ typedef struct {
                                                     process */
     ngx_pid_t                   giver;           /* worker that had it, until
                                                     the taker has; or 0 */
+    ngx_claude_hash_t           tenant;          /* API key, if it is owned */
+    ngx_uint_t                  owned;           /* boolean: a key's, and not
+                                                    ahead of need */
+    ngx_uint_t                  peers;           /* owned rows of its key, this
+                                                    one included */
     ngx_claude_hash_t           tip;             /* link of all that it
                                                     holds */
     ngx_claude_hash_t           realm;           /* profile and key */
@@ -197,7 +206,8 @@ ngx_int_t ngx_claude_zone_worker_next(ngx_claude_zone_t *zone,
 /*
  * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
  * NGX_BUSY: the queue is full; NGX_ERROR: the table is.  *row names it from
- * now on.
+ * now on.  Places are granted in turn over the keys that wait for any; in a
+ * full queue the last turn of the key that waits for most gives way.
  *
  * Of the turns of one session that was named only one at a time goes on with
  * it, which is told by session->owner: one that brings only what is new waits
@@ -205,12 +215,16 @@ ngx_int_t ngx_claude_zone_worker_next(ngx_claude_zone_t *zone,
  * over for its client and only its process is not done yet.
  */
 ngx_int_t ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
-    ngx_claude_turn_session_t *session, ngx_int_t *row);
+    const ngx_claude_hash_t *tenant, ngx_claude_turn_session_t *session,
+    ngx_int_t *row, ngx_claude_zone_wake_t *wake);
 
 /* the client of a running turn has all that it will get */
 void ngx_claude_zone_turn_answered(ngx_claude_zone_t *zone, ngx_int_t row);
 
-/* NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet */
+/*
+ * NGX_OK: the waiting turn was granted and runs now; NGX_AGAIN: not yet;
+ * NGX_BUSY: it had to give way in a full queue.
+ */
 ngx_int_t ngx_claude_zone_turn_granted(ngx_claude_zone_t *zone, ngx_int_t row,
     ngx_claude_turn_session_t *session);
 
@@ -253,8 +267,9 @@ ngx_uint_t ngx_claude_zone_waiting(ngx_claude_zone_t *zone);
 
 /*
  * A running turn asks for the row of a new process.  NGX_OK: *process is
- * reserved; NGX_AGAIN: the longest idle process gives way to it, wait to be
- * woken and ask with ngx_claude_zone_process_taken().
+ * reserved; NGX_AGAIN: an idle process gives way to it, the longest idle one
+ * of the key that has most, wait to be woken and ask with
+ * ngx_claude_zone_process_taken().
  */
 ngx_int_t ngx_claude_zone_process_take(ngx_claude_zone_t *zone, ngx_int_t turn,
     ngx_int_t *process, ngx_claude_zone_wake_t *wake);
@@ -338,9 +353,9 @@ ngx_uint_t ngx_claude_zone_process_evicted(ngx_claude_zone_t *zone,
 void ngx_claude_zone_process_set(ngx_claude_zone_t *zone, ngx_int_t row,
     ngx_claude_process_state_e state, ngx_pid_t pid, uint64_t start);
 
-/* the process of the row began a turn on that rung */
+/* the process of the row began a turn of the key on that rung: it is owned */
 void ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
-    ngx_claude_rung_e rung);
+    const ngx_claude_hash_t *tenant, ngx_claude_rung_e rung);
 
 /* the process is gone; a turn that waited for a row gets it */
 void ngx_claude_zone_process_free(ngx_claude_zone_t *zone, ngx_int_t row,

@@ -51,6 +51,8 @@ struct ngx_claude_zone_shared_s {
     ngx_uint_t                  processes;       /* rows that are not free */
     uint64_t                    order;           /* number of the next
                                                     arrival */
+    uint64_t                    share;           /* the latest that was
+                                                    granted */
 
     ngx_uint_t                  nworkers;
     ngx_uint_t                  nturns;
@@ -96,6 +98,10 @@ void zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
 /* frees the row of a process, and gives the place to who waits for one */
 void zone_process_clear(ngx_claude_zone_t *zone, ngx_uint_t i,
     ngx_claude_zone_wake_t *wake);
+
+/* counts the rows of the key of a process anew */
+void zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process);
 
 /* reserves rows for the turns that wait for one, as far as there are any */
 void zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);

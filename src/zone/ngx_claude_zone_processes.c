@@ -4,22 +4,35 @@
  *
  * A row is reserved for a turn or ahead of need, follows the state of its
  * process, and may change its worker.  The limit is one for all workers: when
- * it is reached, the longest idle process gives way, whichever worker's it is.
+ * it is reached, an idle process gives way, whichever worker's it is: the
+ * longest idle one of the key that has most, counted as if the new one were
+ * there already.  So a key that makes more and more of them takes its own.
  */
 
 
 #include "ngx_claude_zone_private.h"
 
 
+/* one that is ahead of need counts as those of a key with so many */
+#define ZONE_UNOWNED  2
+
+
 static ngx_int_t zone_process_row(ngx_claude_zone_shared_t *sh);
 static void zone_process_state(ngx_claude_zone_process_t *process,
     ngx_claude_process_state_e state);
 static ngx_int_t zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
-    ngx_int_t *row);
+    const ngx_claude_hash_t *tenant, ngx_int_t *row);
+static void zone_process_own(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process, const ngx_claude_hash_t *tenant);
+static void zone_process_disown(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process);
+static ngx_uint_t zone_process_peer(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_process_t *other);
 static ngx_uint_t zone_process_given(ngx_claude_zone_process_t *process,
     ngx_pid_t giver, ngx_pid_t taker);
 static ngx_uint_t zone_leaving(ngx_claude_zone_shared_t *sh);
-static void zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
+static void zone_evict(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *tenant, ngx_claude_zone_wake_t *wake);
 static void zone_want(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_process_like(ngx_claude_zone_process_t *process,
     ngx_claude_zone_idle_t *what);
@@ -29,19 +42,22 @@ ngx_int_t
 ngx_claude_zone_process_take(ngx_claude_zone_t *zone,
     ngx_int_t turn, ngx_int_t *process, ngx_claude_zone_wake_t *wake)
 {
-    ngx_int_t  rc;
+    ngx_int_t           rc;
+    ngx_claude_hash_t  *tenant;
+
+    tenant = &zone->sh->turns[turn].tenant;
 
     zone_lock(zone);
 
     if (zone->sh->needing == 0
-        && zone_process_reserve(zone, ngx_pid, process) == NGX_OK)
+        && zone_process_reserve(zone, ngx_pid, tenant, process) == NGX_OK)
     {
         rc = NGX_OK;
 
     } else {
         zone->sh->turns[turn].needs = 1;
         zone->sh->needing++;
-        zone_evict(zone, wake);
+        zone_evict(zone, tenant, wake);
         rc = NGX_AGAIN;
     }
 
@@ -60,7 +76,8 @@ ngx_claude_zone_process_spare(ngx_claude_zone_t *zone,
     zone_lock(zone);
 
     rc = zone->sh->needing ? NGX_DECLINED
-                           : zone_process_reserve(zone, ngx_pid, process);
+                           : zone_process_reserve(zone, ngx_pid, NULL,
+                                                  process);
 
     if (rc != NGX_OK) {
         zone_want(zone->sh);
@@ -233,7 +250,7 @@ ngx_claude_zone_process_unask(ngx_claude_zone_t *zone,
 
         /* a turn may have found none to evict meanwhile: look again */
 
-        zone_evict(zone, wake);
+        zone_evict(zone, NULL, wake);
     }
 
     zone_unlock(zone);
@@ -372,7 +389,7 @@ ngx_claude_zone_process_set(ngx_claude_zone_t *zone, ngx_int_t row,
 
 void
 ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
-    ngx_claude_rung_e rung)
+    const ngx_claude_hash_t *tenant, ngx_claude_rung_e rung)
 {
     ngx_claude_zone_process_t  *process;
 
@@ -382,6 +399,10 @@ ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
 
     process->turns++;
     process->rung = rung;
+
+    if (!process->owned) {
+        zone_process_own(zone->sh, process, tenant);
+    }
 
     zone_unlock(zone);
 }
@@ -476,6 +497,8 @@ zone_process_clear(ngx_claude_zone_t *zone, ngx_uint_t i,
         return;
     }
 
+    zone_process_disown(sh, &sh->process[i]);
+
     sh->process[i].state = NGX_CLAUDE_PROCESS_FREE;
     sh->process[i].giver = 0;
     sh->processes--;
@@ -507,7 +530,7 @@ zone_process_state(ngx_claude_zone_process_t *process,
 
 static ngx_int_t
 zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
-    ngx_int_t *row)
+    const ngx_claude_hash_t *tenant, ngx_int_t *row)
 {
     ngx_int_t                   i;
     ngx_claude_zone_process_t  *process;
@@ -536,7 +559,69 @@ zone_process_reserve(ngx_claude_zone_t *zone, ngx_pid_t owner,
 
     zone->sh->processes++;
 
+    if (tenant) {
+        zone_process_own(zone->sh, process, tenant);
+    }
+
     return NGX_OK;
+}
+
+
+/* all rows of a key know how many they are */
+
+static void
+zone_process_own(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process, const ngx_claude_hash_t *tenant)
+{
+    process->tenant = *tenant;
+    process->owned = 1;
+
+    zone_process_count(sh, process);
+}
+
+
+static void
+zone_process_disown(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process)
+{
+    if (process->owned) {
+        process->owned = 0;
+        zone_process_count(sh, process);
+    }
+}
+
+
+void
+zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process)
+{
+    ngx_uint_t                  i, n;
+    ngx_claude_zone_process_t  *other;
+
+    n = 0;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        n += zone_process_peer(&sh->process[i], process);
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        other = &sh->process[i];
+
+        if (zone_process_peer(other, process)) {
+            other->peers = n;
+        }
+    }
+}
+
+
+/* whether a row is one of the other's key */
+
+static ngx_uint_t
+zone_process_peer(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_process_t *other)
+{
+    return process->state != NGX_CLAUDE_PROCESS_FREE && process->owned
+           && ngx_claude_hash_same(&process->tenant, &other->tenant);
 }
 
 
@@ -558,17 +643,22 @@ zone_leaving(ngx_claude_zone_shared_t *sh)
 }
 
 
-/* makes the longest idle process give way, if not enough do already */
+/*
+ * Makes an idle process give way, if not enough do already.  tenant: key that
+ * is to have one more, or NULL.
+ */
 
 static void
-zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
+zone_evict(ngx_claude_zone_t *zone, const ngx_claude_hash_t *tenant,
+    ngx_claude_zone_wake_t *wake)
 {
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, n, most;
     ngx_claude_zone_shared_t   *sh;
     ngx_claude_zone_process_t  *process, *victim;
 
     sh = zone->sh;
     victim = NULL;
+    most = 0;
 
     if (sh->needing <= zone_leaving(sh)) {
         return;
@@ -577,11 +667,24 @@ zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
     for (i = 0; i < sh->processes_high; i++) {
         process = &sh->process[i];
 
-        if (process->state == NGX_CLAUDE_PROCESS_IDLE
-            && (victim == NULL
-                || (ngx_msec_int_t) (process->changed - victim->changed) < 0))
+        if (process->state != NGX_CLAUDE_PROCESS_IDLE) {
+            continue;
+        }
+
+        n = process->owned ? process->peers : ZONE_UNOWNED;
+
+        if (tenant && process->owned
+            && ngx_claude_hash_same(&process->tenant, tenant))
+        {
+            n++;
+        }
+
+        if (victim == NULL || n > most
+            || (n == most
+                && (ngx_msec_int_t) (process->changed - victim->changed) < 0))
         {
             victim = process;
+            most = n;
         }
     }
 
@@ -593,7 +696,7 @@ zone_evict(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
 }
 
 
-/* reserves rows for the turns that wait for one, in order of arrival */
+/* reserves rows for the turns that wait for one, in order of their shares */
 
 void
 zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
@@ -612,7 +715,9 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
             turn = &sh->turns[i];
 
             if (turn->state == NGX_CLAUDE_TURN_RUNNING && turn->needs
-                && (first == NULL || turn->order < first->order))
+                && (first == NULL || turn->share < first->share
+                    || (turn->share == first->share
+                        && turn->order < first->order)))
             {
                 first = turn;
             }
@@ -622,7 +727,8 @@ zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
             break;
         }
 
-        if (zone_process_reserve(zone, first->owner, &first->process)
+        if (zone_process_reserve(zone, first->owner, &first->tenant,
+                                 &first->process)
             != NGX_OK)
         {
             return;

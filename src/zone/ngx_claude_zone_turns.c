@@ -3,8 +3,15 @@
  * The shared zone: places of turns.
  *
  * A turn has a row from its arrival to its end: it waits, is granted a place
- * and runs.  The first in order of arrival is the next, as far as sessions let
- * it: of the turns of one only one at a time goes on with it.
+ * and runs, as far as sessions let it: of the turns of one only one at a time
+ * goes on with it.
+ *
+ * Keys take turns (start-time fair queueing): the least share is the next.  A
+ * turn that arrives has a share two behind the last one of its key that is
+ * still there; if there is none, one behind the latest that was granted.  So a
+ * key that waits for one place goes before all that wait of a key that has
+ * others, though not again and again, and a key that is alone may have all.
+ * Within a key shares are in order of arrival.
  */
 
 
@@ -12,9 +19,17 @@
 
 
 static ngx_int_t zone_turn_row(ngx_claude_zone_shared_t *sh);
+static uint64_t zone_turn_share(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn);
+static void zone_turn_run(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn, ngx_claude_turn_state_e state);
+static ngx_int_t zone_turn_displace(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn, ngx_claude_zone_wake_t *wake);
 static void zone_turn_unneed(ngx_claude_zone_t *zone,
     ngx_claude_zone_turn_t *turn, ngx_claude_zone_wake_t *wake);
 static ngx_claude_zone_turn_t *zone_turn_next(ngx_claude_zone_shared_t *sh);
+static ngx_uint_t zone_turn_before(ngx_claude_zone_turn_t *a,
+    ngx_claude_zone_turn_t *b);
 static ngx_uint_t zone_turn_may(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 static ngx_claude_zone_turn_t *zone_turn_holder(ngx_claude_zone_shared_t *sh,
@@ -23,7 +38,8 @@ static ngx_claude_zone_turn_t *zone_turn_holder(ngx_claude_zone_shared_t *sh,
 
 ngx_int_t
 ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
-    ngx_claude_turn_session_t *session, ngx_int_t *row)
+    const ngx_claude_hash_t *tenant, ngx_claude_turn_session_t *session,
+    ngx_int_t *row, ngx_claude_zone_wake_t *wake)
 {
     ngx_int_t                  rc, i;
     ngx_claude_zone_turn_t    *turn;
@@ -43,6 +59,8 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
         turn->process = -1;
         turn->needs = 0;
         turn->order = sh->order++;
+        turn->tenant = *tenant;
+        turn->share = zone_turn_share(sh, turn);
         turn->named = session->named;
         turn->continues = session->continues;
         turn->owns_session = 0;
@@ -57,14 +75,14 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
                 || (!turn->continues && sh->waiting >= zone->max_waiting))
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
-            turn->state = NGX_CLAUDE_TURN_RUNNING;
-            turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
+            zone_turn_run(sh, turn, NGX_CLAUDE_TURN_RUNNING);
             session->owner = turn->owns_session;
-            sh->running++;
             *row = i;
             rc = NGX_OK;
 
-        } else if (sh->waiting < zone->max_waiting) {
+        } else if (sh->waiting < zone->max_waiting
+                   || zone_turn_displace(sh, turn, wake) == NGX_OK)
+        {
             turn->state = NGX_CLAUDE_TURN_WAITING;
             sh->waiting++;
             *row = i;
@@ -108,6 +126,9 @@ ngx_claude_zone_turn_granted(ngx_claude_zone_t *zone, ngx_int_t row,
         turn->state = NGX_CLAUDE_TURN_RUNNING;
         session->owner = turn->owns_session;
         rc = NGX_OK;
+
+    } else if (turn->state == NGX_CLAUDE_TURN_REFUSED) {
+        rc = NGX_BUSY;
     }
 
     zone_unlock(zone);
@@ -214,7 +235,7 @@ zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
     if (turn->state == NGX_CLAUDE_TURN_WAITING) {
         sh->waiting--;
 
-    } else {
+    } else if (turn->state != NGX_CLAUDE_TURN_REFUSED) {
         sh->running--;
     }
 
@@ -252,7 +273,82 @@ zone_turn_unneed(ngx_claude_zone_t *zone,
 }
 
 
-/* the first in order of those that wait and may run; NULL: none */
+/* the share of a turn that arrives */
+
+static uint64_t
+zone_turn_share(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
+{
+    uint64_t                 share;
+    ngx_uint_t               i, present;
+    ngx_claude_zone_turn_t  *other;
+
+    share = sh->share;
+    present = 0;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        if (other != turn && other->state != NGX_CLAUDE_TURN_FREE
+            && ngx_claude_hash_same(&other->tenant, &turn->tenant))
+        {
+            share = ngx_max(share, other->share);
+            present = 1;
+        }
+    }
+
+    return share + 1 + present;
+}
+
+
+static void
+zone_turn_run(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn,
+    ngx_claude_turn_state_e state)
+{
+    turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
+    turn->state = state;
+
+    sh->running++;
+    sh->share = ngx_max(sh->share, turn->share);
+}
+
+
+/*
+ * Makes room in the queue for a turn whose share is less than the last one's,
+ * which is of the key that waits for most.  NGX_DECLINED: it is not less.
+ */
+
+static ngx_int_t
+zone_turn_displace(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn,
+    ngx_claude_zone_wake_t *wake)
+{
+    ngx_uint_t               i;
+    ngx_claude_zone_turn_t  *other, *last;
+
+    last = NULL;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        if (other->state == NGX_CLAUDE_TURN_WAITING
+            && (last == NULL || zone_turn_before(last, other)))
+        {
+            last = other;
+        }
+    }
+
+    if (last == NULL || last->share <= turn->share) {
+        return NGX_DECLINED;
+    }
+
+    last->state = NGX_CLAUDE_TURN_REFUSED;
+    sh->waiting--;
+    zone_wake_add(sh, last->owner, wake);
+
+    return NGX_OK;
+}
+
+
+/* the next of those that wait and may run; NULL: none */
 
 static ngx_claude_zone_turn_t *
 zone_turn_next(ngx_claude_zone_shared_t *sh)
@@ -266,7 +362,7 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
         turn = &sh->turns[i];
 
         if (turn->state == NGX_CLAUDE_TURN_WAITING
-            && (first == NULL || turn->order < first->order)
+            && (first == NULL || zone_turn_before(turn, first))
             && zone_turn_may(sh, turn))
         {
             first = turn;
@@ -274,6 +370,14 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
     }
 
     return first;
+}
+
+
+static ngx_uint_t
+zone_turn_before(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
+{
+    return (a->share != b->share) ? a->share < b->share
+                                  : a->order < b->order;
 }
 
 
@@ -316,7 +420,7 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
 }
 
 
-/* lets waiting turns run, in order of arrival, as far as the limit allows */
+/* lets waiting turns run, in order of shares, as far as the limit allows */
 
 void
 zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
@@ -335,10 +439,8 @@ zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
             return;
         }
 
-        first->state = NGX_CLAUDE_TURN_GRANTED;
-        first->owns_session = (zone_turn_holder(sh, first) == NULL);
+        zone_turn_run(sh, first, NGX_CLAUDE_TURN_GRANTED);
         sh->waiting--;
-        sh->running++;
         zone_wake_add(sh, first->owner, wake);
     }
 }
