@@ -12,8 +12,11 @@
 #include "ngx_claude_version.h"
 
 
-/* how long an owner may take, msec, and a little more when it has begun */
-#define HANDOVER_WAIT   200
+/*
+ * How long an owner may take, msec, and a little more when it has begun: about
+ * what a new process would take instead.
+ */
+#define HANDOVER_WAIT   500
 #define HANDOVER_MORE   20
 
 /* messages of a conversation that may go along; longer ones are replayed */

@@ -472,7 +472,7 @@ sub send {
 
 
 # A turn that this worker does not get, of two. It is awake when the other one
-# has it: who is to hand a process over gets 200 ms.
+# has it: who is to hand a process over gets 500 ms.
 
 sub elsewhere {
     my ($s, $not, $body) = @_;
