@@ -7,6 +7,7 @@
 
 #include "ngx_claude_json.h"
 #include "ngx_claude_cstr.h"
+#include "ngx_claude_json_string.h"
 #include "ngx_claude_utf8.h"
 
 #include <yajl/yajl_gen.h>
@@ -50,12 +51,24 @@ struct ngx_claude_json_reader_s {
     ngx_uint_t                      keep;           /* boolean: the next value
                                                        is kept */
     ngx_str_t                       reason;
-    off_t                           read;           /* bytes of earlier
-                                                       calls */
-    off_t                           token;          /* end of the last token */
+    off_t                           read;           /* bytes that yajl has, or
+                                                       that went by it */
+    ngx_claude_json_string_t        string;         /* one that goes by yajl */
+    size_t                          word;           /* bytes of a token, not of
+                                                       a string, so far */
+    unsigned                        in_string:1;    /* the next byte is of it */
+    unsigned                        has_string:1;   /* yajl's next string is
+                                                       it */
 };
 
 
+static ngx_int_t json_string(ngx_claude_json_reader_t *reader, u_char **p,
+    u_char *last);
+static u_char *json_outside(u_char *p, u_char *last, u_char **quote);
+static ngx_int_t json_word(ngx_claude_json_reader_t *reader, u_char *p,
+    u_char *last);
+static ngx_int_t json_feed(ngx_claude_json_reader_t *reader, u_char *p,
+    size_t len);
 static ngx_uint_t json_keeps(ngx_claude_json_reader_t *reader);
 static ngx_claude_json_t *json_add(ngx_claude_json_reader_t *reader,
     ngx_claude_json_type_e type);
@@ -67,6 +80,8 @@ static int json_open(ngx_claude_json_reader_t *reader,
     ngx_claude_json_type_e type);
 static ngx_claude_json_t *json_at(ngx_claude_json_t *cell);
 static int json_refuse(ngx_claude_json_reader_t *reader, const char *reason);
+static void json_refuse_at(ngx_claude_json_reader_t *reader,
+    const char *reason, off_t at);
 static ngx_int_t json_check(ngx_claude_json_reader_t *reader, const u_char *s,
     size_t len);
 static ngx_int_t json_text(ngx_claude_json_reader_t *reader, ngx_str_t *text,
@@ -79,7 +94,11 @@ static int json_on_boolean(void *ctx, int value);
 static int json_on_number(void *ctx, const char *s, size_t len);
 static int json_on_string(void *ctx, const unsigned char *s, size_t len);
 static int json_on_start_map(void *ctx);
+static ngx_str_t json_taken(ngx_claude_json_reader_t *reader, const u_char *s,
+    size_t len);
 static int json_on_map_key(void *ctx, const unsigned char *s, size_t len);
+static int json_name(ngx_claude_json_reader_t *reader, const u_char *s,
+    size_t len);
 static int json_on_end(void *ctx);
 static int json_on_start_array(void *ctx);
 
@@ -150,11 +169,191 @@ ngx_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
 }
 
 
+/*
+ * yajl scans a token that is split between two calls from its beginning again.
+ * So a string that a slice ends in goes by yajl: it is decoded here as it
+ * comes, and yajl gets an empty one in its place.  So does one with halves of
+ * surrogates, which yajl does not know to take apart.
+ */
+
 ngx_int_t
 ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
     size_t len)
 {
+    u_char  *end, *last, *quote;
+
+    last = p + len;
+
+    while (p < last) {
+
+        if (reader->in_string) {
+            if (json_string(reader, &p, last) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        end = json_outside(p, last, &quote);
+
+        if (json_word(reader, p, end) != NGX_OK
+            || json_feed(reader, p, end - p) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        p = end;
+
+        if (quote) {
+            p++;
+            reader->in_string = 1;
+            ngx_claude_json_string_begin(&reader->string, reader->pool);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* goes on with a string that goes by yajl */
+
+static ngx_int_t
+json_string(ngx_claude_json_reader_t *reader, u_char **p, u_char *last)
+{
+    u_char     *begin;
+    ngx_int_t   rc;
+
+    static u_char  empty[] = { '"', '"' };
+
+    begin = *p;
+
+    rc = ngx_claude_json_string_read(&reader->string, p, last);
+
+    reader->read += *p - begin;
+
+    if (rc == NGX_AGAIN) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DECLINED) {
+        json_refuse_at(reader, reader->string.reason, reader->read - 1);
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        json_refuse(reader, "out of memory");
+        return NGX_ERROR;
+    }
+
+    reader->in_string = 0;
+    reader->has_string = 1;
+
+    /* its quotes were the client's, and are counted */
+
+    rc = json_feed(reader, empty, 2);
+    reader->read--;
+
+    return rc;
+}
+
+
+/*
+ * Where what yajl gets ends: at the slice's end, or, with *quote set, at a
+ * string that goes by it.
+ */
+
+static u_char *
+json_outside(u_char *p, u_char *last, u_char **quote)
+{
+    u_char      *begin;
+    ngx_uint_t   odd;
+
+    *quote = NULL;
+
+    for ( ;; ) {
+        begin = ngx_strlchr(p, last, '"');
+
+        if (begin == NULL) {
+            return last;
+        }
+
+        odd = 0;
+
+        for (p = begin + 1; p < last && *p != '"'; p++) {
+
+            if (*p != '\\') {
+                continue;
+            }
+
+            /* \uD8 to \uDF, or what may be one behind the slice */
+
+            if (++p < last && *p == 'u'
+                && (last - p < 3
+                    || ((p[1] | 0x20) == 'd' && p[2] >= '8')))
+            {
+                odd = 1;
+            }
+        }
+
+        if (p >= last || odd) {
+            *quote = begin;
+            return begin;
+        }
+
+        p++;
+    }
+}
+
+
+/*
+ * A number that is split between calls would be scanned from its beginning as
+ * well, and there is no need for long ones.
+ */
+
+static ngx_int_t
+json_word(ngx_claude_json_reader_t *reader, u_char *p, u_char *last)
+{
+    u_char  *q;
+
+    for (q = last; q > p; q--) {
+
+        switch (q[-1]) {
+
+        case ' ': case '\t': case '\r': case '\n':
+        case '{': case '}': case '[': case ']': case ':': case ',': case '"':
+            reader->word = 0;
+            goto done;
+
+        default:
+            break;
+        }
+
+        if (last - q > NGX_CLAUDE_JSON_NUMBER_MAX) {
+            break;
+        }
+    }
+
+done:
+
+    reader->word += last - q;
+
+    if (reader->word > NGX_CLAUDE_JSON_NUMBER_MAX) {
+        json_refuse(reader, "a number is too long");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+json_feed(ngx_claude_json_reader_t *reader, u_char *p, size_t len)
+{
     yajl_status  status;
+
+    if (len == 0) {
+        return NGX_OK;
+    }
 
     status = yajl_parse(reader->yajl, p, len);
 
@@ -176,8 +375,11 @@ ngx_claude_json_end(ngx_claude_json_reader_t *reader)
 {
     yajl_status  status;
 
-    if (reader->read == 0) {
+    if (reader->read == 0 && !reader->in_string) {
         json_refuse(reader, "the body is empty");
+
+    } else if (reader->in_string) {
+        json_refuse_at(reader, "parse error: premature EOF", reader->read);
 
     } else {
         status = yajl_complete_parse(reader->yajl);
@@ -202,14 +404,6 @@ ngx_str_t *
 ngx_claude_json_reason(ngx_claude_json_reader_t *reader)
 {
     return &reader->reason;
-}
-
-
-size_t
-ngx_claude_json_slice(ngx_claude_json_reader_t *reader)
-{
-    return ngx_max((off_t) NGX_CLAUDE_JSON_SLICE,
-                   reader->read - reader->token);
 }
 
 
@@ -474,8 +668,6 @@ json_keeps(ngx_claude_json_reader_t *reader)
 {
     json_frame_t  *frame;
 
-    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
-
     if (reader->depth == 0) {
         return 1;
     }
@@ -650,11 +842,39 @@ json_refuse(ngx_claude_json_reader_t *reader, const char *reason)
 }
 
 
+static void
+json_refuse_at(ngx_claude_json_reader_t *reader, const char *reason, off_t at)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_strlen(reason);
+
+    while (len && (reason[len - 1] == '\n' || reason[len - 1] == ' ')) {
+        len--;
+    }
+
+    p = ngx_pnalloc(reader->pool, len + sizeof(" at byte ") + NGX_OFF_T_LEN);
+
+    if (p == NULL) {
+        json_refuse(reader, "parse error");
+        return;
+    }
+
+    reader->reason.data = p;
+    reader->reason.len = ngx_sprintf(p, "%*s at byte %O", len, reason, at) - p;
+}
+
+
 /* every string, kept or not: a body is one text, of one encoding */
 
 static ngx_int_t
 json_check(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
 {
+    if (reader->has_string) {
+        return NGX_OK;
+    }
+
     /* a NUL: C code on either side of us would read a shorter string */
 
     if (len && memchr(s, '\0', len)) {
@@ -680,6 +900,14 @@ json_text(ngx_claude_json_reader_t *reader, ngx_str_t *text,
         return NGX_ERROR;
     }
 
+    if (reader->has_string && s == reader->string.text.data) {
+
+        /* it has memory of its own */
+
+        *text = reader->string.text;
+        return NGX_OK;
+    }
+
     text->data = ngx_pnalloc(reader->pool, ngx_max(len, 1));
     if (text->data == NULL) {
         json_refuse(reader, "out of memory");
@@ -697,8 +925,6 @@ static void
 json_yajl_reason(ngx_claude_json_reader_t *reader)
 {
     off_t           at;
-    u_char         *p;
-    size_t          len;
     unsigned char  *text;
 
     at = reader->read + yajl_get_bytes_consumed(reader->yajl);
@@ -713,21 +939,7 @@ json_yajl_reason(ngx_claude_json_reader_t *reader)
 
     /* yajl's messages end with a NUL */
 
-    len = ngx_strlen(ngx_claude_cstr(text));
-
-    while (len && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
-        len--;
-    }
-
-    p = ngx_pnalloc(reader->pool, len + sizeof(" at byte ") + NGX_OFF_T_LEN);
-
-    if (p) {
-        reader->reason.data = p;
-        reader->reason.len = ngx_sprintf(p, "%*s at byte %O", len, text, at)
-                             - p;
-    } else {
-        json_refuse(reader, "parse error");
-    }
+    json_refuse_at(reader, ngx_claude_cstr(text), at);
 
     yajl_free_error(reader->yajl, text);
 }
@@ -776,7 +988,34 @@ json_on_number(void *ctx, const char *s, size_t len)
 static int
 json_on_string(void *ctx, const unsigned char *s, size_t len)
 {
-    return json_scalar(ctx, NGX_CLAUDE_JSON_STRING, s, len);
+    int                        rc;
+    ngx_str_t                  text;
+    ngx_claude_json_reader_t  *reader = ctx;
+
+    text = json_taken(reader, s, len);
+    rc = json_scalar(reader, NGX_CLAUDE_JSON_STRING, text.data, text.len);
+
+    reader->has_string = 0;
+
+    return rc;
+}
+
+
+/* the string that yajl has come to, or the one that it stands for */
+
+static ngx_str_t
+json_taken(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) s;
+    text.len = len;
+
+    if (reader->has_string && reader->string.text.len) {
+        text = reader->string.text;
+    }
+
+    return text;
 }
 
 
@@ -790,11 +1029,25 @@ json_on_start_map(void *ctx)
 static int
 json_on_map_key(void *ctx, const unsigned char *s, size_t len)
 {
+    int                        rc;
+    ngx_str_t                  name;
+    ngx_claude_json_reader_t  *reader = ctx;
+
+    name = json_taken(reader, s, len);
+    rc = json_name(reader, name.data, name.len);
+
+    reader->has_string = 0;
+
+    return rc;
+}
+
+
+static int
+json_name(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
+{
     json_frame_t                   *frame;
     const ngx_claude_json_field_t  *field;
-    ngx_claude_json_reader_t       *reader = ctx;
 
-    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
     reader->keep = 0;
 
     if (json_check(reader, s, len) != NGX_OK) {
@@ -842,8 +1095,6 @@ json_on_end(void *ctx)
 {
     json_frame_t              *frame;
     ngx_claude_json_reader_t  *reader = ctx;
-
-    reader->token = reader->read + yajl_get_bytes_consumed(reader->yajl);
 
     frame = &reader->stack[--reader->depth];
 

@@ -22,8 +22,11 @@
 /* nesting that a body may have; JSON schemas rarely pass 20 */
 #define NGX_CLAUDE_JSON_DEPTH        128
 
-/* the smallest slice worth one turn of the event loop, in bytes */
+/* bytes that a call should be given: some of the event loop is for others */
 #define NGX_CLAUDE_JSON_SLICE        65536
+
+/* the longest number, in bytes */
+#define NGX_CLAUDE_JSON_NUMBER_MAX   65536
 
 
 typedef enum {
@@ -111,13 +114,6 @@ ngx_claude_json_t *ngx_claude_json_end(ngx_claude_json_reader_t *reader);
 
 /* why a text was refused, for the client to read */
 ngx_str_t *ngx_claude_json_reason(ngx_claude_json_reader_t *reader);
-
-/*
- * How many bytes the next call should be given.  yajl scans a token that is
- * split between calls from its start again, so slices grow with the token at
- * hand: the work stays within twice the length of the text.
- */
-size_t ngx_claude_json_slice(ngx_claude_json_reader_t *reader);
 
 /* the first value in a container, NULL: it is empty, or no container */
 ngx_claude_json_t *ngx_claude_json_first(ngx_claude_json_t *node);

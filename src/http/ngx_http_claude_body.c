@@ -144,7 +144,6 @@ body_again(void *data)
 static void
 body_slices(body_t *body)
 {
-    size_t                  size;
     ngx_int_t               rc;
     ngx_http_claude_ctx_t  *ctx;
     ngx_claude_json_t      *root;
@@ -153,8 +152,7 @@ body_slices(body_t *body)
     rc = NGX_OK;
 
     if (body->in) {
-        size = ngx_claude_json_slice(body->reader);
-        rc = body_slice(body, size);
+        rc = body_slice(body, NGX_CLAUDE_JSON_SLICE);
 
         if (rc == NGX_OK && body->in) {
             ngx_http_claude_later(&body->later);
