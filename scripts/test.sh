@@ -32,7 +32,8 @@ TEST_ALONE=(t/162-schema-cost.t 't/real/linear*')
 
 # They take longest, and come first, so that none of them is left for the end.
 TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
-            't/real/opencode*' t/105-locations.t)
+            't/real/opencode*' 't/real/pure*' 't/real/images*' 't/real/gate*'
+            t/105-locations.t)
 
 # They have no nginx to be sanitized.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
