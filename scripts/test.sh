@@ -32,11 +32,14 @@ TEST_ALONE=(t/162-schema-cost.t 't/real/linear*')
 
 # They take longest, and come first, so that none of them is left for the end.
 TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
-            't/real/opencode*' t/105-locations.t)
+            't/real/opencode*' 't/real/pure*' 't/real/images*' 't/real/gate*'
+            t/105-locations.t)
 
-# They have no nginx to be sanitized.
+# They have no nginx to be sanitized; or what they compare is the CLI's doing,
+# and nginx does what it does in the suites of the engine, tools and sessions.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
-           t/008-house.t t/real/protocol.test.mjs)
+           t/008-house.t t/real/protocol.test.mjs t/real/pure.test.mjs
+           t/real/pure-tools.test.mjs t/real/images.test.mjs)
 
 PASSED=0
 FAILED=0

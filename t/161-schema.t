@@ -320,7 +320,7 @@ for (@rewritten) {
         . "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
         . "\"strict\":true,\"schema\":$schema}}\n--- asked\n"
         . (defined $want
-           ? "extra_body.output_config = {\"format\":{\"type\":"
+           ? "extra_body.output_config = {\"effort\":\"medium\",\"format\":{\"type\":"
              . "\"json_schema\",\"schema\":$want}}\n"
            : "extra_body.output_config.format.type = \"json_schema\"\n")
         . "\n\n\n";
@@ -388,7 +388,7 @@ extra_body.output_config.format.schema = {"type":"null","description":"A thing."
 === TEST 6: without a format there is none, also after one
 --- ask: hi
 --- asked
-! extra_body.output_config
+extra_body.output_config = {"effort":"medium"}
 
 
 

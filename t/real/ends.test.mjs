@@ -20,10 +20,11 @@ const start = (http) => startEngine({ workers: 1, http: `claude_warm 0; ${http}`
 let questions = 0;
 
 async function waiting(server) {
-    const [worker] = await waitFor('one worker', () => {
+    const oneWorker = () => waitFor('one worker', () => {
         const pids = server.workers();
         return pids.length === 1 && pids;
     }, 20000 * SLOW);
+    await oneWorker();
     const id = `toolu_${++questions}_`;
     const { status, error, finish } = await ask(server, {
         messages: [user(`question ${calling([[id, 'alpha', { x: '1' }]])}`)], tools: [ALPHA],
@@ -35,6 +36,9 @@ async function waiting(server) {
     }, 20000 * SLOW);
     const keeper = Number(/^PPid:\s(\d+)$/m.exec(readFileSync(`/proc/${cli}/status`, 'utf8'))[1]);
     assert.equal(readFileSync(`/proc/${keeper}/comm`, 'utf8').trim(), 'claude-keeper');
+
+    /* the one of before may have been about to end */
+    const [worker] = await oneWorker();
     return { id, worker, keeper, cli };
 }
 

@@ -99,7 +99,7 @@ function denies(dir, claude) {
         mkdirSync(join(plugin, file, '..'), { recursive: true });
         writeFileSync(join(plugin, file), text);
     }
-    const file = join(dir, 'claude');
+    const file = join(dir, 'wrapped');
     writeFileSync(file, `#!/bin/sh\ncase "$*" in\n*--plugin-dir*) exec ${claude} --plugin-dir ${plugin} "$@";;\n*) exec ${claude} "$@";;\nesac\n`);
     chmodSync(file, 0o755);
     return file;
@@ -183,7 +183,7 @@ describe('without it', { concurrency: 3 }, () => {
         const server = await startWithout('', {
             claude: (dir, claude) => {
                 mkdirSync(join(dir, 'etc'));
-                const file = join(dir, 'claude');
+                const file = join(dir, 'wrapped');
                 writeFileSync(file, `#!/bin/sh\nexec unshare -m sh -c '${overlay(join(dir, 'etc')).replaceAll("'", "'\\''")} && exec "$@"' sh ${claude} "$@"\n`);
                 chmodSync(file, 0o755);
                 return file;
