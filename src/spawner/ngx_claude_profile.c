@@ -20,6 +20,9 @@
 
 #define PROFILE_GROUPS  256
 
+/* bytes that are read of the CLI's file of settings, which has a login early */
+#define PROFILE_CONSOLE  (1024 * 1024)
+
 /* the permission mode in which nothing is asked for */
 #define PROFILE_BYPASS  "bypassPermissions"
 
@@ -95,6 +98,7 @@ static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     const char *own);
 static u_char *profile_deny(u_char *p, const char *dir, const char *below);
 static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
+static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
 static ngx_uint_t profile_unbound(ngx_claude_launch_t *launch);
 static ngx_int_t profile_arg(ngx_array_t *args, const char *value);
 static ngx_int_t profile_option(ngx_array_t *args, const char *name,
@@ -151,6 +155,19 @@ static const char  *profile_environment[] = {
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK=1",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
     "CLAUDE_CODE_MAX_RETRIES=2",
+    NULL
+};
+
+
+/* variables that are a login, or say that another provider has it */
+
+static const char  *profile_logins[] = {
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
     NULL
 };
 
@@ -260,6 +277,8 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     }
 
     profile_effort(profile, log);
+
+    profile_console(profile, log);
 
     if (profile_unbound(launch)) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
@@ -631,6 +650,66 @@ ngx_claude_profile_projects(u_char *p, const char *path)
 }
 
 
+/*
+ * A login of the Console's is in a file that the CLI has in each directory of
+ * its own and nowhere else, so no home has it.
+ */
+
+static void
+profile_console(ngx_claude_profile_t *profile, ngx_log_t *log)
+{
+    u_char       *buf;
+    size_t        n;
+    ssize_t       len;
+    ngx_fd_t      fd;
+    const char   *home, **name;
+
+    static const char  key[] = "\"primaryApiKey\"";
+
+    for (name = profile_logins; *name; name++) {
+        if (profile_env_get(profile->envp, *name)) {
+            return;
+        }
+    }
+
+    buf = ngx_alloc(NGX_MAX_PATH + PROFILE_CONSOLE, log);
+    if (buf == NULL) {
+        return;
+    }
+
+    home = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+
+    if (home == NULL || *home == '\0') {
+        home = profile_env_get(profile->envp, "HOME");
+    }
+
+    fd = ngx_open_file(ngx_claude_cstr_print(buf, NGX_MAX_PATH,
+                                             "%s/.claude.json", home),
+                       NGX_FILE_RDONLY|O_NONBLOCK, NGX_FILE_OPEN, 0);
+
+    len = (fd == NGX_INVALID_FILE)
+          ? 0 : ngx_read_fd(fd, buf + NGX_MAX_PATH, PROFILE_CONSOLE);
+
+    for (n = 0; len > 0 && n + sizeof(key) - 1 <= (size_t) len; n++) {
+        if (ngx_memcmp(buf + NGX_MAX_PATH + n, key, sizeof(key) - 1) == 0) {
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "claude: the login in \"%s\" is one of the Console "
+                          "that no CLI of nginx can take from there: write "
+                          "its key, or the token of \"claude setup-token\", "
+                          "into claude_env_file",
+                          ngx_claude_cstr(buf));
+            break;
+        }
+    }
+
+    if (fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(fd);
+    }
+
+    ngx_free(buf);
+}
+
+
 /* the directory that the CLI would take for its own */
 
 static char *
@@ -786,46 +865,57 @@ profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
 
 /*
  * An agent's settings.  What is other keys', and the login, is denied by name
- * of the tree: whatever else a directive may open stays closed there.  A path
- * from the root has two slashes; one alone would deny nothing, silently.
+ * of the tree: whatever else a directive may open stays closed there.  Paths
+ * have no links in them, which 2.1.260 would not follow.
  */
 
 static char *
 profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     const char *own)
 {
+    char        *real;
     u_char      *settings, *p;
     const char  *state;
 
     state = profile_cstr(launch->state);
 
-    /* each byte of a path may have one more before it */
+    real = realpath(own, NULL);
+    own = real ? real : own;
 
-    settings = ngx_pnalloc(pool, 1024 + 8 * (2 * launch->state.len)
-                                 + 8 * (2 * ngx_strlen(own)));
-    if (settings == NULL) {
-        return NULL;
+    settings = ngx_pnalloc(pool, 1024 + 6 * launch->state.len
+                                 + 4 * ngx_strlen(own));
+    if (settings) {
+        p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
+                                  "{\"deny\":[");
+
+        p = profile_deny(p, state, "/keys/**");
+        p = profile_deny(p, state, "/chat/**");
+        p = profile_deny(p, state, "/names.*");
+        p = profile_deny(p, own, "/projects/**");
+        p = profile_deny(p, own, "/.credentials.json");
+
+        /* in the place of the last comma */
+
+        (void) ngx_sprintf(p - 1, "]}}%Z");
     }
 
-    p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":{\"deny\":"
-                              "[");
+    free(real);
 
-    p = profile_deny(p, state, "/keys/**");
-    p = profile_deny(p, state, "/chat/**");
-    p = profile_deny(p, own, "/projects/**");
-    p = profile_deny(p, own, "/.credentials.json");
-
-    (void) ngx_sprintf(p - 1, "]}}%Z");
-
-    return (char *) ngx_claude_cstr(settings);
+    return settings ? (char *) ngx_claude_cstr(settings) : NULL;
 }
 
 
-/* "Edit" is for 2.1.260, where "Read" does not cover it */
+/*
+ * The rules of one tree.  A path from the root has a slash more: without that
+ * a rule denies nothing, silently.  It is a pattern, in which a backslash
+ * escapes nothing, so that any character stands for an odd one.  "Edit" is for
+ * 2.1.260, where "Read" does not cover it.
+ */
 
 static u_char *
 profile_deny(u_char *p, const char *dir, const char *below)
 {
+    u_char       ch, last;
     const char  **tool, *c;
 
     static const char  *tools[] = { "Read", "Edit", NULL };
@@ -833,12 +923,26 @@ profile_deny(u_char *p, const char *dir, const char *below)
     for (tool = tools; *tool; tool++) {
         p = ngx_sprintf(p, "\"%s(/", *tool);
 
-        for (c = dir; *c; c++) {
-            if (*c == '"' || *c == '\\') {
-                *p++ = '\\';
+        for (c = dir, last = '/'; *c; c++) {
+            ch = (u_char) *c;
+
+            if (ch >= 0x80) {
+                ch = '*';
+
+            } else if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+                         || (ch >= '0' && ch <= '9') || ch == '_' || ch == '/'
+                         || ch == '.' || ch == '-'))
+            {
+                ch = '?';
             }
 
-            *p++ = (u_char) *c;
+            /* "**" would be any directories */
+
+            if (ch != '*' || last != '*') {
+                *p++ = ch;
+            }
+
+            last = ch;
         }
 
         p = ngx_sprintf(p, "%s)\",", below);
