@@ -581,7 +581,7 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
     *name = mcf->state_path;
 
     if (name->len == 0) {
-        ngx_str_set(name, "claude_state");
+        ngx_str_set(name, "claude-state");
 
         if (ngx_conf_full_name(cf->cycle, name, 0) != NGX_OK) {
             return NGX_ERROR;

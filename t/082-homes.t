@@ -64,7 +64,7 @@ my $server = 'location /v1/ { claude_openai; } '
 {
     my $s = ClaudeTest->start(http => $agents, keys => $keys,
                               server => $server, workers => 1);
-    my $state = Cwd::realpath($s->{dir}) . '/claude_state';
+    my $state = Cwd::realpath($s->{dir}) . '/claude-state';
     my ($r, $chat) = turn($s, 'hi');
 
     is(mode($state), '700', 'the state path is nobody else\'s');
@@ -180,7 +180,7 @@ SKIP: {
     my $s = ClaudeTest->start(
         http => "$agents claude_env HOME=/nonexistent;", server => $server,
         workers => 1, nobody => 1);
-    my $state = "$s->{dir}/claude_state";
+    my $state = "$s->{dir}/claude-state";
     my $uid = (getpwnam 'nobody')[2];
     my ($r) = turn($s, 'hi');
     is($r->{text}, 'echo: hi', 'HOME cannot be written: a chat');
@@ -203,12 +203,12 @@ SKIP: {
 {
     my $s = ClaudeTest->start(http => $agents, server => $server,
                               workers => 1);
-    mkdir "$s->{dir}/claude_state/keys", 0700;
-    open my $fh, '>', "$s->{dir}/claude_state/keys/tester" or die;
+    mkdir "$s->{dir}/claude-state/keys", 0700;
+    open my $fh, '>', "$s->{dir}/claude-state/keys/tester" or die;
     my ($r) = turn($s, 'one', named());
     is($r->{status}, 503, 'a home that cannot be made: a session is refused');
     is($r->{error}{code}, 'cli_unavailable', '  with the code');
-    ok((grep { m{claude_state/keys/tester": state failed \(20: } } $s->errors),
+    ok((grep { m{claude-state/keys/tester": state failed \(20: } } $s->errors),
        '  and the log names the path and the reason');
     ($r) = turn($s, 'hi');
     is($r->{text}, 'echo: hi', '  chats go on');
@@ -222,7 +222,7 @@ SKIP: {
     my $s = ClaudeTest->start(
         http => "$agents claude_session_ttl 1s;", keys => $keys,
         server => $server, workers => 1);
-    my $state = "$s->{dir}/claude_state";
+    my $state = "$s->{dir}/claude-state";
     my ($r, $gone) = turn($s, 'one', at => '/agent', key => 'sk-other');
     ($r, my $chat) = turn($s, 'one', key => 'sk-other');
     ($r, my $shared) = turn($s, 'one', at => '/shared', key => 'sk-other');
