@@ -146,19 +146,20 @@ sub kind {
 
 {
     my $s = start(workers => 1);
-    my $one = fake('one', $flood);
-    my $said = 'x' x $all;
     my %session = (headers => { 'x-session-id' =>
                                 '0198a2b4-1111-4222-8333-000000000001' });
 
-    kind($s, 'a new process', '/v1/chat/completions', chat([user($one)]),
-         rung => 'cold');
+    kind($s, 'a new process', '/v1/chat/completions',
+         chat([user(fake('zero', $flood))]), rung => 'cold');
 
+    $s->chat('one');
     kind($s, 'the same conversation', '/v1/chat/completions',
-         chat([user($one), assistant($said), user(fake('two', $flood))]),
+         chat([user('one'), assistant('echo: one'),
+               user(fake('two', $flood))]),
          rung => 'live');
     kind($s, 'a branch of it', '/v1/chat/completions',
-         chat([user($one), assistant($said), user(fake('three', $flood))]),
+         chat([user('one'), assistant('echo: one'),
+               user(fake('three', $flood))]),
          rung => 'rewound');
     kind($s, 'another conversation', '/v1/chat/completions',
          chat([user(fake('four', $flood))]), rung => 'recycled');
@@ -257,5 +258,92 @@ sub kind {
     takes_all($s, $c, 1, 'a client of another worker');
     $s->stop;
 }
+
+# The same without HTTP/2, where the kernel has buffers of its own.
+
+my $s = ClaudeTest->start(workers => 1,
+    listen => 'listen 127.0.0.1:' . port() . ' sndbuf=4k;',
+    http => 'claude_max_concurrent 2; claude_warm 0; claude_max_line 4m;',
+    server => 'location /v1/ { claude_openai; send_timeout 600s; }');
+
+sub stream {
+    my ($text, %o) = @_;
+    return $s->open_chat($text, stream => 1, receive_buffer => 4096, %o);
+}
+
+# the second of two answers has its place when nobody reads the first one
+
+{
+    my $hold = stream('hold', key => 'sk-other', fake => $hang);
+    $hold->until(qr/first/);
+
+    my $c = stream('two', fake => $flood, with => { n => 2 });
+    ok($c->until(qr/xxx/), 'one of two answers comes, and nobody reads it');
+    wait_for { grep { unread($_->{pid}) >= 32768 }
+                    @{ $s->status->{processes} } } '  its process stands still';
+    is($s->status->{turns}{waiting}, 1, '  the other waits');
+
+    my $before = rss($s);
+    $hold->close;
+    my @busy;
+    wait_for { @busy = stalled($s, 2) } '  and gets a process that stands still, too';
+    cmp_ok(rss($s) - $before, '<', 2000, '    with nothing of it in nginx')
+        if !$ENV{TEST_SANITIZED};
+
+    my %text;
+    for ($c->rest->{body} =~ /^data: (\{.*)$/mg) {
+        my $choice = json->decode($_)->{choices}[0];
+        $text{$choice->{index}} .= $choice->{delta}{content} // '';
+    }
+    is_deeply({ map { $_ => length $text{$_} } keys %text },
+              { 0 => $all, 1 => $all }, '  a client that reads has all of both');
+    $s->wait_idle;
+}
+
+# An answer that is complete holds nothing any more, whether it is read or not:
+# the CLI's own end of the turn comes later, and is read. All up to the stop is
+# read at once here, so that the client is behind in that very moment.
+
+{
+    my ($c, $kept, @workers);
+    for my $delay (500, 2000, 8000) {  # until the worker stops before it ends
+        my $asked = $s->events('asked');
+        $c = stream('cut', fake => { delay_ms => $delay, deltas => ['a'],
+            repeat => 200, stop_reason => 'max_tokens',
+            slow_interrupt_ms => 500 });
+        wait_for { $s->events('asked') > $asked } undef;
+        my ($its) = map { $_->{pid} } reverse $s->events('asked');
+        my $written = written($its);
+        @workers = $s->workers;
+        kill 'STOP', @workers;
+        wait_for { unread($its) > 30_000 || written($its) > $written + 30_000 }
+            undef;
+        last if $kept = unread($its) > 30_000;
+        kill 'CONT', @workers;
+        $c->close;
+        $s->wait_idle;
+    }
+    ok($kept, 'an answer that is complete before any of it is read');
+    kill 'CONT', @workers;
+    $s->wait_idle('  has no place any more, though its client reads nothing');
+    ok(!$c->{eof} && length $c->{raw} == 0, '    nothing yet');
+    my $r = $c->rest;
+    is($r->{text}, 'a' x 200, '  which gets it, as late as it likes');
+    is($r->{done}, 1, '    to its end');
+}
+
+# neither does one of one piece
+
+{
+    my $before = rss($s);
+    my $c = $s->open_chat('whole', receive_buffer => 4096, fake => $flood);
+    ok($c->until(qr/xxx/), 'an answer of one piece that nobody reads');
+    $s->wait_idle('  has no place any more');
+    cmp_ok(rss($s) - $before, '<', 5 * $all / 1024, '  and is in memory once')
+        if !$ENV{TEST_SANITIZED};
+    is(length $c->rest->{text}, $all, '  until it is read');
+}
+
+$s->stop;
 
 done_testing;
