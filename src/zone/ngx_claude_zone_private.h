@@ -20,6 +20,7 @@
 #define zone_turn_free      ngx_claude_zone_turn_free
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
+#define zone_process_count  ngx_claude_zone_process_count
 #define zone_give           ngx_claude_zone_give
 
 
