@@ -5,7 +5,8 @@
 #   my $r = $s->chat('hi', fake => {...}, stream => 1);   # status headers body
 #   my $c = $s->open_chat('hi', ...);  $c->until(qr/.../);  $c->rest;
 #   wait_for { condition } 'name';                        # no sleep instead
-#   $s->stop;            ends it, and tests that the log has nothing alarming
+#   $s->stop;            ends it, and tests that the log has nothing alarming,
+#                        and nothing of what was said
 #
 # preload and environ of start() are nginx's alone.
 #
@@ -22,6 +23,7 @@ use File::Path ();
 use IO::Select ();
 use IO::Socket::INET ();
 use JSON::PP ();
+use Silence;
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
@@ -399,6 +401,8 @@ sub quiet_log {
 
     local $Test::Builder::Level = $Test::Builder::Level + 2;
     Test::More::is(join('', @bad), '', 'nothing alarming in the log');
+    Test::More::is(join('', told($s->errors)), '',
+                   'nothing in it of what was said');
 }
 
 

@@ -4,7 +4,7 @@
  * from claude_env alone. What the suites share is here; what they promise is in them.
  *
  * end() stops everything by pid, and fails when nginx logged an [alert], [crit] or [emerg], or
- * when a CLI is left.
+ * words of a client or of the model, or when a CLI is left.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -227,6 +227,10 @@ ${TEMP_PATHS}
 `);
 }
 
+/* The lines of an error log, those at debug aside, with words of the suites' clients or of the stub: see t/lib/Silence.pm. */
+export const told = (log) => log.split('\n')
+    .filter((line) => /\[\[(?:fake|stub)\b|\becho: /.test(line) && !/^\S+ \S+ \[debug\]/.test(line));
+
 /* ---------------------------------------------------------------------------------------- */
 /* The server                                                                                */
 /* ---------------------------------------------------------------------------------------- */
@@ -316,6 +320,7 @@ class Server {
         await this.stub.close();
         const bad = this.log().split('\n').filter((line) => /\[(alert|crit|emerg)\]/.test(line));
         await waitFor('all CLIs to end with nginx', () => this.clis().length === 0, 5000 * SLOW);
+        bad.push(...told(this.log()));
         if (bad.length) throw new Error(`nginx logged:\n${bad.join('\n')}`);
         if (!process.env.KEEP) rmSync(this.dir, { recursive: true, force: true });
     }
