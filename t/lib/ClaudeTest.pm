@@ -8,7 +8,8 @@
 #   $s->stop;            ends it, and tests that the log has nothing alarming,
 #                        and nothing of what was said
 #
-# preload and environ of start() are nginx's alone.
+# preload and environ of start() are nginx's alone; as => [...] is a command that
+# starts it, as nobody.
 #
 # nginx runs as a child in the foreground, so its pid is known; all that a
 # suite starts is ended by pid, also when the suite dies.
@@ -160,6 +161,7 @@ sub start {
                                                temp));
     chmod 0755, $servroot, $dir, "$dir/cli";
     $s->configure(%o);
+    system('chown', '-R', 'nobody', $dir) == 0 or die if $o{as};
     $s->run;
     return $s;
 }
@@ -271,7 +273,7 @@ sub run {
                                           'verify_asan_link_order=0')
             if $s->{preload};
         %ENV = (%ENV, %{ $s->{environ} || {} });
-        exec $s->arguments or POSIX::_exit(127);
+        exec @{ $s->{as} || [] }, $s->arguments or POSIX::_exit(127);
     }
 
     $s->{pid} = $pid;
