@@ -367,7 +367,8 @@ export function readStream({ status, text }) {
 
 /*
  * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server, http and main
- * (directives), listen (after the address), stubDown (nothing listens there).
+ * (directives), listen (after the address), stubDown (nothing listens there), under (a command to
+ * start nginx by, whose process becomes nginx).
  */
 export async function startServer(options = {}) {
     const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'real-'));
@@ -384,7 +385,9 @@ export async function startServer(options = {}) {
 
     const server = new Server(dir, port, stub);
     server.stubPort = stubPort;
-    server.nginx = spawnTied(NGINX, ['-e', join(dir, 'error.log'), '-p', `${dir}/`, '-c', join(dir, 'nginx.conf')], {
+    const command = [...(options.under?.(dir) ?? []), NGINX,
+        '-e', join(dir, 'error.log'), '-p', `${dir}/`, '-c', join(dir, 'nginx.conf')];
+    server.nginx = spawnTied(command[0], command.slice(1), {
         stdio: ['ignore', 'inherit', 'inherit'],
         env: nginxEnvironment(),
     });
