@@ -205,9 +205,9 @@ function writeConf(dir, port, stubPort, options) {
     writeFileSync(join(dir, 'nginx.conf'), `
 ${confHead(options.workers ?? 2, 'info')}
 ${options.main ?? ''}
-events { worker_connections 512; }
+events { worker_connections ${options.connections ?? 512}; }
 http {
-    claude_zone claude:4m;
+    claude_zone claude:${options.zone ?? '4m'};
     claude_binary "${options.claude?.(dir, CLAUDE) ?? CLAUDE}";
 ${cliEnvironment(dir, stubPort, options.env)}
 ${TEMP_PATHS}
@@ -368,7 +368,7 @@ export function readStream({ status, text }) {
 /*
  * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server, http and main
  * (directives), listen (after the address), stubDown (nothing listens there), under (a command to
- * start nginx by, whose process becomes nginx).
+ * start nginx by, whose process becomes nginx), connections and zone (their numbers).
  */
 export async function startServer(options = {}) {
     const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'real-'));
