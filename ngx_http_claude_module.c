@@ -831,10 +831,12 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->default_model, prev->default_model, NULL);
     ngx_conf_merge_ptr_value(conf->system_prompt, prev->system_prompt, NULL);
 
-    if (conf->heartbeat == 0 || conf->timeout == 0) {
+    if (conf->heartbeat == 0 || conf->timeout == 0
+        || conf->turn_timeout == 0)
+    {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "claude_heartbeat and claude_timeout must be more "
-                      "than 0");
+                      "claude_heartbeat, claude_timeout and "
+                      "claude_turn_timeout must be more than 0");
         return NGX_CONF_ERROR;
     }
 

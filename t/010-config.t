@@ -227,6 +227,17 @@ refused('a heartbeat of 0', qr/must be more than 0/,
         server => sprintf($openai, 'claude_heartbeat 0;'));
 refused('a timeout of 0', qr/must be more than 0/,
         server => sprintf($openai, 'claude_timeout 0;'));
+refused('a turn of no time', qr/must be more than 0/,
+        server => sprintf($openai, 'claude_turn_timeout 0;'));
+refused('a turn of no time, inherited', qr/must be more than 0/,
+        http => 'claude_turn_timeout 0;');
+refused('a turn of a time that is none', qr/invalid value/,
+        server => sprintf($openai, 'claude_turn_timeout long;'));
+refused('a turn of two times', qr/directive is duplicate/,
+        server => sprintf($openai, 'claude_turn_timeout 1h; '
+                                   . 'claude_turn_timeout 2h;'));
+accepted('a turn of a day', http => 'claude_turn_timeout 1d;',
+         server => sprintf($openai, 'claude_turn_timeout 90m;'));
 refused('an environment variable with a bad name', qr/write NAME or/,
         server => sprintf($openai, 'claude_env 1A=b;'));
 {

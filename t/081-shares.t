@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
 use Test::More;
+use Time::HiRes qw(time sleep);
 
 my @keys = qw(a b c);
 my $keys = join ' ', map { "claude_api_key sk-$_ name=$_;" } @keys;
@@ -116,6 +117,19 @@ for my $workers (1, 2) {
     my $r = $s->chat('a1', key => 'sk-a', with => { n => 4 });
     is($r->{status}, 400, 'more answers than places: 400');
     is($r->{error}{param}, 'n', '  that names it');
+    is($s->chat('a1', key => 'sk-a', stream => 1, with => { n => 4 })->{status}, 400,
+       '  in a stream, too');
+
+    for (['n', prompt => ['a', 'b'], n => 2], ['n', prompt => 'a', n => 4],
+         ['prompt', prompt => ['a', 'b', 'c', 'd']])
+    {
+        my ($param, %body) = @$_;
+        $r = $s->send(POST => '/v1/completions', key => 'sk-a', body => json->encode(\%body))->rest;
+        is("$r->{status} " . ($r->{error}{param} // ''), "400 $param", '  of completions: ' . json->encode(\%body));
+    }
+    is($s->send(POST => '/v1/completions', key => 'sk-a',
+                body => json->encode({ prompt => ['a', 'b', 'c'] }))->rest->{status}, 200, '  as many are served');
+    is(scalar(asked($s)), 3, '  and nothing else was asked');
 
     my $hold = enter($s, 'b0', '1+0', fake => $hang);
     $hold->until(qr/first/);
@@ -125,6 +139,60 @@ for my $workers (1, 2) {
     is($r->{status}, 200, 'a place for one of two answers, for longer than the queue: both come');
     is(scalar @{ $r->{json}{choices} // [] }, 2, '  both');
     $_->close for $hold, $two;
+    $s->wait_idle;
+    $s->stop;
+}
+
+# The queue's clock stands as long as another answer of the request comes, and
+# goes on from there. Here it stands from the beginning.
+
+{
+    my $s = ClaudeTest->start(keys => $keys,
+        http => 'claude_max_concurrent 2; claude_queue 20 timeout=2s;');
+    my $hold = enter($s, 'b0', '1+0', fake => $hang);
+    $hold->until(qr/first/);
+    my ($a, $next, $comes);
+
+    for (1 .. 5) {                     # until the third one is in time
+        $a = $s->open_chat('a1', key => 'sk-a', stream => 1, with => { n => 2 },
+                           fake => { deltas => ['x'], gap_ms => 3700 });
+        $a->until(qr/"x"/) or last;
+        sleep 2.5;
+        $next = $s->open_chat('c1', key => 'sk-c', stream => 1, fake => $hang);
+        last if $comes = $next->until(qr/first/);
+        $_->close for $a, $next;
+        wait_for { turns($s) eq '1+0' } undef;
+    }
+    my $since = time;
+    ok($comes, 'one of two answers came for nearly twice the time of the queue, '
+               . 'and its place goes to another key');
+    is($a->rest->{error}{code}, 'queue_timeout', '  the other one waits');
+    cmp_ok(time - $since, '>', 1, '    for all of its time');
+    $_->close for $hold, $next;
+    $s->wait_idle;
+    $s->stop;
+}
+
+# ---- sessions ----
+
+# Turns that wait for the one before them in their session wait for it alone.
+
+{
+    my $s = ClaudeTest->start(workers => 2, keys => $keys,
+        http => 'claude_max_concurrent 2; claude_queue 3 timeout=60s;');
+    my @id = (headers => session(100));
+    my $run = enter($s, 'a0', '1+0', @id, fake => $hang);
+    ok($run->until(qr/first/), 'a turn of a session runs');
+    my @w = map { enter($s, "a$_", "1+$_", @id) } 1 .. 3;
+
+    for my $key (qw(a b)) {
+        is($s->chat("${key}9", key => "sk-$key")->{text}, "echo: ${key}9", "  and those that wait for it take no place of $key\'s");
+        is(turns($s), '1+3', '    which are still there');
+    }
+    is($s->chat('a8', key => 'sk-a', headers => session(101))->{text}, 'echo: a8', '  nor of another session\'s');
+
+    $run->close;
+    is(join(' ', map { $_->rest->{text} } @w), 'echo: a1 echo: a2 echo: a3', '  one after the other is served');
     $s->wait_idle;
     $s->stop;
 }

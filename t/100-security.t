@@ -239,4 +239,35 @@ for my $text ('/help', '/compact now', '!ls', '#remember this',
 
 $s->stop;
 
+# an nginx that was given a capability, to bind a port for instance, keeps it for
+# itself: a program that another user starts would have it, too
+
+SKIP: {
+    my @as = ('setpriv', '--reuid=nobody', '--regid=' . (getpwnam 'nobody')[3],
+              '--clear-groups', '--inh-caps=+net_bind_service',
+              '--ambient-caps=+net_bind_service');
+
+    skip 'who runs this cannot give a capability to nobody', 8
+        if $> != 0 || !ClaudeTest->nobody_reaches
+           || system(@as, 'true') != 0;
+
+    my $sets = sub {
+        my %set = map { /^Cap(Inh|Prm|Eff|Amb):\s*(\S+)/ }
+                      ClaudeTest::lines_of("/proc/$_[0]/status");
+        return join ' ', map { "$_ " . hex $set{$_} } sort keys %set;
+    };
+    my $one = 1 << 10;                 # CAP_NET_BIND_SERVICE
+
+    $s = ClaudeTest->start(as => \@as, workers => 1);
+    is($s->chat('hi')->{status}, 200, 'an nginx with a capability');
+    my ($cli) = map { $_->{pid} } $s->events('asked');
+    my $keeper = parent($cli);
+    is($sets->($_), "Amb $one Eff $one Inh $one Prm $one", '  a worker has it')
+        for $s->workers;
+    like($sets->($_), qr/^Amb 0 .* Inh 0 /, '  what stands between hands it on '
+         . 'to nobody') for $keeper, parent($keeper);
+    is($sets->($cli), 'Amb 0 Eff 0 Inh 0 Prm 0', '  a CLI has none');
+    $s->stop;
+}
+
 done_testing();

@@ -13,7 +13,8 @@ use Test::More;
 my $mark = 'foreign';                  # nothing here has it in its own words
 my $true = JSON::PP::true;
 
-my $s = ClaudeTest->start(workers => 1, server => <<'END');
+my $s = ClaudeTest->start(workers => 1, http => 'claude_max_concurrent 4;',
+                          server => <<'END');
         location /v1/ { claude_openai; }
         location /agent/v1/ { claude_openai; claude_tools Read; }
         location /sampling/v1/ { claude_openai; claude_sampling on; }

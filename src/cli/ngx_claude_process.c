@@ -24,8 +24,8 @@
 /* reads in a row before other events get their turn */
 #define PROCESS_READS        4
 
-/* stderr: the longest line logged, and how much of one process is */
-#define PROCESS_ERR_LINE     1024
+/* stderr: bytes of a line that are logged, and of all that is of a turn */
+#define PROCESS_ERR_LINE     512
 #define PROCESS_ERR_LIMIT    16384
 
 
@@ -965,11 +965,12 @@ process_err_text(ngx_claude_process_t *process, u_char *p, size_t len)
 
     for (last = p + len; p < last; p++) {
 
-        if (*p == LF || process->err_len == PROCESS_ERR_LINE) {
+        if (*p == LF) {
             process_err_flush(process);
+            continue;
         }
 
-        if (*p != LF) {
+        if (process->err_len < PROCESS_ERR_LINE) {
 
             /* no control characters: the log is read on terminals */
 
@@ -988,9 +989,9 @@ process_err_flush(ngx_claude_process_t *process)
     }
 
     /*
-     * Before its first line a CLI can only speak of its own start, which is
-     * for the operator; later there may be text of clients in what it says,
-     * which is for debugging only.
+     * Before its first line a CLI speaks of its own start, which is for the
+     * operator; later there may be text of clients in what it says, which is
+     * for debugging only.
      */
 
     if (process->told) {

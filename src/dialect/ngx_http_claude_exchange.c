@@ -49,7 +49,6 @@ static void exchange_settled(ngx_claude_turn_t *turn);
 static void exchange_failed(ngx_claude_turn_t *turn);
 static void exchange_wrong(ngx_http_claude_exchange_t *ex);
 static void exchange_paid(ngx_claude_turn_t *turn);
-static ngx_uint_t exchange_served(ngx_claude_turn_t *turn);
 
 static ngx_int_t exchange_header(ngx_http_claude_stream_t *stream);
 static void exchange_blocked(ngx_http_claude_stream_t *stream);
@@ -67,8 +66,7 @@ static const ngx_claude_turn_handlers_t  exchange_handlers = {
     exchange_flush,
     exchange_settled,
     exchange_failed,
-    exchange_paid,
-    exchange_served
+    exchange_paid
 };
 
 
@@ -391,6 +389,7 @@ exchange_answer(ngx_http_claude_exchange_t *ex,
     answer->turn = ex->turn;
     answer->turn.stoppable = (ex->stops.nelts != 0);
     answer->turn.data = answer;
+    answer->turn.asker = (ex->n * ex->questions > 1) ? &ex->asker : NULL;
 
     if (answer->index) {
 
@@ -753,29 +752,6 @@ exchange_paid(ngx_claude_turn_t *turn)
     ngx_http_claude_answer_t *answer = turn->data;
 
     ngx_http_claude_bill_paid(&answer->exchange->bill);
-}
-
-
-static ngx_uint_t
-exchange_served(ngx_claude_turn_t *turn)
-{
-    ngx_http_claude_answer_t *answer = turn->data;
-
-    ngx_uint_t                   i;
-    ngx_claude_turn_t           *other;
-    ngx_http_claude_exchange_t  *ex;
-
-    ex = answer->exchange;
-
-    for (i = 0; i < ex->nanswers; i++) {
-        other = &ex->answers[i].turn;
-
-        if (other->engine.seat && !other->answer.is_finished) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

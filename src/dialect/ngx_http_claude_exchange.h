@@ -65,6 +65,7 @@ struct ngx_http_claude_exchange_s {
 
     /* the answers */
 
+    ngx_claude_turn_asker_t           asker;     /* of their turns */
     ngx_http_claude_answer_t         *answers;
     ngx_uint_t                        nanswers;
     ngx_uint_t                        unfinished; /* number of answers whose

@@ -322,6 +322,10 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     turn->engine.seat = seat;
 
+    if (turn->engine.paused) {
+        ngx_claude_driver_pause(seat);
+    }
+
     if (plan) {
         seat->plan = *plan;
 
@@ -352,10 +356,6 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     }
 
     driver_count(seat);
-
-    if (turn->engine.paused) {
-        ngx_claude_process_pause(seat->process);
-    }
 
     if (driver_begin_plan(seat) == NGX_OK) {
         ngx_claude_driver_rearm(seat);
@@ -411,6 +411,34 @@ driver_count(ngx_claude_seat_t *seat)
 
     ngx_claude_zone_process_turn(driver_zone, seat->process_row,
                                  &turn->tenant, rung);
+}
+
+
+void
+ngx_claude_driver_pause(ngx_claude_seat_t *seat)
+{
+    if (seat->turn->answer.is_finished) {
+
+        /* little is to come, the turn's end, which waits for no client */
+
+        return;
+    }
+
+    ngx_claude_process_pause(seat->process);
+
+    if (seat->timer.timer_set) {
+        ngx_del_timer(&seat->timer);
+    }
+}
+
+
+void
+ngx_claude_driver_resume(ngx_claude_seat_t *seat)
+{
+    if (seat->process->paused) {
+        ngx_claude_process_resume(seat->process);
+        ngx_claude_driver_rearm(seat);
+    }
 }
 
 

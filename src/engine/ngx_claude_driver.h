@@ -38,6 +38,9 @@ typedef struct {
     /* the process is being ended: the pool forgets it */
     void  (*ended)(ngx_claude_seat_t *seat);
 
+    /* the process has the turn no more */
+    void  (*parted)(ngx_claude_turn_t *turn);
+
     /* a row of the zone is free again */
     void  (*free_row)(ngx_int_t row);
 
@@ -103,6 +106,13 @@ void ngx_claude_driver_free_row(ngx_int_t row);
 
 /* the asker has heard enough, see ngx_claude_turn_stop() */
 void ngx_claude_driver_turn_cut(ngx_claude_seat_t *seat, size_t surplus);
+
+/*
+ * The asker of the turn takes no more for now, and takes more again: what the
+ * process writes stays in its pipe meanwhile, and no clock of it runs.
+ */
+void ngx_claude_driver_pause(ngx_claude_seat_t *seat);
+void ngx_claude_driver_resume(ngx_claude_seat_t *seat);
 
 /* the turn has lasted too long: it fails, whatever it is at */
 void ngx_claude_driver_overdue(ngx_claude_seat_t *seat);

@@ -8,6 +8,9 @@
 #include "ngx_claude_table.h"
 
 
+/* bytes of others' words in a line of the log */
+#define DRIVER_LOG_WORDS   512
+
 /* how long a missing login or an old CLI is answered from memory, msec */
 #define DRIVER_REMEMBER    5000
 
@@ -91,15 +94,25 @@ ngx_claude_table_check(driver_fails, NGX_CLAUDE_FAILS);
 void
 ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
 {
-    ngx_str_t  *words;
+    ngx_str_t  words;
 
-    words = turn->answer.words.len ? &turn->answer.words
-                                   : &turn->answer.reason;
+    words = turn->answer.words.len ? turn->answer.words : turn->answer.reason;
+
+    if (words.len > DRIVER_LOG_WORDS) {
+
+        /* a provider's may quote the client's; no part of a character stays */
+
+        words.len = DRIVER_LOG_WORDS;
+
+        while (words.len && (words.data[words.len] & 0xc0) == 0x80) {
+            words.len--;
+        }
+    }
 
     ngx_log_error(driver_fails[turn->answer.fail].level, turn->log, 0,
                   "claude: %s%s%V, process %P, request %V",
-                  driver_fails[turn->answer.fail].text, words->len ? ": " : "",
-                  words, pid, &turn->id);
+                  driver_fails[turn->answer.fail].text, words.len ? ": " : "",
+                  &words, pid, &turn->id);
 }
 
 

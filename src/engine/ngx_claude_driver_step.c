@@ -525,6 +525,8 @@ driver_detach(ngx_claude_seat_t *seat)
 
     ngx_claude_process_resume(seat->process);
 
+    driver_hooks->parted(turn);
+
     return turn;
 }
 

@@ -52,6 +52,8 @@ static ngx_int_t engine_ask_first(ngx_claude_turn_t *turn);
 static ngx_int_t engine_ask(ngx_claude_turn_t *turn);
 static void engine_wait(ngx_claude_turn_t *turn);
 static void engine_unwait(ngx_claude_turn_t *turn);
+static void engine_served(ngx_claude_turn_t *turn);
+static void engine_parted(ngx_claude_turn_t *turn);
 static void engine_wait_timeout(ngx_event_t *ev);
 static void engine_limit(ngx_claude_turn_t *turn);
 static void engine_overdue(ngx_event_t *ev);
@@ -73,6 +75,7 @@ static void engine_sweep_handler(ngx_event_t *ev);
 static const ngx_claude_driver_hooks_t  engine_hooks = {
     engine_idle,
     engine_ended,
+    engine_parted,
     engine_free_row,
     engine_again,
     engine_leave
@@ -275,11 +278,7 @@ ngx_claude_turn_pause(ngx_claude_turn_t *turn)
     turn->engine.paused = 1;
 
     if (turn->engine.seat) {
-        ngx_claude_process_pause(turn->engine.seat->process);
-
-        if (turn->engine.seat->timer.timer_set) {
-            ngx_del_timer(&turn->engine.seat->timer);
-        }
+        ngx_claude_driver_pause(turn->engine.seat);
     }
 }
 
@@ -289,9 +288,8 @@ ngx_claude_turn_resume(ngx_claude_turn_t *turn)
 {
     turn->engine.paused = 0;
 
-    if (turn->engine.seat && turn->engine.seat->process->paused) {
-        ngx_claude_process_resume(turn->engine.seat->process);
-        ngx_claude_driver_rearm(turn->engine.seat);
+    if (turn->engine.seat) {
+        ngx_claude_driver_resume(turn->engine.seat);
     }
 }
 
@@ -371,8 +369,13 @@ engine_wait(ngx_claude_turn_t *turn)
                    "claude: the turn waits for a %s",
                    turn->engine.queued ? "place" : "process");
 
-    ngx_add_timer(&turn->engine.timer, engine->queue_timeout);
     ngx_queue_insert_tail(&engine_waiting, &turn->engine.waiting);
+
+    turn->engine.patience = engine->queue_timeout;
+
+    if (turn->asker == NULL || turn->asker->served == 0) {
+        ngx_add_timer(&turn->engine.timer, turn->engine.patience);
+    }
 }
 
 
@@ -394,18 +397,65 @@ engine_unwait(ngx_claude_turn_t *turn)
 }
 
 
+/*
+ * The clock of those that wait stands while another answer of their request
+ * comes: from when its process has it to when they part.
+ */
+
+static void
+engine_served(ngx_claude_turn_t *turn)
+{
+    ngx_queue_t         *q;
+    ngx_claude_turn_t   *other;
+    ngx_msec_int_t       left;
+
+    if (turn->asker == NULL || turn->asker->served++) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
+
+        if (other->asker == turn->asker && other->engine.timer.timer_set) {
+            left = other->engine.timer.timer.key - ngx_current_msec;
+            other->engine.patience = ngx_max(left, 0);
+
+            ngx_del_timer(&other->engine.timer);
+        }
+    }
+}
+
+
+static void
+engine_parted(ngx_claude_turn_t *turn)
+{
+    ngx_queue_t        *q;
+    ngx_claude_turn_t  *other;
+
+    if (turn->asker == NULL || --turn->asker->served) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
+
+        if (other->asker == turn->asker) {
+            ngx_add_timer(&other->engine.timer, other->engine.patience);
+        }
+    }
+}
+
+
 static void
 engine_wait_timeout(ngx_event_t *ev)
 {
     ngx_claude_turn_t  *turn = ev->data;
-
-    if (turn->handlers->served(turn)) {
-
-        /* the clock stands while another answer of its request runs */
-
-        ngx_add_timer(ev, engine->queue_timeout);
-        return;
-    }
 
     engine_unwait(turn);
     engine_leave(turn->engine.row);
@@ -602,6 +652,8 @@ engine_begin(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat,
         return;
     }
 
+    engine_served(turn);
+
     if (ngx_claude_driver_begin(seat, turn, plan) != NGX_OK) {
         engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
@@ -750,6 +802,8 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_UNAVAILABLE, NULL);
         return;
     }
+
+    engine_served(turn);
 
     if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
         engine_leave(turn->engine.row);

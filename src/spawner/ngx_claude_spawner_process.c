@@ -20,6 +20,7 @@
 #include "ngx_claude_spawner_wire.h"
 
 #include <poll.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -80,6 +81,7 @@ static void ngx_claude_spawner_process_init(ngx_claude_spawner_ctx_t *ctx,
     ngx_cycle_t *cycle, ngx_claude_spawner_start_t *start);
 static void ngx_claude_spawner_drop_files(int fd);
 static void ngx_claude_spawner_drop_signals(void);
+static void ngx_claude_spawner_drop_capabilities(void);
 static void ngx_claude_spawner_drop_zones(ngx_cycle_t *cycle);
 static void ngx_claude_spawner_drop_scheduling(void);
 static void ngx_claude_spawner_memory(ngx_claude_spawner_ctx_t *ctx);
@@ -149,6 +151,7 @@ ngx_claude_spawner_process_init(ngx_claude_spawner_ctx_t *ctx,
     ctx->limits = start->limits;
 
     ngx_claude_spawner_drop_signals();
+    ngx_claude_spawner_drop_capabilities();
     ngx_claude_spawner_title("claude spawner process", "claude-spawner");
     ngx_claude_spawner_drop_files(start->fd);
 
@@ -255,6 +258,35 @@ ngx_claude_spawner_drop_signals(void)
 
     sigfillset(&set);
     (void) sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+
+/*
+ * What an exec by another user than root would keep: nginx may have been given
+ * capabilities to bind a port, which are no business of a CLI.
+ */
+
+static void
+ngx_claude_spawner_drop_capabilities(void)
+{
+    struct __user_cap_data_struct    data[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_header_struct  header;
+
+#ifdef PR_CAP_AMBIENT
+    (void) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+#endif
+
+    header.version = _LINUX_CAPABILITY_VERSION_3;
+    header.pid = 0;
+
+    if (syscall(SYS_capget, &header, data) == -1) {
+        return;
+    }
+
+    data[0].inheritable = 0;
+    data[1].inheritable = 0;
+
+    (void) syscall(SYS_capset, &header, data);
 }
 
 

@@ -275,9 +275,6 @@ typedef struct {
 
     /* a turn that is over and was owing: turn->spent is complete */
     void  (*paid)(ngx_claude_turn_t *turn);
-
-    /* whether its asker is being answered by another turn: it waits longer */
-    ngx_uint_t  (*served)(ngx_claude_turn_t *turn);
 } ngx_claude_turn_handlers_t;
 
 
@@ -343,6 +340,9 @@ typedef struct {
     ngx_event_t                          timer;      /* end of the wait, for a
                                                         place, then for the
                                                         payee */
+    ngx_msec_t                           patience;   /* msec that it waits for
+                                                        that place, when its
+                                                        clock goes on */
     ngx_event_t                          limit;      /* end of the turn,
                                                         whatever it is at */
     ngx_int_t                            row;        /* row of the turn in the
@@ -364,12 +364,21 @@ typedef struct {
 } ngx_claude_turn_engine_t;
 
 
+/* what all turns of one asker have in common: the engine's, zeroes at first */
+typedef struct {
+    ngx_uint_t                           served;     /* number of those that
+                                                        have a process */
+} ngx_claude_turn_asker_t;
+
+
 /* the question is set by the asker */
 struct ngx_claude_turn_s {
     const ngx_claude_turn_handlers_t  *handlers;
     void                                *data;
     ngx_pool_t                          *pool;
     ngx_log_t                           *log;
+    ngx_claude_turn_asker_t             *asker;      /* NULL: it has this turn
+                                                        alone */
 
     ngx_str_t                            id;         /* id of the request */
     ngx_claude_profile_t                *profile;    /* how its CLI is started,

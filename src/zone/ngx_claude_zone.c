@@ -30,6 +30,8 @@
 
 
 static void zone_repair(ngx_claude_zone_shared_t *sh);
+static ngx_uint_t zone_process_peer(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_process_t *other);
 static void zone_repair_turn(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 static void zone_unlock_dead(ngx_claude_zone_t *zone);
@@ -301,6 +303,40 @@ zone_repair(ngx_claude_zone_shared_t *sh)
     for (i = 0; i < sh->processes_high; i++) {
         zone_process_count(sh, &sh->process[i]);
     }
+}
+
+
+void
+zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process)
+{
+    ngx_uint_t                  i, n;
+    ngx_claude_zone_process_t  *other;
+
+    n = 0;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        n += zone_process_peer(&sh->process[i], process);
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        other = &sh->process[i];
+
+        if (zone_process_peer(other, process)) {
+            other->peers = n;
+        }
+    }
+}
+
+
+/* whether a row is one of the other's key */
+
+static ngx_uint_t
+zone_process_peer(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_process_t *other)
+{
+    return process->state != NGX_CLAUDE_PROCESS_FREE && process->owned
+           && ngx_claude_hash_same(&process->tenant, &other->tenant);
 }
 
 

@@ -20,6 +20,7 @@
 #define zone_turn_free      ngx_claude_zone_turn_free
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
+#define zone_process_count  ngx_claude_zone_process_count
 #define zone_give           ngx_claude_zone_give
 
 
@@ -80,6 +81,10 @@ struct ngx_claude_zone_shared_s {
 void zone_lock(ngx_claude_zone_t *zone);
 void zone_unlock(ngx_claude_zone_t *zone);
 
+/* counts the rows of the key of a process anew */
+void zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process);
+
 /* the worker is to be woken; the list has room, which the caller sees to */
 void zone_wake_add(ngx_claude_zone_shared_t *sh, ngx_pid_t pid,
     ngx_claude_zone_wake_t *wake);
@@ -98,10 +103,6 @@ void zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);
 /* frees the row of a process, and gives the place to who waits for one */
 void zone_process_clear(ngx_claude_zone_t *zone, ngx_uint_t i,
     ngx_claude_zone_wake_t *wake);
-
-/* counts the rows of the key of a process anew */
-void zone_process_count(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_process_t *process);
 
 /* reserves rows for the turns that wait for one, as far as there are any */
 void zone_give(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);

@@ -5,9 +5,11 @@
 #   my $r = $s->chat('hi', fake => {...}, stream => 1);   # status headers body
 #   my $c = $s->open_chat('hi', ...);  $c->until(qr/.../);  $c->rest;
 #   wait_for { condition } 'name';                        # no sleep instead
-#   $s->stop;            ends it, and tests that the log has nothing alarming
+#   $s->stop;            ends it, and tests that the log has nothing alarming,
+#                        and nothing of what was said
 #
-# preload and environ of start() are nginx's alone.
+# preload and environ of start() are nginx's alone; as => [...] is a command that
+# starts it, as nobody.
 #
 # nginx runs as a child in the foreground, so its pid is known; all that a
 # suite starts is ended by pid, also when the suite dies.
@@ -22,6 +24,7 @@ use File::Path ();
 use IO::Select ();
 use IO::Socket::INET ();
 use JSON::PP ();
+use Silence;
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
@@ -158,6 +161,7 @@ sub start {
                                                temp));
     chmod 0755, $servroot, $dir, "$dir/cli";
     $s->configure(%o);
+    system('chown', '-R', 'nobody', $dir) == 0 or die if $o{as};
     $s->run;
     return $s;
 }
@@ -269,7 +273,7 @@ sub run {
                                           'verify_asan_link_order=0')
             if $s->{preload};
         %ENV = (%ENV, %{ $s->{environ} || {} });
-        exec $s->arguments or POSIX::_exit(127);
+        exec @{ $s->{as} || [] }, $s->arguments or POSIX::_exit(127);
     }
 
     $s->{pid} = $pid;
@@ -399,6 +403,8 @@ sub quiet_log {
 
     local $Test::Builder::Level = $Test::Builder::Level + 2;
     Test::More::is(join('', @bad), '', 'nothing alarming in the log');
+    Test::More::is(join('', told($s->errors)), '',
+                   'nothing in it of what was said');
 }
 
 

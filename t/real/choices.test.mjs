@@ -70,10 +70,17 @@ describe('n', { concurrency: 1 }, () => {
     });
 
     test('more than may run at once: the others wait for their place', async () => {
-        const answer = await chat({ messages: [user('many')], n: 8 });
-        assert.equal(answer.choices.length, 8);
-        assert.ok(answer.choices.every(({ message }) => message.content === 'echo: many'));
+        const answers = await Promise.all([1, 2].map(() => chat({ messages: [user('many')], n: 4 })));
+        assert.deepEqual(answers.map(({ choices }) => choices.length), [4, 4]);
+        assert.ok(answers.every(({ choices }) => choices.every(({ message }) => message.content === 'echo: many')));
         assert.equal(server.stub.requests.length, 8);
+    });
+
+    test('more than may ever run at once are refused', async () => {
+        const { status, json } = await server.chat({ messages: [user('many')], n: 5 });
+        assert.equal(status, 400);
+        assert.equal(json.error.param, 'n');
+        assert.equal(server.stub.requests.length, 0);
     });
 
     test('whichever answer the client goes on with, a process holds it', async () => {

@@ -4,7 +4,7 @@
  * from claude_env alone. What the suites share is here; what they promise is in them.
  *
  * end() stops everything by pid, and fails when nginx logged an [alert], [crit] or [emerg], or
- * when a CLI is left.
+ * words of a client or of the model, or when a CLI is left.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -205,9 +205,9 @@ function writeConf(dir, port, stubPort, options) {
     writeFileSync(join(dir, 'nginx.conf'), `
 ${confHead(options.workers ?? 2, 'info')}
 ${options.main ?? ''}
-events { worker_connections 512; }
+events { worker_connections ${options.connections ?? 512}; }
 http {
-    claude_zone claude:4m;
+    claude_zone claude:${options.zone ?? '4m'};
     claude_binary "${options.claude?.(dir, CLAUDE) ?? CLAUDE}";
 ${cliEnvironment(dir, stubPort, options.env)}
 ${TEMP_PATHS}
@@ -226,6 +226,10 @@ ${TEMP_PATHS}
 }
 `);
 }
+
+/* The lines of an error log, those at debug aside, with words of the suites' clients or of the stub: see t/lib/Silence.pm. */
+export const told = (log) => log.split('\n')
+    .filter((line) => /\[\[(?:fake|stub)\b|\becho: /.test(line) && !/^\S+ \S+ \[debug\]/.test(line));
 
 /* ---------------------------------------------------------------------------------------- */
 /* The server                                                                                */
@@ -316,6 +320,7 @@ class Server {
         await this.stub.close();
         const bad = this.log().split('\n').filter((line) => /\[(alert|crit|emerg)\]/.test(line));
         await waitFor('all CLIs to end with nginx', () => this.clis().length === 0, 5000 * SLOW);
+        bad.push(...told(this.log()));
         if (bad.length) throw new Error(`nginx logged:\n${bad.join('\n')}`);
         if (!process.env.KEEP) rmSync(this.dir, { recursive: true, force: true });
     }
@@ -362,7 +367,8 @@ export function readStream({ status, text }) {
 
 /*
  * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server, http and main
- * (directives), listen (after the address), stubDown (nothing listens there).
+ * (directives), listen (after the address), stubDown (nothing listens there), under (a command to
+ * start nginx by, whose process becomes nginx), connections and zone (their numbers).
  */
 export async function startServer(options = {}) {
     const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'real-'));
@@ -379,7 +385,9 @@ export async function startServer(options = {}) {
 
     const server = new Server(dir, port, stub);
     server.stubPort = stubPort;
-    server.nginx = spawnTied(NGINX, ['-e', join(dir, 'error.log'), '-p', `${dir}/`, '-c', join(dir, 'nginx.conf')], {
+    const command = [...(options.under?.(dir) ?? []), NGINX,
+        '-e', join(dir, 'error.log'), '-p', `${dir}/`, '-c', join(dir, 'nginx.conf')];
+    server.nginx = spawnTied(command[0], command.slice(1), {
         stdio: ['ignore', 'inherit', 'inherit'],
         env: nginxEnvironment(),
     });

@@ -21,7 +21,7 @@
 #   --- logs, no_logs  patterns in the error log, a line each
 #
 # Each block also checks that the error log got no [alert], [crit] or [emerg],
-# unless its "logs" name the word.
+# unless its "logs" name the word, and nothing of what was said.
 
 package Test::Nginx::Claude;
 
@@ -31,6 +31,7 @@ use warnings;
 use File::Temp ();
 use IO::Socket::INET ();
 use JSON::PP ();
+use Silence;
 use Time::HiRes ();
 
 BEGIN { $ENV{TEST_NGINX_FORCE_RESTART_ON_TEST} //= 0 }
@@ -380,6 +381,10 @@ add_response_body_check(sub {
         Test::More::ok(!@bad, "$name - nothing alarming in the log")
             or Test::More::diag(@bad);
     }
+
+    my @told = told(@errors);
+    Test::More::ok(!@told, "$name - nothing in it of what was said")
+        or Test::More::diag(@told);
 
     $_->($block, $body) for @$block_checks;
 });
