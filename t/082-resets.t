@@ -16,17 +16,19 @@ my $json = ClaudeTest::json();
 
 # All that a client may do before it leaves; a CLI takes 300 ms to start.
 
+my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
 my %HTTP = (keys => $keys, workers => 1, start => { delay_ms => 300 });
 
 sub server {
     my (%o) = @_;
-    my $http = join ' ', 'claude_max_concurrent 8;', $o{http} // '';
+    my $places = $o{places} // 8;
+    my $http = join ' ', "claude_max_concurrent $places;", $o{http} // '';
     return ClaudeTest->start(%HTTP, %o, http => $http,
         ($h2 ? (listen => 'listen 127.0.0.1:' . port() . '; listen 127.0.0.1:'
                           . port(1) . ' http2;') : ()));
 }
 
-sub aborted { return $_[0]->status->{outcomes}{aborted} }
+sub aborted { return $_[0]->status->{turns}{aborted} }
 sub turns { my $t = $_[0]->status->{turns}; return $t->{running} + $t->{waiting} }
 sub starts { return scalar $_[0]->events('start') }
 sub session { return sprintf '00000000-0000-4000-8000-%012d', $_[0] }
@@ -47,22 +49,20 @@ sub storm {
                    : $s->send(POST => $o{path} // '/v1/chat/completions',
                               body => $body, key => 'sk-a',
                               headers => \@headers);
-        wait_for { turns($s) >= 1 } undef;
-        $o{until}->($i) if $o{until};
+        $o{until} ? $o{until}->($i) : wait_for { turns($s) >= 1 } undef;
         $h ? $h->reset($c) : $c->close;
-        wait_for { aborted($s) == $before + $of * $i } undef or return 0;
+        wait_for { aborted($s) == $before + $of * $i } undef
+            or return diag("number $i is not aborted") && 0;
     }
     $h->close if $h;
     return aborted($s) == $before + $of * $n;
 }
 
-sub plain { return ClaudeTest::body("hi $_[0]") }
+sub plain { return ClaudeTest::body("hi $_[0]", fake => $hang) }
 
 sub ended {                            # pids of CLIs that are no more
     return map { $_->{pid} } grep { !alive($_->{pid}) } $_[0]->events('start');
 }
-
-my $hang = { hang_after_deltas => 1, deltas => ['first ', 'second'] };
 
 # ---- while its CLI starts ----
 
@@ -86,11 +86,11 @@ for my $workers (1, 2) {
     is($c->rest->{text}, 'echo: hi', '  the next has it while it still starts');
     is(starts($s), 1, '  and no other');
     is($s->status->{rungs}{warm}, 3, '  as a warm one');
-    ok(storm($s, 1, sub { ClaudeTest::body('x', with => { model => 'opus' }) }), '  another');
+    ok(storm($s, 1, sub { ClaudeTest::body('x', with => { model => 'opus' }, fake => $hang) }), '  another');
     is($s->chat('hi', key => 'sk-b')->{text}, 'echo: hi', '  another key has one of its own');
     is(starts($s), 2, '    since the first is the other\'s');
     my @asked = $s->events('asked');
-    is($asked[0]{pid} == $asked[1]{pid} ? 1 : 0, 0, '    for it has answered');
+    isnt($asked[0]{pid}, $asked[-1]{pid}, '    for it has answered');
     $s->stop;
 }
 
@@ -124,7 +124,7 @@ for my $workers (1, 2) {
         return $json->encode({ model => $models[$i % 3], messages => [
             { role => 'system', content => "system $i" },
             map({ ({ role => 'user', content => "u $i $_" }, { role => 'assistant', content => "a $i $_" }) } 1 .. $i % 4),
-            { role => 'user', content => "hi $i" } ],
+            { role => 'user', content => "hi $i [[fake " . $json->encode($hang) . ']]' } ],
             tools => [map { { type => 'function', function => { name => "t${i}_$_",
                 parameters => { type => 'object' } } } } 1 .. $i % 5 + 1] });
     };
@@ -139,7 +139,7 @@ for my $workers (1, 2) {
 
 {
     my $s = server(http => 'claude_warm 0;');
-    ok(storm($s, 10, sub { ClaudeTest::body("hi $_[0]", with => { n => 8 }) }, of => 8), 'requests for eight answers');
+    ok(storm($s, 10, sub { ClaudeTest::body("hi $_[0]", with => { n => 8 }, fake => $hang) }, of => 8), 'requests for eight answers');
     cmp_ok(starts($s), '<=', 8, '  as many CLIs are started as one of them takes');
     is(scalar ended($s), 0, '  none was ended');
     is(turns($s), 0, '  no place stays taken');
@@ -159,20 +159,24 @@ for my $workers (1, 2) {
     my $s = server(http => 'claude_warm 0;');
     my $b = $s->chat('b', key => 'sk-b');
     my ($own) = map { $_->{pid} } $s->events('start');
-    ok(storm($s, 30, sub { (plain($_[0]), 'X-Session-Id: ' . session($_[0])) }),
+    my $waits = sub { scalar grep { /the key has to wait \d+ ms for another process/ } $s->errors };
+    ok(storm($s, 30, sub { (plain($_[0]), 'X-Session-Id: ' . session($_[0])) },
+             until => sub { my $i = $_[0]; wait_for { starts($s) + $waits->() > $i } undef }),
        'a session of its own each: 30 requests are reset');
     cmp_ok(starts($s), '<=', 8, '  after some the key has to wait');
     is($s->chat('hi', key => 'sk-b')->{text}, 'echo: hi', '  another does not');
     my @asked = $s->events('asked');
     is($asked[1]{pid}, $own, '    and has its own process');
-    ok((grep { /the key has to wait \d+ ms for another process/ } $s->errors), '  the log says so');
+    cmp_ok($waits->(), '>', 20, '  the log says so');
     $s->stop;
 }
 
 {
-    my $s = server(http => 'claude_warm 0; claude_session_ttl 1h;');
+    my $s = server(http => 'claude_warm 0; claude_session_ttl 1h;', start => { delay_ms => 2000 });
     my $name = 'X-Session-Id: ' . session(7);
-    ok(storm($s, 5, sub { (plain($_[0]), $name) }), 'the same session, five times');
+    ok(storm($s, 5, sub { (plain($_[0]), $name) }, until => sub {
+                 wait_for { $s->status->{turns}{ $_[0] == 1 ? 'running' : 'waiting' } } undef }),
+       'the same session, five times');
     is(starts($s), 1, '  one CLI was started');
     my $r = $s->chat('hi', key => 'sk-a', headers => [$name]);
     is($r->{text}, 'echo: hi', '  which answers for it');
@@ -181,7 +185,7 @@ for my $workers (1, 2) {
 }
 
 {
-    my $s = server(http => 'claude_warm 0; claude_tools Read;');
+    my $s = server(http => 'claude_warm 0; claude_tools Read;', start => { delay_ms => 3000 });
     ok(storm($s, 20, \&plain), 'agents: 20 requests are reset');
     is(starts($s), 1, '  one CLI was started');
     is($s->chat('hi', key => 'sk-a')->{text}, 'echo: hi', '  and answers the next');
@@ -190,11 +194,11 @@ for my $workers (1, 2) {
 }
 
 {
-    my $s = server(http => 'claude_warm 0; claude_max_budget_usd 1;');
+    my $s = server(http => 'claude_warm 0; claude_max_budget_usd 1;', start => { delay_ms => 3000 });
     ok(storm($s, 20, \&plain), 'a budget, so that a process is for one turn: 20 requests are reset');
     is(starts($s), 1, '  one CLI was started');
-    ok(storm($s, 20, sub { ClaudeTest::body("hi $_[0]", fake => $hang) },
-             until => sub { my $i = $_[0]; select undef, undef, undef, 0.01 while !$s->events('asked') && $i == 1 }),
+    ok(storm($s, 20, \&plain, until => sub {
+                 wait_for { $_[0] == 1 ? $s->events('asked') : turns($s) } undef }),
        '  and 20 more, the first of which was asked');
     cmp_ok(starts($s), '<=', 6, '  after some the key has to wait');
     $s->stop;
@@ -203,7 +207,7 @@ for my $workers (1, 2) {
 # ---- at the limit ----
 
 {
-    my $s = server(http => 'claude_warm 0; claude_max_processes 2; claude_max_concurrent 2;' =~ s/claude_max_concurrent 2;//r,
+    my $s = server(places => 2, http => 'claude_warm 0; claude_max_processes 2;',
         server => 'location /v1/ { claude_openai; } location /x/ { claude_openai; claude_env A=1; } '
                   . 'location /y/ { claude_openai; claude_env A=2; }');
     my @path = map { "/$_/chat/completions" } qw(v1 x y);
@@ -223,8 +227,7 @@ for my $workers (1, 2) {
     my $s = server(http => 'claude_warm 0;');
     $s->chat('hi', key => 'sk-a');
     my $asked = 1;
-    ok(storm($s, 20, sub { ClaudeTest::body("hi $_[0]", fake => $hang) },
-             until => sub { wait_for { $s->events('asked') > $asked } undef; $asked = $s->events('asked') }),
+    ok(storm($s, 20, \&plain, until => sub { $asked++; wait_for { $s->events('asked') == $asked } undef }),
        'questions that were asked: 20 are reset');
     cmp_ok(starts($s), '<=', 5, '  few CLIs were started beside the first');
     is(scalar ended($s), 0, '  none was ended');
