@@ -30,7 +30,7 @@ sub server {
 
 sub aborted { return $_[0]->status->{turns}{aborted} }
 sub turns { my $t = $_[0]->status->{turns}; return $t->{running} + $t->{waiting} }
-sub starts { return scalar $_[0]->events('start') }
+sub starts { return $_[0]->status->{spawned} }
 sub session { return sprintf '00000000-0000-4000-8000-%012d', $_[0] }
 
 # Opens n requests, each of which is reset as soon as its turn is there.  $next
