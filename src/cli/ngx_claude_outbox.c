@@ -33,6 +33,7 @@ struct ngx_claude_piece_s {
     u_char              *last;
     unsigned             escape:1;
     unsigned             opened:1;         /* the first quote is out */
+    unsigned             foreign:1;        /* the text is somebody else's */
 };
 
 
@@ -159,6 +160,51 @@ ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
 }
 
 
+ngx_int_t
+ngx_claude_outbox_own(ngx_claude_outbox_t *outbox)
+{
+    u_char              *p;
+    size_t               len;
+    ngx_claude_piece_t  *piece;
+
+    for (piece = outbox->pieces; piece; piece = piece->next) {
+
+        if (!piece->foreign) {
+            continue;
+        }
+
+        len = piece->last - piece->pos;
+
+        p = ngx_pnalloc(outbox->pool, len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        piece->last = ngx_cpymem(p, piece->pos, len);
+        piece->pos = p;
+        piece->foreign = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+size_t
+ngx_claude_outbox_left(ngx_claude_outbox_t *outbox)
+{
+    size_t               left;
+    ngx_claude_piece_t  *piece;
+
+    left = outbox->stage_last - outbox->stage_pos;
+
+    for (piece = outbox->pieces; piece; piece = piece->next) {
+        left += piece->last - piece->pos;
+    }
+
+    return left;
+}
+
+
 /* goes on with the last piece, if that ends where there is room */
 
 static void
@@ -234,7 +280,10 @@ outbox_refer(ngx_claude_out_t *out, ngx_str_t *s, ngx_uint_t escape)
         || outbox_piece(outbox, s->data, s->len, escape) != NGX_OK)
     {
         out->failed = 1;
+        return 1;
     }
+
+    outbox_last(outbox)->foreign = 1;
 
     return 1;
 }
@@ -255,6 +304,7 @@ outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
     piece->last = p + len;
     piece->escape = escape;
     piece->opened = 0;
+    piece->foreign = 0;
     piece->next = NULL;
 
     *outbox->last = piece;

@@ -66,6 +66,16 @@ ngx_int_t ngx_claude_outbox_end(ngx_claude_outbox_t *outbox);
 ngx_int_t ngx_claude_outbox_write(ngx_claude_outbox_t *outbox,
     ngx_connection_t *c);
 
+/*
+ * Copies what is referred to and was not taken yet, so that its owner may go:
+ * the CLI gets the whole of a line that it has a part of.  NGX_ERROR: no
+ * memory, and some of it is still referred to.
+ */
+ngx_int_t ngx_claude_outbox_own(ngx_claude_outbox_t *outbox);
+
+/* the bytes that wait, before they are escaped */
+size_t ngx_claude_outbox_left(ngx_claude_outbox_t *outbox);
+
 /* forgets what was not written yet */
 void ngx_claude_outbox_drop(ngx_claude_outbox_t *outbox);
 

@@ -28,6 +28,9 @@
 #define PROCESS_ERR_LINE     512
 #define PROCESS_ERR_LIMIT    16384
 
+/* how much of a line is kept, for the log */
+#define PROCESS_ERR_WORDS    512
+
 
 static void process_started(ngx_claude_spawn_t *spawn,
     ngx_claude_spawned_t *child);
@@ -58,6 +61,7 @@ static void process_err_handler(ngx_event_t *rev);
 static void process_err_text(ngx_claude_process_t *process, u_char *p,
     size_t len);
 static void process_err_flush(ngx_claude_process_t *process);
+static void process_err_words(ngx_claude_process_t *process);
 static void process_empty_handler(ngx_event_t *ev);
 static void process_line(void *data, ngx_claude_cli_line_t *line);
 static void process_broken(ngx_claude_process_t *process);
@@ -126,6 +130,7 @@ ngx_claude_process_adopt(ngx_pool_t *pool, ngx_claude_profile_t *profile,
     process->running = 1;
     process->adopted = 1;
     process->told = 1;
+    process->begun = 1;
 
     process->lifeline = fds[3];
 
@@ -302,6 +307,9 @@ ngx_claude_process_begin(ngx_claude_process_t *process)
 {
     process->err_total = 0;
     process->err_cut = 0;
+
+    process->begun = 1;
+    process->words.len = 0;
 }
 
 
@@ -1003,7 +1011,32 @@ process_err_flush(ngx_claude_process_t *process)
                       process->pid, process->err_len, process->err_line);
     }
 
+    if (!process->begun) {
+        process_err_words(process);
+    }
+
     process->err_len = 0;
+}
+
+
+/* keeps the line: it may be why the process ends */
+
+static void
+process_err_words(ngx_claude_process_t *process)
+{
+    size_t  len;
+
+    if (process->words.data == NULL) {
+        process->words.data = ngx_pnalloc(process->pool, PROCESS_ERR_WORDS);
+        if (process->words.data == NULL) {
+            return;
+        }
+    }
+
+    len = ngx_min(process->err_len, PROCESS_ERR_WORDS);
+
+    ngx_memcpy(process->words.data, process->err_line, len);
+    process->words.len = len;
 }
 
 

@@ -62,6 +62,9 @@ struct ngx_claude_process_s {
     ngx_str_t                                 reason;
     ngx_str_t                                 detail;   /* reason in full, for
                                                            the log */
+    ngx_str_t                                 words;    /* its last line of
+                                                           stderr, as long as
+                                                           no turn has begun */
     int                                       status;   /* wait status */
     ngx_err_t                                 gate;     /* why it was started
                                                            without its gate;
@@ -91,6 +94,7 @@ struct ngx_claude_process_s {
     unsigned                                  running:1;
     unsigned                                  exited:1;
     unsigned                                  told:1;   /* client text */
+    unsigned                                  begun:1;  /* a turn */
     unsigned                                  paused:1;
     unsigned                                  reading:1; /* in a handler */
     unsigned                                  drained:1; /* pipe is empty */

@@ -113,7 +113,6 @@ driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
 
     seat->holding.knobs = knobs;
     seat->holding.settings = settings;
-    seat->holding.set = 1;
     seat->due++;
 
     return NGX_OK;
@@ -302,36 +301,16 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 }
 
 
-/*
- * The process has said all that it says of itself.  A turn that came before
- * was set as if the gate were there, or not, as others have shown it, and
- * waits for the answers: if that was wrong it is set once more.
- */
+/* the process has said all that it says of itself */
 
 static ngx_claude_heard_e
 driver_greeted(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_str_t           *version;
-    ngx_claude_heard_e   heard;
+    ngx_str_t  *version;
 
     version = &line->string[NGX_CLAUDE_CLI_S_BINARY_VERSION];
 
-    heard = driver_gate_initialized(seat, ngx_claude_cli_version(version));
-
-    if (heard != NGX_CLAUDE_ANSWERED || seat->turn == NULL
-        || !seat->holding.set
-        || seat->holding.by_gate == driver_gate_trusted(seat))
-    {
-        return heard;
-    }
-
-    if (driver_settings(seat, 0) != NGX_OK) {
-        return driver_no_memory(seat);
-    }
-
-    ngx_claude_process_flush(seat->process);
-
-    return NGX_CLAUDE_ANSWERED;
+    return driver_gate_initialized(seat, ngx_claude_cli_version(version));
 }
 
 

@@ -13,6 +13,7 @@
 #include "ngx_claude_engine.h"
 #include "ngx_claude_pool.h"
 #include "ngx_claude_chain.h"
+#include "ngx_claude_debt.h"
 #include "ngx_claude_driver.h"
 #include "ngx_claude_handover.h"
 #include "ngx_claude_home.h"
@@ -58,22 +59,31 @@ static void engine_wait_timeout(ngx_event_t *ev);
 static void engine_limit(ngx_claude_turn_t *turn);
 static void engine_overdue(ngx_event_t *ev);
 static void engine_place(ngx_claude_turn_t *turn);
+static void engine_take(ngx_claude_turn_t *turn);
+static void engine_indebted(ngx_event_t *ev);
 static void engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row);
 static ngx_int_t engine_refuse_full(ngx_claude_turn_t *turn);
 static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
     const char *reason);
 static void engine_free_row(ngx_int_t row);
 
+static void engine_started(ngx_claude_seat_t *seat);
 static void engine_idle(ngx_claude_seat_t *seat);
+static void engine_proved(ngx_claude_seat_t *seat);
+static void engine_lost(ngx_claude_seat_t *seat, ngx_str_t *reason);
 static void engine_ended(ngx_claude_seat_t *seat);
 static void engine_again(ngx_claude_turn_t *turn);
 static void engine_leave(ngx_int_t row);
 static void engine_sweep_init(void);
+static void engine_event(ngx_event_t *ev, ngx_event_handler_pt handler);
 static void engine_sweep_handler(ngx_event_t *ev);
 
 
 static const ngx_claude_driver_hooks_t  engine_hooks = {
+    engine_started,
     engine_idle,
+    engine_proved,
+    engine_lost,
     engine_ended,
     engine_parted,
     engine_free_row,
@@ -94,6 +104,7 @@ static ngx_claude_zone_t          *engine_zone;
 static const ngx_claude_limits_t  *engine;
 static ngx_uint_t                  engine_entered;
 static ngx_queue_t                 engine_waiting;    /* turns */
+static ngx_event_t                 engine_debts;
 static ngx_event_t                 engine_sweep;
 static ngx_connection_t            engine_dummy;
 static ngx_uint_t                  engine_swept;      /* profiles */
@@ -115,7 +126,8 @@ ngx_claude_engine_init(ngx_claude_zone_t *zone,
 static ngx_int_t
 engine_enter(void)
 {
-    ngx_cycle_t  *cycle;
+    ngx_cycle_t      *cycle;
+    ngx_core_conf_t  *ccf;
 
     cycle = (ngx_cycle_t *) ngx_cycle;
 
@@ -128,6 +140,11 @@ engine_enter(void)
     engine_entered = 1;
 
     ngx_queue_init(&engine_waiting);
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_claude_debt_init(ccf->worker_processes);
+    engine_event(&engine_debts, engine_indebted);
 
     ngx_claude_driver_init(engine_zone, &engine_hooks);
     ngx_claude_pool_init(engine_zone, engine);
@@ -160,6 +177,10 @@ ngx_claude_engine_exit(ngx_cycle_t *cycle)
         ngx_del_timer(&engine_sweep);
     }
 
+    if (engine_debts.timer_set) {
+        ngx_del_timer(&engine_debts);
+    }
+
     ngx_claude_pool_exit();
 
     ngx_claude_driver_exit();
@@ -167,6 +188,7 @@ ngx_claude_engine_exit(ngx_cycle_t *cycle)
 
     ngx_claude_mailbox_close();
     ngx_claude_peers_exit();
+    ngx_claude_debt_exit();
 
     engine_entered = 0;
 }
@@ -388,6 +410,7 @@ engine_unwait(ngx_claude_turn_t *turn)
 
     turn->engine.queued = 0;
     turn->engine.rowless = 0;
+    turn->engine.indebted = 0;
 
     if (turn->engine.timer.timer_set) {
         ngx_del_timer(&turn->engine.timer);
@@ -520,7 +543,6 @@ engine_overdue(ngx_event_t *ev)
 static void
 engine_place(ngx_claude_turn_t *turn)
 {
-    ngx_int_t               row;
     ngx_claude_zone_wake_t  wake;
 
     engine_limit(turn);
@@ -542,13 +564,47 @@ engine_place(ngx_claude_turn_t *turn)
         ngx_claude_mailbox_wake(engine_zone, &wake);
         ngx_claude_pool_evict();
 
-        wake.n = 0;
-
     } else if (turn->session.continues) {
         engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
     }
+
+    engine_take(turn);
+}
+
+
+/* a new process for the turn, as soon as its key may have one */
+
+static void
+engine_take(ngx_claude_turn_t *turn)
+{
+    ngx_int_t               row;
+    ngx_msec_t              wait;
+    ngx_claude_zone_wake_t  wake;
+
+    wait = ngx_claude_debt_wait(&turn->tenant);
+
+    if (wait) {
+        ngx_log_error(NGX_LOG_INFO, turn->log, 0,
+                      "claude: the key has to wait %M ms for another process, "
+                      "its clients did not wait for those before, request %V",
+                      wait, &turn->id);
+
+        turn->engine.rowless = 1;
+        turn->engine.indebted = 1;
+        engine_wait(turn);
+
+        if (!engine_debts.timer_set || wait < engine_debts.timer.key
+                                              - ngx_current_msec)
+        {
+            ngx_add_timer(&engine_debts, wait);
+        }
+
+        return;
+    }
+
+    wake.n = 0;
 
     switch (ngx_claude_zone_process_take(engine_zone, turn->engine.row,
                                          &row, &wake))
@@ -561,6 +617,53 @@ engine_place(ngx_claude_turn_t *turn)
         turn->engine.rowless = 1;
         engine_wait(turn);
         ngx_claude_mailbox_wake(engine_zone, &wake);
+    }
+}
+
+
+/* turns of keys whose debts are paid by now go on */
+
+static void
+engine_indebted(ngx_event_t *ev)
+{
+    ngx_msec_t          wait, least;
+    ngx_queue_t        *q, *next;
+    ngx_claude_turn_t  *turn;
+
+    least = 0;
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
+
+        if (!turn->engine.indebted) {
+            continue;
+        }
+
+        wait = ngx_claude_debt_wait(&turn->tenant);
+
+        if (wait) {
+            least = (least == 0) ? wait : ngx_min(least, wait);
+            continue;
+        }
+
+        engine_unwait(turn);
+        engine_take(turn);
+
+        if (turn->engine.over) {
+            turn->handlers->failed(turn);
+
+            /* the handler may have done anything to the queue */
+
+            next = ngx_queue_head(&engine_waiting);
+        }
+    }
+
+    if (least) {
+        ngx_add_timer(ev, least);
     }
 }
 
@@ -727,6 +830,12 @@ engine_ask(ngx_claude_turn_t *turn)
          rc != NGX_OK && turn->engine.asked < ENGINE_ASK_NOTHING;
          turn->engine.asked++)
     {
+        if (turn->engine.asked == ENGINE_ASK_WARM
+            && ngx_claude_debt_wait(&turn->tenant))
+        {
+            continue;
+        }
+
         if (turn->profile->agent
             && (turn->engine.asked == ENGINE_ASK_KEY
                 || turn->messages.nelts > 1))
@@ -804,6 +913,12 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
     }
 
     engine_served(turn);
+    ngx_claude_pool_starts(seat);
+
+    if (ngx_claude_debt_due(&turn->tenant)) {
+        seat->wasted = 1;
+        ngx_claude_debt_add(&turn->tenant);
+    }
 
     if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
         engine_leave(turn->engine.row);
@@ -856,6 +971,27 @@ engine_free_row(ngx_int_t row)
 }
 
 
+static void
+engine_started(ngx_claude_seat_t *seat)
+{
+    ngx_claude_pool_ready(seat);
+}
+
+
+static void
+engine_proved(ngx_claude_seat_t *seat)
+{
+    ngx_claude_pool_proved(seat->process->profile);
+}
+
+
+static void
+engine_lost(ngx_claude_seat_t *seat, ngx_str_t *reason)
+{
+    ngx_claude_pool_lost(seat, reason);
+}
+
+
 /*
  * A process has nothing to do.  A turn of this worker that waits for a row
  * may do with it; else it goes to the pool.
@@ -877,7 +1013,9 @@ engine_idle(ngx_claude_seat_t *seat)
     {
         turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
 
-        if (!turn->engine.rowless || seat->process->profile->single) {
+        if (!turn->engine.rowless
+            || (seat->holding.used && seat->process->profile->single))
+        {
             continue;
         }
 
@@ -961,14 +1099,7 @@ engine_leave(ngx_int_t row)
 static void
 engine_sweep_init(void)
 {
-    ngx_memzero(&engine_sweep, sizeof(ngx_event_t));
-
-    engine_dummy.fd = (ngx_socket_t) -1;
-
-    engine_sweep.handler = engine_sweep_handler;
-    engine_sweep.data = &engine_dummy;
-    engine_sweep.log = ngx_cycle->log;
-    engine_sweep.cancelable = 1;
+    engine_event(&engine_sweep, engine_sweep_handler);
 
     if (ngx_worker == 0 && engine->profiles->nelts) {
         ngx_claude_home_names(engine->state, engine->homes, &engine->nginx,
@@ -976,6 +1107,24 @@ engine_sweep_init(void)
 
         ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
     }
+}
+
+
+/* a timer that keeps no worker alive */
+
+static void
+engine_event(ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ngx_memzero(ev, sizeof(ngx_event_t));
+
+    /* ngx_event_ident() of debug logs looks for a connection */
+
+    engine_dummy.fd = (ngx_socket_t) -1;
+
+    ev->handler = handler;
+    ev->data = &engine_dummy;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
 }
 
 

@@ -73,12 +73,9 @@ typedef struct {
                                              it is for nothing else */
     unsigned             recorded:1;     /* a transcript is written */
     unsigned             waiting:1;      /* for the results of its calls */
-    unsigned             greeted:1;      /* it is initialized, its version
-                                            known */
     unsigned             gated:1;        /* has shown the gate: one call a
                                             question */
     unsigned             proved:1;       /* a call went by the gate */
-    unsigned             set:1;          /* it was sent settings */
     unsigned             by_gate:1;      /* its effort was set so that it goes
                                             by the gate */
 } ngx_claude_holding_t;

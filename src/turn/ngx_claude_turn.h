@@ -353,6 +353,8 @@ typedef struct {
                                                         read */
     unsigned                             queued:1;   /* waits for its place */
     unsigned                             rowless:1;  /* waits for a process */
+    unsigned                             indebted:1; /* until its key may have
+                                                        one */
     unsigned                             retried:2;  /* times that it went to
                                                         another process */
     unsigned                             ungated:1;  /* a gate did not let it
