@@ -151,8 +151,8 @@ done = 0
 
 
 
-=== TEST 11: more than there are places for wait, and come
---- http: claude_max_concurrent 2; claude_max_processes 2;
+=== TEST 11: more than there are processes for wait, and come
+--- http: claude_max_concurrent 6; claude_max_processes 2;
 --- ask: hi
 --- fake: {"text":"x","delay_ms":20}
 --- with: "n":6
@@ -162,14 +162,14 @@ choices.5.message.content = "x"
 
 
 
-=== TEST 12: more than the queue takes are a 429, and none goes on
---- http: claude_warm 0; claude_max_concurrent 1; claude_queue 2;
+=== TEST 12: more than there are places for are a 400, and none is asked
+--- http: claude_warm 0; claude_max_concurrent 5;
 --- ask: hi
---- fake: {"deltas":["a "],"repeat":400,"gap_ms":20}
 --- with: "n":6
---- error_code: 429
+--- error_code: 400
 --- json
-error.type = "rate_limit_error"
+error.type = "invalid_request_error"
+error.param = "n"
 --- calls: 0
 
 

@@ -67,6 +67,9 @@ struct ngx_http_claude_exchange_s {
 
     ngx_http_claude_answer_t         *answers;
     ngx_uint_t                        nanswers;
+    ngx_uint_t                        hashed;    /* number of those whose
+                                                    conversation has its
+                                                    links */
     ngx_uint_t                        unfinished; /* number of answers whose
                                                      text is not complete */
     ngx_uint_t                        unsettled; /* number of those that have

@@ -71,7 +71,7 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
     links = turn->engine.links;
 
     ngx_claude_holding_sum(&turn->model, &seat->holding.model);
-    ngx_claude_holding_sum(&turn->system, &seat->holding.system);
+    ngx_claude_chain_system(turn, &seat->holding.system);
 
     if (ngx_claude_cli_set_model(seat->outbox, driver_id(seat, DRIVER_MODEL),
                                  &turn->model, &turn->system)

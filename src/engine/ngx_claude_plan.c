@@ -289,7 +289,7 @@ plan_session_fail(const ngx_claude_holding_t *holding,
         return NGX_CLAUDE_FAIL_INTERNAL;
     }
 
-    ngx_claude_holding_sum(&turn->system, &sum);
+    ngx_claude_chain_system(turn, &sum);
 
     return ngx_claude_hash_same(&holding->system, &sum)
            ? NGX_CLAUDE_FAIL_INTERNAL : NGX_CLAUDE_FAIL_SESSION_SYSTEM;

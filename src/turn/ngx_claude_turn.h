@@ -325,6 +325,8 @@ typedef struct {
                                                         what was spent, or
                                                         NULL */
     void                                *links;      /* links of its chain */
+    void                                *chain;      /* chain_t: what they are
+                                                        made of */
     ngx_claude_hash_t                    toolset;    /* SHA-1 of the tools'
                                                         names, or zeroes */
     ngx_str_t                          **index;      /* names of the tools,

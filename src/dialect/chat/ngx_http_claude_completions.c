@@ -253,20 +253,29 @@ completions_answer(ngx_http_claude_answer_t *answer)
     chat = ex->own;
     prompt = (ngx_str_t *) chat->prompts.elts + answer->index / ex->n;
 
-    if (ngx_array_init(&answer->turn.messages, ex->turn.pool, 1,
-                       sizeof(ngx_claude_message_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    if (answer->index % ex->n) {
 
-    block = ngx_claude_turn_add(&answer->turn, NGX_CLAUDE_USER,
-                                NGX_CLAUDE_TEXT);
-    if (block == NULL) {
-        return NGX_ERROR;
-    }
+        /* one of several answers to the prompt of the one before */
 
-    block->text = *prompt;
+        answer->turn.messages = answer[-1].turn.messages;
+
+    } else {
+
+        if (ngx_array_init(&answer->turn.messages, ex->turn.pool, 1,
+                           sizeof(ngx_claude_message_t))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        block = ngx_claude_turn_add(&answer->turn, NGX_CLAUDE_USER,
+                                    NGX_CLAUDE_TEXT);
+        if (block == NULL) {
+            return NGX_ERROR;
+        }
+
+        block->text = *prompt;
+    }
 
     if (chat->echo) {
         answer->before = *prompt;
