@@ -31,6 +31,8 @@ typedef struct {
     ngx_claude_json_t              *node;        /* NULL: not kept */
     ngx_claude_json_t              *last;        /* newest child kept */
     const ngx_claude_json_field_t  *fields;
+    ngx_uint_t                      members;     /* number that are kept of a
+                                                    table's */
     ngx_claude_json_type_e          type;
 } json_frame_t;
 
@@ -99,6 +101,7 @@ static ngx_str_t json_taken(ngx_claude_json_reader_t *reader, const u_char *s,
 static int json_on_map_key(void *ctx, const unsigned char *s, size_t len);
 static int json_name(ngx_claude_json_reader_t *reader, const u_char *s,
     size_t len);
+static void json_done(ngx_claude_json_reader_t *reader, ngx_uint_t useless);
 static int json_on_end(void *ctx);
 static int json_on_start_array(void *ctx);
 
@@ -478,6 +481,35 @@ ngx_claude_json_value(ngx_claude_json_t *node)
 
 
 ngx_uint_t
+ngx_claude_json_within(ngx_claude_json_t *node, size_t *left)
+{
+    size_t              size;
+    ngx_claude_json_t  *child;
+
+    size = 2 + ngx_claude_json_value(node).len
+           + ngx_claude_json_name(node).len;
+
+    if (size > *left) {
+        *left = 0;
+        return 0;
+    }
+
+    *left -= size;
+
+    for (child = ngx_claude_json_first(node);
+         child;
+         child = ngx_claude_json_next(child))
+    {
+        if (!ngx_claude_json_within(child, left)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_uint_t
 ngx_claude_json_is(ngx_claude_json_t *node, const char *text)
 {
     ngx_str_t  s;
@@ -794,6 +826,11 @@ json_scalar(ngx_claude_json_reader_t *reader,
         node->len = text.len;
     }
 
+    if (type == NGX_CLAUDE_JSON_STRING) {
+        node->blank = reader->has_string ? reader->string.blank
+                                         : ngx_claude_utf8_blank(&text);
+    }
+
     return 1;
 }
 
@@ -812,6 +849,7 @@ json_open(ngx_claude_json_reader_t *reader,
 
     frame->node = NULL;
     frame->last = NULL;
+    frame->members = 0;
     frame->type = type;
 
     if (json_keeps(reader)) {
@@ -995,7 +1033,7 @@ json_on_string(void *ctx, const unsigned char *s, size_t len)
     text = json_taken(reader, s, len);
     rc = json_scalar(reader, NGX_CLAUDE_JSON_STRING, text.data, text.len);
 
-    reader->has_string = 0;
+    json_done(reader, rc && !json_keeps(reader));
 
     return rc;
 }
@@ -1036,9 +1074,22 @@ json_on_map_key(void *ctx, const unsigned char *s, size_t len)
     name = json_taken(reader, s, len);
     rc = json_name(reader, name.data, name.len);
 
-    reader->has_string = 0;
+    json_done(reader, rc && reader->name.data != name.data);
 
     return rc;
+}
+
+
+/* the string is read, and what went round yajl may be of no use to anybody */
+
+static void
+json_done(ngx_claude_json_reader_t *reader, ngx_uint_t useless)
+{
+    if (reader->has_string && useless && reader->string.size) {
+        (void) ngx_pfree(reader->pool, reader->string.text.data);
+    }
+
+    reader->has_string = 0;
 }
 
 
@@ -1077,6 +1128,12 @@ json_name(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
             reader->fields = field->inside;
             break;
         }
+    }
+
+    /* who looks for a member looks at all: the last of its name counts */
+
+    if (reader->keep && ++frame->members > NGX_CLAUDE_JSON_MEMBERS) {
+        return json_refuse(reader, "an object has a member too often");
     }
 
     return 1;

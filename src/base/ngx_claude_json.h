@@ -28,6 +28,9 @@
 /* the longest number, in bytes */
 #define NGX_CLAUDE_JSON_NUMBER_MAX   65536
 
+/* members of an object that a table has, repeated ones too */
+#define NGX_CLAUDE_JSON_MEMBERS      1024
+
 
 typedef enum {
     NGX_CLAUDE_JSON_NULL = 0,
@@ -61,6 +64,7 @@ struct ngx_claude_json_s {
     unsigned                      bare:1;  /* a container without cells */
     unsigned                      holds:1; /* a container with a value, kept or
                                               not */
+    unsigned                      blank:1; /* a string of white space alone */
 };
 
 
@@ -130,6 +134,16 @@ ngx_str_t ngx_claude_json_value(ngx_claude_json_t *node);
 /* a container that held something, kept or not */
 #define ngx_claude_json_holds(node)                                           \
     ((node)->type >= NGX_CLAUDE_JSON_ARRAY && (node)->holds)
+
+/* a string of nothing but white space, see utf8.h; known without a look at it */
+#define ngx_claude_json_blank(node)  ((node)->blank)
+
+/*
+ * Whether the value is no longer than *left bytes as JSON, about: a quote, a
+ * comma or a colon more or less.  *left is what is left of them then; the look
+ * at it ends when nothing is.
+ */
+ngx_uint_t ngx_claude_json_within(ngx_claude_json_t *node, size_t *left);
 
 /* a string that is equal to the text */
 ngx_uint_t ngx_claude_json_is(ngx_claude_json_t *node, const char *text);

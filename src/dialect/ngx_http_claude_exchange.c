@@ -18,7 +18,7 @@
 /* bytes of the first buffer of a whole response */
 #define EXCHANGE_DOCUMENT  4096
 
-/* bytes of a conversation that are hashed at once: a millisecond */
+/* bytes of a question that are read or hashed at once: a millisecond or two */
 #define EXCHANGE_SLICE     262144
 
 
@@ -190,7 +190,7 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn = &ex->turn;
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    if (ngx_claude_turn_init(turn, r->pool, r->connection->log) != NGX_OK) {
+    if (ngx_claude_turn_init(turn, ctx->memory, r->connection->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -285,6 +285,7 @@ exchange_slice(ngx_http_claude_exchange_t *ex)
     ngx_int_t  rc;
 
     if (ex->body) {
+        ex->left = EXCHANGE_SLICE;
         rc = ex->dialect->request(ex, ex->body);
 
         if (rc == NGX_AGAIN) {

@@ -21,6 +21,10 @@
 #include "ngx_http_claude_session.h"
 
 
+/* bytes of a prompt that is repeated before its answer */
+#define COMPLETIONS_ECHO  1048576
+
+
 static ngx_int_t completions_request(ngx_http_claude_exchange_t *ex,
     ngx_claude_json_t *body);
 static ngx_int_t completions_suffix(void *data, const char *name,
@@ -211,7 +215,8 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     ngx_http_claude_exchange_t *ex = data;
 
     ngx_int_t                rc;
-    ngx_uint_t               max;
+    ngx_str_t               *prompt;
+    ngx_uint_t               i, max;
     ngx_http_claude_chat_t  *chat;
 
     chat = ex->own;
@@ -226,6 +231,16 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     rc = ngx_http_claude_params_texts(ex, name, node, max, &chat->prompts);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    prompt = chat->prompts.elts;
+
+    for (i = 0; chat->echo && i < chat->prompts.nelts; i++) {
+
+        if (prompt[i].len > COMPLETIONS_ECHO) {
+            return completions_error(ex, "echo", "'echo' is not supported for "
+                                     "a prompt of more than 1 MB.");
+        }
     }
 
     if (chat->prompts.nelts > max) {
