@@ -14,7 +14,6 @@
 
 static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
     ngx_uint_t query);
-static ngx_uint_t driver_has_results(ngx_claude_message_t *message);
 static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_greeted(ngx_claude_seat_t *seat,
@@ -198,29 +197,11 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
 
     seat->holding.newest = line;
 
-    return driver_has_results(message)
+    return message->results
            ? ngx_claude_holding_results(&seat->holding, &seat->held,
                                         &links[n + 1], line)
            : ngx_claude_holding_add(&seat->holding, &seat->held,
                                     &links[n + 1], line);
-}
-
-
-static ngx_uint_t
-driver_has_results(ngx_claude_message_t *message)
-{
-    ngx_uint_t           i;
-    ngx_claude_block_t  *block;
-
-    block = message->blocks.elts;
-
-    for (i = 0; i < message->blocks.nelts; i++) {
-        if (block[i].type == NGX_CLAUDE_TOOL_RESULT) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

@@ -135,6 +135,10 @@ ngx_claude_turn_add(ngx_claude_turn_t *turn,
     ngx_memzero(block, sizeof(ngx_claude_block_t));
     block->type = type;
 
+    message->results |= (type == NGX_CLAUDE_TOOL_RESULT);
+    message->thinks |= (type == NGX_CLAUDE_THINKING
+                        || type == NGX_CLAUDE_REDACTED);
+
     return block;
 }
 

@@ -91,6 +91,9 @@ typedef struct {
                                                        reads its thinking;
                                                        empty: the CLI leaves
                                                        that out */
+    unsigned                             results:1; /* has results of tools */
+    unsigned                             thinks:1;  /* has thinking, redacted
+                                                       or not */
 } ngx_claude_message_t;
 
 

@@ -33,6 +33,7 @@ typedef struct {
 static events_t  *events;
 static uint64_t   began;
 static long       trace;             /* msec; 0: none */
+static int        out;               /* nginx's standard error is its log */
 static timer_t    timer;
 static pid_t      timed;             /* whose timer it is */
 
@@ -55,8 +56,8 @@ stack(int signo)
     void  *frames[64];
 
     n = backtrace(frames, 64);
-    backtrace_symbols_fd(frames, n, 2);
-    (void) !write(2, "\n", 1);
+    backtrace_symbols_fd(frames, n, out);
+    (void) !write(out, "\n", 1);
 }
 
 
@@ -88,6 +89,7 @@ begin(void)
 
     if (trace) {
         signal(SIGPROF, stack);
+        out = fcntl(2, F_DUPFD_CLOEXEC, 3);
         (void) backtrace(&frame, 1);             /* loads what it needs */
     }
 }
