@@ -805,7 +805,6 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
     ngx_chain_t               cl;
     ngx_http_request_t       *r;
     ngx_http_request_body_t   rb;
-    ngx_http_claude_first_t   first;
 
     text = fuzz_tree_text(pool, c->body);
 
@@ -823,9 +822,8 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
 
     r = &c->fake->request;
     r->request_body = &rb;
-    first.pool = pool;
 
-    rc = conversation_hash(r, &first, hash);
+    rc = conversation_hash(r, pool, hash);
 
     r->request_body = NULL;
 

@@ -3,8 +3,8 @@
  * bodies that are made to cost, so nothing here waits for one without an end: a worker that has
  * spent too much is killed, by its pid, and nginx starts another.
  *
- * There is one place for a turn, and a turn that never ends has it. So the answer to a body that
- * became a turn is a 429, at once, and what was spent until then is what it costs to read it.
+ * There is a place for a turn, or more, and turns that never end have them. So the answer to a body
+ * that became a turn is a 429, at once, and what was spent until then is what it costs to read it.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -172,11 +172,11 @@ class Measured {
         return JSON.parse((await this.get('/status')).text);
     }
 
-    /* One turn that never ends, in a worker that is then replaced by a new one. */
-    async hold() {
+    /* As many turns as there are places, which never end, in a worker that is then replaced by a new one. */
+    async hold(places = 1) {
         this.held.push(this.send('/v1/chat/completions', Buffer.from(
-            '{"model":"sonnet","stream":true,"messages":[{"role":"user","content":"[[bench gap=36000000000]]"}]}')));
-        await waitFor('a turn to take the place', async () => (await this.status()).turns.running === 1, 20000 * SLOW);
+            `{"model":"sonnet","n":${places},"stream":true,"messages":[{"role":"user","content":"[[bench gap=36000000000]]"}]}`)));
+        await waitFor('turns to take the places', async () => (await this.status()).turns.running === places, 20000 * SLOW);
         await this.renew();
     }
 

@@ -316,23 +316,32 @@ const fields = [
     { name: 'prompts', path: '/v1/completions', front: true, make: (b) => `{"model":"sonnet","prompt":[${many(b, '"p"')}]}` },
     { name: 'prompts, eight', path: '/v1/completions', turn: true, make: (b) => `{"model":"sonnet","prompt":[${list(8, () => j(long(b / 8))).join(',')}]}` },
     { name: 'prompt of numbers', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":[${many(b, '1')}]}` },
-    { name: 'prompt, n 8, echo', path: '/v1/completions', turn: true, make: (b) => `{"model":"sonnet","n":8,"echo":true,"prompt":${j(long(b))}}` },
+    { name: 'prompt, n 8, echo', path: '/v1/completions', make: (b) => `{"model":"sonnet","n":8,"echo":true,"prompt":${j(long(b))}}` },
 ];
 
 /* ---------------------------------------------------------------------------------------- */
 /* Tools and schemas                                                                         */
 /* ---------------------------------------------------------------------------------------- */
 
+/* As many as are taken, all together of about so many bytes. */
+const TOOLS_MAX = 10000;
+const someTools = (b, rest = '') => {
+    const n = Math.min(TOOLS_MAX, count(b, 100 + rest.length));
+    const about = long(Math.max(1, Math.floor(b / n) - 70 - rest.length));
+    return list(n, (i) => tool(`t${i}`, `,"description":${j(about)}${rest}`)).join(',');
+};
+
 const tools = [
-    { name: 'tools', turn: true, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
-    { name: 'tools with parameters', turn: true, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, ',"description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}'))}]`) },
+    { name: 'tools', turn: true, make: (b) => chat(`"tools":[${someTools(b)}]`) },
+    { name: 'tools, too many', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
+    { name: 'tools with parameters', turn: true, make: (b) => chat(`"tools":[${someTools(b, ',"parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')}]`) },
     { name: 'tools, strict', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
     { name: 'tools of one name', make: (b) => chat(`"tools":[${many(b, tool('look'))}]`) },
     ...Object.entries(NAMES).map(([name, id]) => ({ name: `tools, names of ${name}`, make: (b) => chat(`"tools":[${many(Math.min(b, 65536 * (id(0).length + 50)), (i) => tool(id(i)))}]`) })),
-    { name: 'functions', turn: true, make: (b) => chat(`"functions":[${many(b, (i) => `{"name":"t${i}"}`)}]`) },
+    { name: 'functions', turn: true, make: (b) => { const n = Math.min(TOOLS_MAX, count(b, 100)); return chat(`"functions":[${list(n, (i) => `{"name":"t${i}","description":${j(long(b / n - 50))}}`).join(',')}]`); } },
     { name: 'tools, any required', make: (b) => chat(`"tool_choice":"required","tools":[${many(b, (i) => tool(`t${i}`, `,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
     { name: 'tools, the last one named', make: (b) => { const n = count(b, 53); return chat(`"tool_choice":{"type":"function","function":{"name":"t${n - 1}"}},"tools":[${list(n, (i) => tool(`t${i}`)).join(',')}]`); } },
-    { name: 'tools, a description', turn: true, make: (b) => chat(`"tools":[${tool('look', `,"description":${j(long(b))},"parameters":{"type":"object","properties":{}}`)}]`) },
+    { name: 'tools, a description', make: (b) => chat(`"tools":[${tool('look', `,"description":${j(long(b))},"parameters":{"type":"object","properties":{}}`)}]`) },
     { name: 'tools that are nothing', make: (b) => chat(`"tools":[${many(b, '{}')}]`) },
 ];
 
@@ -498,18 +507,25 @@ const bulk = [
     { name: 'calls in one message', make: (b) => oneRound(count(b, 144), (i) => `call_${i}`) },
     { name: 'calls in one message, one id', make: (b) => oneRound(count(b, 132), () => 'call_1') },
     { name: 'calls, a message each', make: (b) => rounds(count(b, 228), (i) => `call_${i}`) },
-    { name: 'tools', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
-    { name: 'tools with parameters', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, ',"description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}'))}]`) },
-    { name: 'tools, strict', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
-    { name: 'tools, required', make: (b) => chat(`"tool_choice":"required","tools":[${many(b, (i) => tool(`t${i}`, `,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
-    { name: 'tool, a description', make: (b) => chat(`"tools":[${tool('look', `,"description":${j(long(b))},"parameters":{"type":"object","properties":{}}`)}]`) },
-    { name: 'tool, properties', make: (b) => chat(`"tools":[${tool('look', `,"parameters":{"type":"object","properties":{${many(b, (i) => `"p${i}":{}`)}}}`)}]`) },
-    { name: 'tool, zeros', make: (b) => chat(`"tools":[${tool('look', `,"parameters":{"type":"object","x":[${many(b, '0')}]}`)}]`) },
-    { name: 'tool, strict, one string', make: (b) => chat(`"tools":[${tool('look', `,"strict":true,"parameters":{${OBJECT},"properties":{},"description":${j(long(b))}}`)}]`) },
-    { name: 'tool, strict, properties', make: (b) => chat(`"tools":[${tool('look', `,"strict":true,"parameters":{${OBJECT},"properties":{${many(b, (i) => `"p${i}":{"type":"string"}`)}},"required":[]}`)}]`) },
-    { name: 'format, one string', make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"description":${j(long(b))},"properties":{}}}}`) },
-    { name: 'format, enum', make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"properties":{"a":{"type":"string","enum":[${list(1e4, (i) => j(long(b / 1e4, `v${i} `))).join(',')}]}},"required":["a"]}}}`) },
-    { name: 'stop, four', make: (b) => chat(`"stop":[${list(4, () => j(long(b / 4))).join(',')}]`) },
+    { name: 'tools', make: (b) => chat(`"tools":[${someTools(b)}]`) },
+    { name: 'tools with parameters', make: (b) => chat(`"tools":[${someTools(b, ',"parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')}]`) },
+    { name: 'tools, strict', make: (b) => chat(`"tools":[${someTools(b, `,"strict":true,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`)}]`) },
+    { name: 'tools, required', make: (b) => chat(`"tool_choice":"required","tools":[${someTools(b, `,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`)}]`) },
+    { name: 'tools, too many', no: 400, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
+    { name: 'tools of 1 MB, a description', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.04e6)), (i) => tool(`t${i}`, `,"description":${j(long(Math.min(b, 1.04e6)))}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, properties', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 0.9e6)), (i) => tool(`t${i}`, `,"parameters":{"type":"object","properties":{${many(Math.min(b, 0.9e6), (k) => `"p${k}":{}`)}}}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, zeros', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 0.6e6)), (i) => tool(`t${i}`, `,"parameters":{"type":"object","x":[${many(Math.min(b, 0.6e6), '0')}]}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, strict, one string', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.04e6)), (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{},"description":${j(long(Math.min(b, 1.04e6)))}}`)).join(',')}]`) },
+    { name: 'tools, strict, 5,000 properties', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.6e5)), (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{${list(Math.min(5000, b / 32), (k) => `"p${k}":{"type":"string"}`).join(',')}},"required":[]}`)).join(',')}]`) },
+    { name: 'tool, zeros', no: 400, make: (b) => chat(`"tools":[${tool('look', `,"parameters":{"type":"object","x":[${many(Math.max(b, 2e6), '0')}]}`)}]`) },
+    { name: 'tool, strict, one string', no: 400, make: (b) => chat(`"tools":[${tool('look', `,"strict":true,"parameters":{${OBJECT},"properties":{},"description":${j(long(Math.max(b, 2e6)))}}`)}]`) },
+    { name: 'format, enum', make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"properties":{"a":{"type":"string","enum":[${list(1e4, (i) => j(long(Math.min(b, 1e6) / 1e4 - 10, `v${i} `))).join(',')}]}},"required":["a"]}}}`) },
+    { name: 'format, one string', no: 400, make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"description":${j(long(Math.max(b, 2e6)))},"properties":{}}}}`) },
+    { name: 'the name of a model', no: 404, make: (b) => `{"model":"${long(b, 'claude-')}","messages":[${user('hi')}]}` },
+    { name: 'a role that is unknown', no: 400, make: (b) => chat('', `{"role":"${long(b)}","content":"x"}`) },
+    { name: 'a member too often', no: 400, make: (b) => chat(many(b, '"n":1')) },
+    { name: 'id of a call', no: 400, make: (b) => chat(LOOK, [user('q'), calls(call('x'.repeat(b)))].join(',')) },
+    { name: 'stop, four', no: 400, make: (b) => chat(`"stop":[${list(4, () => j(long(b / 4))).join(',')}]`) },
     { name: 'prompt', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":${j(long(b))}}` },
     { name: 'prompts, eight', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":[${list(8, () => j(long(b / 8))).join(',')}]}` },
     { name: 'unknown, one string', make: (b) => chat(`"x":${j(long(b))}`) },
@@ -529,12 +545,15 @@ const named = (name) => bulk.find((shape) => shape.name === name);
 export const large = [
     ...bulk,
     ...['user, one text', 'assistant, one text', 'arguments, one string', 'messages of user and assistant', 'calls in one message',
-        'text parts', 'tools with parameters'].map((name) => eight(named(name))),
+        'text parts', 'tools with parameters', 'tools of 1 MB, a description'].map((name) => eight(named(name))),
     ...['user, one text', 'user, one text of \\u00e9', 'messages of user and assistant', 'unknown, zeros'].map((name) => ({
         ...named(name), name: `in memory: ${name}`, path: '/memory/chat/completions',
     })),
     ...['user, one text', 'unknown, zeros'].map((name) => ({ ...named(name), name: `no key: ${name}`, no: 401, key: false })),
-    ...['user, one text', 'system, one text', 'messages of system', 'text parts', 'unknown, zeros', 'unknown, one string', 'no JSON'].map((name) => ({
-        ...named(name), name: `$claude_conversation: ${name}`, path: '/front/chat/completions', no: undefined, key: false,
+    ...['user, one text', 'system, one text', 'messages of system', 'text parts', 'unknown, zeros', 'unknown, one string', 'no JSON'].map(named).concat([
+        { name: 'zeros before the messages', make: (b) => `{"x":[${many(b, '0')}],"messages":[${user('hi')}]}` },
+        { name: 'content before its role', make: (b) => `{"messages":[{"content":[${many(b, '0')}],"role":"user"}]}` },
+    ]).map((shape) => ({
+        ...shape, name: `$claude_conversation: ${shape.name}`, path: '/front/chat/completions', no: undefined, key: false,
     })),
 ].map((shape) => ({ path: '/v1/chat/completions', headers: {}, ...shape }));

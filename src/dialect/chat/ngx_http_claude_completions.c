@@ -14,7 +14,6 @@
 #include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_chat_request.h"
 #include "ngx_http_claude_chat_whole.h"
-#include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_openai.h"
 #include "ngx_http_claude_params.h"
@@ -48,8 +47,6 @@ static void completions_whole(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_document_t *document);
 static void completions_choice(ngx_http_claude_answer_t *answer,
     ngx_http_claude_document_t *document);
-static ngx_int_t completions_first(ngx_http_claude_first_t *first,
-    ngx_claude_json_t *body);
 
 
 #define completions_error(ex, param, ...)                                     \
@@ -71,12 +68,10 @@ const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
 };
 
 
-/* of messages it is only asked whether there are any */
+/* a body with messages is a chat's, whatever else is in it */
 
-static const ngx_claude_json_field_t  completions_opening[] = {
-    { ngx_string("messages"), NULL, NULL },
-    { ngx_string("prompt"), ngx_claude_json_all, NULL },
-    { ngx_null_string, NULL, NULL }
+static const ngx_http_claude_opening_t  completions_opening = {
+    NULL, "prompt", "messages"
 };
 
 
@@ -99,8 +94,7 @@ const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
     .whole = completions_whole,
     .reason = ngx_http_claude_chat_reason,
 
-    .opening = completions_opening,
-    .first = completions_first
+    .opening = &completions_opening
 };
 
 
@@ -339,21 +333,4 @@ completions_choice(ngx_http_claude_answer_t *answer,
 {
     ngx_http_claude_chat_text(answer, document, "\"text\":",
                               NGX_CLAUDE_TEXT);
-}
-
-
-/* a body with messages is a chat's, whatever else is in it, and wherever */
-
-static ngx_int_t
-completions_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
-{
-    ngx_claude_json_t  *prompt;
-
-    prompt = ngx_claude_json_member(body, "prompt");
-
-    if (prompt == NULL || ngx_claude_json_member(body, "messages")) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_claude_conversation_add(first, prompt);
 }
