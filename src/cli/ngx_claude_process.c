@@ -277,6 +277,11 @@ ngx_claude_process_flush(ngx_claude_process_t *process)
 
     case NGX_AGAIN:
 
+        if (c->write->ready) {
+            ngx_post_event(c->write, &ngx_posted_next_events);
+            return;
+        }
+
         if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
             process_reason(process, "its input cannot be watched");
             process_broken(process);

@@ -14,7 +14,6 @@
 
 static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
     ngx_uint_t query);
-static ngx_uint_t driver_has_results(ngx_claude_message_t *message);
 static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_greeted(ngx_claude_seat_t *seat,
@@ -71,7 +70,7 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
     links = turn->engine.links;
 
     ngx_claude_holding_sum(&turn->model, &seat->holding.model);
-    ngx_claude_holding_sum(&turn->system, &seat->holding.system);
+    ngx_claude_chain_system(turn, &seat->holding.system);
 
     if (ngx_claude_cli_set_model(seat->outbox, driver_id(seat, DRIVER_MODEL),
                                  &turn->model, &turn->system)
@@ -197,29 +196,11 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
 
     seat->holding.newest = line;
 
-    return driver_has_results(message)
+    return message->results
            ? ngx_claude_holding_results(&seat->holding, &seat->held,
                                         &links[n + 1], line)
            : ngx_claude_holding_add(&seat->holding, &seat->held,
                                     &links[n + 1], line);
-}
-
-
-static ngx_uint_t
-driver_has_results(ngx_claude_message_t *message)
-{
-    ngx_uint_t           i;
-    ngx_claude_block_t  *block;
-
-    block = message->blocks.elts;
-
-    for (i = 0; i < message->blocks.nelts; i++) {
-        if (block[i].type == NGX_CLAUDE_TOOL_RESULT) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

@@ -512,6 +512,8 @@ driver_detach(ngx_claude_seat_t *seat)
     /* what was not written yet goes with the request */
 
     if (ngx_claude_outbox_own(seat->outbox) != NGX_OK) {
+        ngx_claude_outbox_drop(seat->outbox);
+        seat->outbox->deaf = 1;
         seat->doubtful = 1;
     }
 

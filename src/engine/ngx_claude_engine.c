@@ -215,9 +215,9 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return engine_refuse(turn, profile->failed, NULL);
     }
 
-    turn->engine.links = ngx_claude_chain(turn);
-
-    if (turn->engine.links == NULL || ngx_claude_plan_turn(turn) != NGX_OK) {
+    if (ngx_claude_chain(turn) == NULL
+        || ngx_claude_plan_turn(turn) != NGX_OK)
+    {
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 

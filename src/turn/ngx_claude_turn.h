@@ -91,6 +91,9 @@ typedef struct {
                                                        reads its thinking;
                                                        empty: the CLI leaves
                                                        that out */
+    unsigned                             results:1; /* has results of tools */
+    unsigned                             thinks:1;  /* has thinking, redacted
+                                                       or not */
 } ngx_claude_message_t;
 
 
@@ -322,6 +325,8 @@ typedef struct {
                                                         what was spent, or
                                                         NULL */
     void                                *links;      /* links of its chain */
+    void                                *chain;      /* chain_t: what they are
+                                                        made of */
     ngx_claude_hash_t                    toolset;    /* SHA-1 of the tools'
                                                         names, or zeroes */
     ngx_str_t                          **index;      /* names of the tools,
