@@ -572,13 +572,7 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
         return NGX_OK;
     }
 
-    mcf->state = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
-    if (mcf->state == NULL) {
-        return NGX_ERROR;
-    }
-
-    name = &mcf->state->name;
-    *name = mcf->state_path;
+    name = &mcf->state;
 
     if (name->len == 0) {
         ngx_str_set(name, "claude-state");
@@ -621,11 +615,7 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
 
     free(real);
 
-    if (p == NULL || ngx_claude_home_look(name, cf->log) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_add_path(cf, &mcf->state);
+    return p ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -914,14 +904,14 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
 
     ngx_http_claude_workers_user(cycle, &uid, &gid);
 
-    if (mcf->state) {
+    if (mcf->state.len) {
         ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                ngx_core_module);
 
-        mcf->limits.state = ngx_claude_cstr(mcf->state->name.data);
+        mcf->limits.state = ngx_claude_cstr(mcf->state.data);
         mcf->limits.nginx = ccf->pid;
 
-        if (ngx_claude_home_check(&mcf->state->name, uid, log) != NGX_OK) {
+        if (ngx_claude_home_check(&mcf->state, uid, log) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -945,7 +935,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.directory = lcf[i]->directory.len ? lcf[i]->directory
                                                  : mcf->directory->name;
         launch.shared = (lcf[i]->directory.len != 0);
-        launch.state = mcf->state->name;
+        launch.state = mcf->state;
         launch.env = lcf[i]->env;
         launch.args = lcf[i]->args;
         launch.fallback_model = lcf[i]->fallback_model;
@@ -1175,6 +1165,8 @@ ngx_http_claude_gate(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
 static ngx_int_t
 ngx_http_claude_init_module(ngx_cycle_t *cycle)
 {
+    uid_t                         uid;
+    gid_t                         gid;
     ngx_http_claude_main_conf_t  *mcf;
 
     if (ngx_test_config) {
@@ -1183,7 +1175,19 @@ ngx_http_claude_init_module(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_claude_module);
 
-    if (mcf && mcf->zone && mcf->gate_directory) {
+    if (mcf == NULL || mcf->zone == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_http_claude_workers_user(cycle, &uid, &gid);
+
+    /* an error here would end an nginx that reloads: turns will tell */
+
+    if (mcf->limits.state) {
+        (void) ngx_claude_home_make(mcf->limits.state, uid, gid, cycle->log);
+    }
+
+    if (mcf->gate_directory) {
 
         /* CLIs go on without it, each of them checks it */
 

@@ -198,6 +198,39 @@ SKIP: {
 }
 
 
+# workers that become another user's take with them what there is
+
+SKIP: {
+    skip 'needs root, and a stand-in that nobody can start', 6
+        if $> != 0 || !ClaudeTest->nobody_reaches;
+
+    my %o = (http => $agents, server => $server, workers => 1);
+    my $s = ClaudeTest->start(%o);
+    my $state = "$s->{dir}/claude-state";
+    my @named = named();
+    my ($r) = turn($s, 'one', @named);
+    ($r) = turn($s, 'hi', at => '/agent');
+    open my $fh, '>', "$state/work/tester/file" or die;
+    symlink '/etc/hosts', "$state/work/tester/link";
+    my $hosts = (stat '/etc/hosts')[4];
+    $s->configure(%o, nobody => 1);
+    my ($old) = $s->workers;
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        'another user: a reload';
+    ($r) = turn($s, 'two', @named);
+    is($r->{text}, 'echo: two', '  a session goes on');
+    is(scalar(@{ (($s->events('asked'))[-1])->{messages} }), 3,
+       '  with all of it');
+    ($r) = turn($s, 'hi', at => '/agent');
+    is($r->{text}, 'echo: hi', '  agents do');
+    is((stat "$state/work/tester/file")[4], (getpwnam 'nobody')[2],
+       '  whose files are theirs');
+    is((stat '/etc/hosts')[4], $hosts, '  and what links lead to is not');
+    $s->stop;
+}
+
+
 # a directory that cannot be made is named
 
 {

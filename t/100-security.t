@@ -120,7 +120,7 @@ for my $text ('/help', '/compact now', '!ls', '#remember this',
     like($env{PATH}, qr{^/}, 'PATH is there');
     is($env{HOME}, "$s->{dir}/cli/home", 'HOME is there');
     is(join(' ', grep { !/^(?:CLAUDE_|DISABLE_|ENABLE_|MAX_MCP_|FAKE_|HOME$
-                              |PATH$|NAMED$)/x } sort keys %env), '',
+                              |PATH$|NAMED$|TMPDIR$)/x } sort keys %env), '',
        'and nothing else but the settings of the CLI');
 
     is(hex($start->{sigblk}), 0, 'no signal is blocked');

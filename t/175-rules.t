@@ -98,7 +98,7 @@ for my $pid (@cli) {
 # rule 3
 
 {
-    my %listed = map { $_ => 1 } qw(HOME PATH NAMED FAKE_CLAUDE_LOG);
+    my %listed = map { $_ => 1 } qw(HOME PATH NAMED TMPDIR FAKE_CLAUDE_LOG);
     my %pipes;
     for my $pid (@cli) {
         my %fd = descriptors($pid);

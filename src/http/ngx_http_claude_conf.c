@@ -329,17 +329,17 @@ ngx_http_claude_conf_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     size_t     *len;
     char       *error;
 
-    error = conf_path(cf, &mcf->state_path, 0,
+    error = conf_path(cf, &mcf->state, 0,
                       "must be the path of a directory");
 
-    len = &mcf->state_path.len;
+    len = &mcf->state.len;
 
     /* "/a/b/" is "/a/b", whose parent is looked at */
 
     while (error == NGX_CONF_OK && *len > 1
-           && mcf->state_path.data[*len - 1] == '/')
+           && mcf->state.data[*len - 1] == '/')
     {
-        mcf->state_path.data[--*len] = '\0';
+        mcf->state.data[--*len] = '\0';
     }
 
     return error;

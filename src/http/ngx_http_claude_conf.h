@@ -37,10 +37,9 @@ typedef struct {
                                                      empty */
     char                     *gate_directory;     /* the gate's own, beneath
                                                      that; NULL: off */
-    ngx_str_t                 state_path;         /* claude_state_path, or
-                                                     empty */
-    ngx_path_t               *state;              /* the same, or the
-                                                     default */
+    ngx_str_t                 state;              /* claude_state_path, links
+                                                     resolved; empty: not
+                                                     needed */
     ngx_array_t               homes;              /* char *, names of keys'
                                                      directories */
 

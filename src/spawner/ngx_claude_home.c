@@ -7,9 +7,14 @@
 #include "ngx_claude_home.h"
 #include "ngx_claude_cstr.h"
 
+#include <dirent.h>
+
 
 /* a name of digits begins so, and no other */
 #define HOME_HASHED  "key-"
+
+/* levels of directories that change hands */
+#define HOME_DEPTH  64
 
 /* the variable for where the CLI keeps its login, if not in its own */
 #define HOME_LOGIN  "CLAUDE_SECURESTORAGE_CONFIG_DIR"
@@ -26,6 +31,9 @@ static char **home_env(ngx_pool_t *pool, ngx_claude_home_t *home,
 static ngx_uint_t home_is(const char *entry, const char *name);
 static char *home_entry(ngx_pool_t *pool, const char *name, const char *dir,
     const char *below);
+static ngx_uint_t home_has_parent(char *path);
+static ngx_int_t home_give(int fd, uid_t from, uid_t uid, gid_t gid,
+    ngx_uint_t depth);
 static ngx_int_t home_check_parent(char *path, ngx_log_t *log);
 static int ngx_libc_cdecl home_compare(const void *one, const void *two);
 static ngx_int_t home_write(ngx_fd_t fd, ngx_array_t *names, ngx_log_t *log);
@@ -282,23 +290,30 @@ ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_claude_home_look(ngx_str_t *state, ngx_log_t *log)
+ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
 {
+    char         *path;
     struct stat   st;
-    const char   *path;
 
     /* the path of a directive, which ends with a NUL */
 
-    path = ngx_claude_cstr(state->data);
+    path = (char *) ngx_claude_cstr(state->data);
+
+    if (geteuid() == 0 && uid != 0
+        && home_check_parent(path, log) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (lstat(path, &st) == -1) {
 
-        if (ngx_errno == NGX_ENOENT) {
+        if (ngx_errno == NGX_ENOENT && home_has_parent(path)) {
             return NGX_OK;
         }
 
         ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
-                      "claude_state_path: \"%s\" cannot be looked at", path);
+                      "claude_state_path: \"%s\" cannot be made: write "
+                      "another path", path);
         return NGX_ERROR;
     }
 
@@ -317,38 +332,142 @@ ngx_claude_home_look(ngx_str_t *state, ngx_log_t *log)
         return NGX_ERROR;
     }
 
+    if (st.st_uid != uid && geteuid() != 0) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "claude_state_path: \"%s\" does not belong to the "
+                      "user that nginx runs as: write another path", path);
+        return NGX_ERROR;
+    }
+
     return NGX_OK;
+}
+
+
+/* whether the directory above can be written to; errno says why not */
+
+static ngx_uint_t
+home_has_parent(char *path)
+{
+    int   rc;
+    char *slash;
+
+    slash = strrchr(path, '/');
+
+    if (slash == NULL || slash == path) {
+        return access("/", W_OK|X_OK) == 0;
+    }
+
+    *slash = '\0';
+    rc = access(path, W_OK|X_OK);
+    *slash = '/';
+
+    return rc == 0;
 }
 
 
 ngx_int_t
-ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
+ngx_claude_home_make(const char *state, uid_t uid, gid_t gid, ngx_log_t *log)
 {
-    char         *path;
-    struct stat   st;
+    int          fd;
+    ngx_int_t    rc;
+    struct stat  st;
 
-    path = (char *) ngx_claude_cstr(state->data);
+    rc = NGX_ERROR;
 
-    if (geteuid() == 0 && uid != 0
-        && home_check_parent(path, log) != NGX_OK)
-    {
+    if (mkdir(state, 0700) == -1 && ngx_errno != NGX_EEXIST) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_state_path: \"%s\" cannot be made", state);
         return NGX_ERROR;
     }
 
-    if (lstat(path, &st) == 0 && st.st_uid != uid) {
-        ngx_log_error(NGX_LOG_EMERG, log, 0,
-                      "claude_state_path: \"%s\" does not belong to the "
-                      "workers' user: write another path", path);
-        return NGX_ERROR;
+    fd = open(state, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
+
+    if (fd != -1 && fstat(fd, &st) == 0) {
+        rc = (st.st_uid == uid) ? NGX_OK
+                                : home_give(fd, st.st_uid, uid, gid, 0);
     }
 
-    return NGX_OK;
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_state_path: \"%s\" cannot be given to the "
+                      "workers' user", state);
+    }
+
+    if (fd != -1) {
+        (void) close(fd);
+    }
+
+    return rc;
 }
 
 
 /*
- * nginx has made the directory, or given it to the workers' user, as root: who
- * can put a link in its place would be given what that leads to.
+ * Gives a directory, and what is in it of the same owner, to another one.  The
+ * owner may change it meanwhile: what is given is what was looked at, no link
+ * is followed, and a file with several names may lie elsewhere, too.
+ */
+
+static ngx_int_t
+home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
+{
+    int             one, below;
+    DIR            *dir;
+    ngx_int_t       rc;
+    struct stat     st;
+    struct dirent  *entry;
+
+    rc = NGX_OK;
+
+    below = openat(fd, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    dir = (below == -1) ? NULL : fdopendir(below);
+
+    if (dir == NULL) {
+
+        if (below != -1) {
+            (void) close(below);
+        }
+
+        return NGX_ERROR;
+    }
+
+    while (depth < HOME_DEPTH && (entry = readdir(dir)) != NULL) {
+
+        if (ngx_strcmp(entry->d_name, ".") == 0
+            || ngx_strcmp(entry->d_name, "..") == 0)
+        {
+            continue;
+        }
+
+        one = openat(fd, entry->d_name, O_PATH|O_NOFOLLOW|O_CLOEXEC);
+
+        if (one == -1) {
+            continue;
+        }
+
+        if (fstat(one, &st) == 0 && st.st_uid == from) {
+
+            if (S_ISDIR(st.st_mode)) {
+                rc = home_give(one, from, uid, gid, depth + 1);
+
+            } else if (st.st_nlink == 1
+                       && fchownat(one, "", uid, gid, AT_EMPTY_PATH) == -1)
+            {
+                rc = NGX_ERROR;
+            }
+        }
+
+        (void) close(one);
+    }
+
+    (void) closedir(dir);
+
+    return (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == -1) ? NGX_ERROR : rc;
+}
+
+
+/*
+ * nginx makes the directory, and gives it to the workers' user, as root: who
+ * can put another one in its place would be given that.
  */
 
 static ngx_int_t
