@@ -229,7 +229,8 @@ sub nobody {
     my ($s) = @_;
     my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
 
-    chown $uid, $gid, map { "$s->{dir}/$_" } 'cli', 'cli/cwd', 'cli/home';
+    chown $uid, $gid, grep { -e } map { "$s->{dir}/$_" }
+                                      qw(cli cli/cwd cli/home cli/log);
     return 'user nobody ' . getgrgid($gid) . ";\n";
 }
 
