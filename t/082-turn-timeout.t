@@ -120,7 +120,7 @@ sub ends_so {
     # elsewhere there is time
 
     is($s->chat('hi', stream => 1, fake => { deltas => ['a', 'b'],
-                                             gap_ms => 1500 })->{text}, 'ab',
+                                             gap_ms => 600 })->{text}, 'ab',
        'a location may have its own');
 
     $s->get('/status');

@@ -101,15 +101,23 @@ sub stalled {
     return @busy;
 }
 
+sub texts {                            # how much each answer has
+    my %text;
+    my %decoded;                       # megabytes of the same line: once
+    for ($_[0] =~ /^data: (\{.*)$/mg) {
+        my $choice = ($decoded{$_} //= json->decode($_))->{choices}[0] // next;
+        $text{ $choice->{index} } +=
+            length($choice->{delta}{content} // $choice->{text} // '');
+    }
+    return %text;
+}
+
 sub takes_all {                        # the client, from now on
     my ($s, $c, $n, $name) = @_;
     $c->take(1 << 30);
-    my $text = '';
-    for ($c->rest =~ /^data: (\{.*)$/mg) {
-        my $choice = json->decode($_)->{choices}[0] // next;
-        $text .= $choice->{delta}{content} // $choice->{text} // '';
-    }
-    is(length $text, $n * $all, "  $name: takes all, and gets it");
+    my %text = texts($c->rest);
+    is_deeply(\%text, { map { $_ => $all } 0 .. $n - 1 },
+              "  $name: takes all, and gets it");
     is($c->{end}, 'end', '    to its end');
     $c->close;
     $s->wait_idle;
@@ -290,13 +298,9 @@ sub stream {
     cmp_ok(rss($s) - $before, '<', 2000, '    with nothing of it in nginx')
         if !$ENV{TEST_SANITIZED};
 
-    my %text;
-    for ($c->rest->{body} =~ /^data: (\{.*)$/mg) {
-        my $choice = json->decode($_)->{choices}[0];
-        $text{$choice->{index}} .= $choice->{delta}{content} // '';
-    }
-    is_deeply({ map { $_ => length $text{$_} } keys %text },
-              { 0 => $all, 1 => $all }, '  a client that reads has all of both');
+    my %text = texts($c->rest->{body});
+    is_deeply(\%text, { 0 => $all, 1 => $all },
+              '  a client that reads has all of both');
     $s->wait_idle;
 }
 
