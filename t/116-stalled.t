@@ -31,6 +31,7 @@ sub start {
         http => 'claude_max_concurrent 2; claude_max_processes 8; '
                 . 'claude_heartbeat 50ms; ' . ($o{http} // 'claude_warm 0;'),
         server => 'location /v1/ { claude_openai; } '
+                  . 'location /soon/ { claude_openai; claude_turn_timeout 1s; } '
                   . 'location /agent/ { claude_openai; claude_tools Read; }');
 }
 
@@ -218,6 +219,36 @@ sub kind {
                { role => 'tool', content => 'seen', tool_call_id =>
                  $r->{json}{choices}[0]{message}{tool_calls}[0]{id} }],
               @tools), rung => 'live');
+    $s->stop;
+}
+
+# It may take nothing for as long as a turn may last, whatever its process is at
+# then; that goes on with others.
+
+{
+    my $s = start(workers => 1);
+    for my $kind (['a new process', {}], ['a used one', {}],
+                  ['one of a session', { 'x-session-id' =>
+                   '0198a2b4-1111-4222-8333-000000000003' }])
+    {
+        my ($name, $headers) = @$kind;
+        my @hold = hold($s);
+        my $c = ask($s, '/soon/chat/completions',
+                    chat([user(fake("$name is asked", $flood))]), %$headers);
+        $c->until(sub { $c->{headers} });
+        $_->close for @hold;
+        $s->wait_idle("nothing is taken for too long, of $name: it is over");
+        wait_for { !grep { $_->{state} ne 'idle' }
+                         @{ $s->status->{processes} } } '  for its process, too';
+        $c->take(1 << 30);
+        like($c->rest, qr/"code":"turn_timeout"/, '  the client is told so');
+        is($c->{end}, 'end', '    in good order');
+        $c->close;
+        is($s->chat("after $name")->{text}, "echo: after $name",
+           '  the next turn is served');
+    }
+    is(scalar(grep { $_->{messages}[-1]{content} =~ /is asked/ }
+                   $s->events('asked')), 0, 'nothing of it was asked');
     $s->stop;
 }
 
