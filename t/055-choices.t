@@ -165,7 +165,6 @@ choices.5.message.content = "x"
 === TEST 12: more than there are places for are a 400, and none is asked for
 --- http: claude_warm 0; claude_max_concurrent 5;
 --- ask: hi
---- fake: {"deltas":["a "],"repeat":400,"gap_ms":20}
 --- with: "n":6
 --- error_code: 400
 --- json

@@ -9,12 +9,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
-use H2;
+use H2Slow;
 use Test::More;
 
 use constant FIONREAD => 0x541B;       # linux, x86 and arm
 
-plan skip_all => 'this nginx is built without http_v2_module' if !H2->there;
+plan skip_all => 'this nginx is built without http_v2_module' if !H2Slow->there;
 
 my $all = 3_000_000;                   # bytes of an answer
 my $flood = { deltas => ['x' x 10_000], repeat => $all / 10_000 };
@@ -71,7 +71,7 @@ sub hold {
 
 sub ask {
     my ($s, $path, $body, %headers) = @_;
-    my $c = H2->new($h2, window => 0);
+    my $c = H2Slow->new($h2, window => 0);
     $c->post($path, json->encode($body), authorization => 'Bearer sk-test',
              %headers);
     return $c;

@@ -31,6 +31,8 @@ typedef struct {
     ngx_claude_json_t              *node;        /* NULL: not kept */
     ngx_claude_json_t              *last;        /* newest child kept */
     const ngx_claude_json_field_t  *fields;
+    ngx_uint_t                      members;     /* number that are kept of a
+                                                    table's */
     ngx_claude_json_type_e          type;
 } json_frame_t;
 
@@ -56,12 +58,16 @@ struct ngx_claude_json_reader_s {
     ngx_claude_json_string_t        string;         /* one that goes by yajl */
     size_t                          word;           /* bytes of a token, not of
                                                        a string, so far */
+    const ngx_claude_json_events_t *events;         /* NULL: a tree is made */
+    void                           *data;           /* theirs */
+    unsigned                        done:1;         /* they want no more */
     unsigned                        in_string:1;    /* the next byte is of it */
     unsigned                        has_string:1;   /* yajl's next string is
                                                        it */
 };
 
 
+static ngx_claude_json_reader_t *json_reader(ngx_pool_t *pool);
 static ngx_int_t json_string(ngx_claude_json_reader_t *reader, u_char **p,
     u_char *last);
 static u_char *json_outside(u_char *p, u_char *last, u_char **quote);
@@ -99,8 +105,15 @@ static ngx_str_t json_taken(ngx_claude_json_reader_t *reader, const u_char *s,
 static int json_on_map_key(void *ctx, const unsigned char *s, size_t len);
 static int json_name(ngx_claude_json_reader_t *reader, const u_char *s,
     size_t len);
+static void json_done(ngx_claude_json_reader_t *reader, ngx_uint_t useless);
 static int json_on_end(void *ctx);
 static int json_on_start_array(void *ctx);
+
+static int json_event(ngx_claude_json_reader_t *reader, ngx_int_t rc);
+static int json_event_value(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type, const u_char *s, size_t len);
+static int json_event_open(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type);
 
 
 static yajl_callbacks  json_callbacks = {
@@ -137,6 +150,39 @@ ngx_claude_json_reader_t *
 ngx_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
     const ngx_claude_json_field_t *fields)
 {
+    ngx_claude_json_reader_t  *reader;
+
+    reader = json_reader(pool);
+
+    if (reader) {
+        reader->cells = cells;
+        reader->fields = fields;
+    }
+
+    return reader;
+}
+
+
+ngx_claude_json_reader_t *
+ngx_claude_json_stream(ngx_pool_t *pool,
+    const ngx_claude_json_events_t *events, void *data)
+{
+    ngx_claude_json_reader_t  *reader;
+
+    reader = json_reader(pool);
+
+    if (reader) {
+        reader->events = events;
+        reader->data = data;
+    }
+
+    return reader;
+}
+
+
+static ngx_claude_json_reader_t *
+json_reader(ngx_pool_t *pool)
+{
     ngx_pool_cleanup_t        *cln;
     ngx_claude_json_reader_t  *reader;
 
@@ -154,8 +200,6 @@ ngx_claude_json_reader(ngx_pool_t *pool, ngx_pool_t *cells,
     cln->data = reader;
 
     reader->pool = pool;
-    reader->cells = cells;
-    reader->fields = fields;
     reader->chunk = JSON_CHUNK / 2;
     reader->stack = ngx_alloc(NGX_CLAUDE_JSON_DEPTH
                               * sizeof(json_frame_t), pool->log);
@@ -180,15 +224,18 @@ ngx_int_t
 ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
     size_t len)
 {
-    u_char  *end, *last, *quote;
+    u_char     *end, *last, *quote;
+    ngx_int_t   rc;
 
     last = p + len;
 
     while (p < last) {
 
         if (reader->in_string) {
-            if (json_string(reader, &p, last) != NGX_OK) {
-                return NGX_ERROR;
+            rc = json_string(reader, &p, last);
+
+            if (rc != NGX_OK) {
+                return rc;
             }
 
             continue;
@@ -196,10 +243,14 @@ ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
 
         end = json_outside(p, last, &quote);
 
-        if (json_word(reader, p, end) != NGX_OK
-            || json_feed(reader, p, end - p) != NGX_OK)
-        {
+        if (json_word(reader, p, end) != NGX_OK) {
             return NGX_ERROR;
+        }
+
+        rc = json_feed(reader, p, end - p);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         p = end;
@@ -362,6 +413,10 @@ json_feed(ngx_claude_json_reader_t *reader, u_char *p, size_t len)
         return NGX_OK;
     }
 
+    if (reader->done) {
+        return NGX_DONE;
+    }
+
     if (status == yajl_status_error) {
         json_yajl_reason(reader);
     }
@@ -386,7 +441,7 @@ ngx_claude_json_end(ngx_claude_json_reader_t *reader)
 
         if (reader->reason.len == 0
             && (status != yajl_status_ok || reader->depth
-                || reader->root == NULL))
+                || (reader->root == NULL && reader->events == NULL)))
         {
             json_yajl_reason(reader);
         }
@@ -397,6 +452,17 @@ ngx_claude_json_end(ngx_claude_json_reader_t *reader)
     json_cleanup(reader);
 
     return reader->reason.len ? NULL : reader->root;
+}
+
+
+ngx_str_t
+ngx_claude_json_begun(ngx_claude_json_reader_t *reader)
+{
+    ngx_str_t  text;
+
+    ngx_str_null(&text);
+
+    return reader->in_string ? reader->string.text : text;
 }
 
 
@@ -474,6 +540,35 @@ ngx_claude_json_value(ngx_claude_json_t *node)
     }
 
     return value;
+}
+
+
+ngx_uint_t
+ngx_claude_json_within(ngx_claude_json_t *node, size_t *left)
+{
+    size_t              size;
+    ngx_claude_json_t  *child;
+
+    size = 2 + ngx_claude_json_value(node).len
+           + ngx_claude_json_name(node).len;
+
+    if (size > *left) {
+        *left = 0;
+        return 0;
+    }
+
+    *left -= size;
+
+    for (child = ngx_claude_json_first(node);
+         child;
+         child = ngx_claude_json_next(child))
+    {
+        if (!ngx_claude_json_within(child, left)) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -776,6 +871,10 @@ json_scalar(ngx_claude_json_reader_t *reader,
         return 0;
     }
 
+    if (reader->events) {
+        return json_event_value(reader, type, s, len);
+    }
+
     if (!json_keeps(reader)) {
         return 1;
     }
@@ -794,6 +893,11 @@ json_scalar(ngx_claude_json_reader_t *reader,
         node->len = text.len;
     }
 
+    if (type == NGX_CLAUDE_JSON_STRING) {
+        node->blank = reader->has_string ? reader->string.blank
+                                         : ngx_claude_utf8_blank(&text);
+    }
+
     return 1;
 }
 
@@ -808,10 +912,15 @@ json_open(ngx_claude_json_reader_t *reader,
         return json_refuse(reader, "nested too deeply");
     }
 
+    if (reader->events) {
+        return json_event_open(reader, type);
+    }
+
     frame = &reader->stack[reader->depth];
 
     frame->node = NULL;
     frame->last = NULL;
+    frame->members = 0;
     frame->type = type;
 
     if (json_keeps(reader)) {
@@ -995,7 +1104,7 @@ json_on_string(void *ctx, const unsigned char *s, size_t len)
     text = json_taken(reader, s, len);
     rc = json_scalar(reader, NGX_CLAUDE_JSON_STRING, text.data, text.len);
 
-    reader->has_string = 0;
+    json_done(reader, rc && (reader->events || !json_keeps(reader)));
 
     return rc;
 }
@@ -1036,15 +1145,30 @@ json_on_map_key(void *ctx, const unsigned char *s, size_t len)
     name = json_taken(reader, s, len);
     rc = json_name(reader, name.data, name.len);
 
-    reader->has_string = 0;
+    json_done(reader, rc && (reader->events
+                             || reader->name.data != name.data));
 
     return rc;
+}
+
+
+/* the string is read, and what went round yajl may be of no use to anybody */
+
+static void
+json_done(ngx_claude_json_reader_t *reader, ngx_uint_t useless)
+{
+    if (reader->has_string && useless && reader->string.size) {
+        (void) ngx_pfree(reader->pool, reader->string.text.data);
+    }
+
+    reader->has_string = 0;
 }
 
 
 static int
 json_name(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
 {
+    ngx_str_t                       name;
     json_frame_t                   *frame;
     const ngx_claude_json_field_t  *field;
 
@@ -1052,6 +1176,13 @@ json_name(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
 
     if (json_check(reader, s, len) != NGX_OK) {
         return 0;
+    }
+
+    if (reader->events) {
+        name.data = (u_char *) s;
+        name.len = len;
+
+        return json_event(reader, reader->events->name(reader->data, &name));
     }
 
     frame = &reader->stack[reader->depth - 1];
@@ -1079,6 +1210,12 @@ json_name(ngx_claude_json_reader_t *reader, const u_char *s, size_t len)
         }
     }
 
+    /* who looks for a member looks at all: the last of its name counts */
+
+    if (reader->keep && ++frame->members > NGX_CLAUDE_JSON_MEMBERS) {
+        return json_refuse(reader, "an object has a member too often");
+    }
+
     return 1;
 }
 
@@ -1098,6 +1235,11 @@ json_on_end(void *ctx)
 
     frame = &reader->stack[--reader->depth];
 
+    if (reader->events) {
+        return json_event(reader, reader->events->close(reader->data,
+                                                        frame->type));
+    }
+
     if (frame->node) {
         frame->node->u.end = reader->free;
         frame->node->bare = (frame->last == NULL);
@@ -1108,4 +1250,38 @@ json_on_end(void *ctx)
     }
 
     return 1;
+}
+
+
+/* without a tree */
+
+static int
+json_event(ngx_claude_json_reader_t *reader, ngx_int_t rc)
+{
+    reader->done = (rc != NGX_OK);
+
+    return rc == NGX_OK;
+}
+
+
+static int
+json_event_value(ngx_claude_json_reader_t *reader,
+    ngx_claude_json_type_e type, const u_char *s, size_t len)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) s;
+    value.len = len;
+
+    return json_event(reader, reader->events->value(reader->data, type,
+                                                    &value));
+}
+
+
+static int
+json_event_open(ngx_claude_json_reader_t *reader, ngx_claude_json_type_e type)
+{
+    reader->stack[reader->depth++].type = type;
+
+    return json_event(reader, reader->events->open(reader->data, type));
 }

@@ -28,6 +28,9 @@
 /* the longest number, in bytes */
 #define NGX_CLAUDE_JSON_NUMBER_MAX   65536
 
+/* members of an object that a table has, repeated ones too */
+#define NGX_CLAUDE_JSON_MEMBERS      1024
+
 
 typedef enum {
     NGX_CLAUDE_JSON_NULL = 0,
@@ -61,6 +64,7 @@ struct ngx_claude_json_s {
     unsigned                      bare:1;  /* a container without cells */
     unsigned                      holds:1; /* a container with a value, kept or
                                               not */
+    unsigned                      blank:1; /* a string of white space alone */
 };
 
 
@@ -95,6 +99,19 @@ extern const ngx_claude_json_field_t  ngx_claude_json_ignored[];
 
 
 /*
+ * What a text has, in its order, for who needs no tree.  NGX_OK; NGX_DONE:
+ * nothing more is wanted.  Values are valid during the call.
+ */
+typedef struct {
+    ngx_int_t  (*value)(void *data, ngx_claude_json_type_e type,
+        ngx_str_t *value);
+    ngx_int_t  (*open)(void *data, ngx_claude_json_type_e type);
+    ngx_int_t  (*name)(void *data, ngx_str_t *name);
+    ngx_int_t  (*close)(void *data, ngx_claude_json_type_e type);
+} ngx_claude_json_events_t;
+
+
+/*
  * A reader for one JSON text, that frees itself with the pool.  The strings
  * of the tree are allocated from the pool, its cells from another, which may
  * be destroyed before (and after) it, or the same.  NULL: no memory.
@@ -102,15 +119,23 @@ extern const ngx_claude_json_field_t  ngx_claude_json_ignored[];
 ngx_claude_json_reader_t *ngx_claude_json_reader(ngx_pool_t *pool,
     ngx_pool_t *cells, const ngx_claude_json_field_t *fields);
 
+/* one that makes no tree: ngx_claude_json_end() has none */
+ngx_claude_json_reader_t *ngx_claude_json_stream(ngx_pool_t *pool,
+    const ngx_claude_json_events_t *events, void *data);
+
 /*
- * Reads the next bytes; they need not outlive the call.  NGX_ERROR: the text
- * is refused and ngx_claude_json_reason() says why.
+ * Reads the next bytes; they need not outlive the call.  NGX_DONE: an event
+ * wants no more; NGX_ERROR: the text is refused and ngx_claude_json_reason()
+ * says why.
  */
 ngx_int_t ngx_claude_json_read(ngx_claude_json_reader_t *reader, u_char *p,
     size_t len);
 
 /* the end of the text: the root, or NULL when it is refused */
 ngx_claude_json_t *ngx_claude_json_end(ngx_claude_json_reader_t *reader);
+
+/* the beginning of a string that has not ended yet, or an empty one */
+ngx_str_t ngx_claude_json_begun(ngx_claude_json_reader_t *reader);
 
 /* why a text was refused, for the client to read */
 ngx_str_t *ngx_claude_json_reason(ngx_claude_json_reader_t *reader);
@@ -130,6 +155,16 @@ ngx_str_t ngx_claude_json_value(ngx_claude_json_t *node);
 /* a container that held something, kept or not */
 #define ngx_claude_json_holds(node)                                           \
     ((node)->type >= NGX_CLAUDE_JSON_ARRAY && (node)->holds)
+
+/* a string of nothing but white space, see utf8.h; known without a look at it */
+#define ngx_claude_json_blank(node)  ((node)->blank)
+
+/*
+ * Whether the value is no longer than *left bytes as JSON, about: a quote, a
+ * comma or a colon more or less.  *left is what is left of them then; the look
+ * at it ends when nothing is.
+ */
+ngx_uint_t ngx_claude_json_within(ngx_claude_json_t *node, size_t *left);
 
 /* a string that is equal to the text */
 ngx_uint_t ngx_claude_json_is(ngx_claude_json_t *node, const char *text);

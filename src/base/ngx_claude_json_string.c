@@ -5,6 +5,7 @@
 
 
 #include "ngx_claude_json_string.h"
+#include "ngx_claude_memory.h"
 #include "ngx_claude_utf8.h"
 
 
@@ -36,6 +37,7 @@ ngx_claude_json_string_begin(ngx_claude_json_string_t *string,
 {
     ngx_memzero(string, sizeof(ngx_claude_json_string_t));
     string->pool = pool;
+    string->blank = 1;
 }
 
 
@@ -268,7 +270,10 @@ string_half(ngx_claude_json_string_t *string)
 }
 
 
-/* a string is as often copied as it doubles: the work stays linear */
+/*
+ * A long string is never copied: its memory grows where it is, or the system
+ * moves the pages.
+ */
 
 static ngx_int_t
 string_put(ngx_claude_json_string_t *string, u_char *p, size_t len)
@@ -280,14 +285,13 @@ string_put(ngx_claude_json_string_t *string, u_char *p, size_t len)
 
         size = ngx_max(STRING_SIZE, 2 * (string->text.len + len));
 
-        data = ngx_pnalloc(string->pool, size);
+        data = string->size
+               ? ngx_claude_memory_grow(string->pool, string->text.data,
+                                        string->text.len, size)
+               : ngx_pnalloc(string->pool, size);
+
         if (data == NULL) {
             return NGX_ERROR;
-        }
-
-        if (string->size) {
-            ngx_memcpy(data, string->text.data, string->text.len);
-            ngx_pfree(string->pool, string->text.data);
         }
 
         string->text.data = data;
@@ -306,39 +310,28 @@ string_put(ngx_claude_json_string_t *string, u_char *p, size_t len)
 static ngx_int_t
 string_check(ngx_claude_json_string_t *string, ngx_uint_t whole)
 {
-    u_char      c, *p;
-    size_t      len;
-    ngx_uint_t  i;
+    ngx_str_t  text;
 
-    p = string->text.data + string->checked;
-    len = string->text.len - string->checked;
+    text.data = string->text.data + string->checked;
+    text.len = string->text.len - string->checked;
 
-    if (len == 0) {
+    if (text.len == 0) {
         return NGX_OK;
     }
 
-    for (i = 1; !whole && i < 4 && i <= len; i++) {
-
-        c = p[len - i];
-
-        if (c < 0x80) {
-            break;
-        }
-
-        if (c >= 0xc0) {
-
-            /* the first byte of a character that the piece ends in, perhaps */
-
-            len -= i;
-            break;
-        }
+    if (!whole) {
+        text.len = ngx_claude_utf8_whole(text.data, text.len);
     }
 
-    if (!ngx_claude_utf8_valid(p, len)) {
+    if (!ngx_claude_utf8_valid(text.data, text.len)) {
         return string_refuse(string, "a string is not valid UTF-8");
     }
 
-    string->checked += len;
+    if (string->blank && !ngx_claude_utf8_blank(&text)) {
+        string->blank = 0;
+    }
+
+    string->checked += text.len;
 
     return NGX_OK;
 }

@@ -31,6 +31,7 @@ typedef struct {
                                             half; 0: none */
     ngx_uint_t                 digits;   /* how many have come */
     ngx_claude_json_string_e   state;
+    unsigned                   blank:1;  /* white space alone so far */
 } ngx_claude_json_string_t;
 
 

@@ -152,6 +152,7 @@ ngx_claude_out(ngx_claude_out_t *out, const char *fmt, ...)
         case 'V':
         case 'J':
         case 'Q':
+        case 'E':
             out_str(out, va_arg(args, ngx_str_t *), value.letter);
             break;
 
@@ -258,12 +259,21 @@ out_parse(out_value_t *value, const char *fmt)
 static void
 out_str(ngx_claude_out_t *out, ngx_str_t *s, u_char letter)
 {
-    if (out->refer && out->refer(out, s, letter != 'V')) {
+    ngx_claude_out_as_e  as;
+
+    as = (letter == 'V') ? NGX_CLAUDE_OUT_PLAIN
+                         : (letter == 'E') ? NGX_CLAUDE_OUT_INSIDE
+                                           : NGX_CLAUDE_OUT_STRING;
+
+    if (out->refer && out->refer(out, s, as)) {
         return;
     }
 
     if (letter == 'V') {
         ngx_claude_out_write(out, s->data, s->len);
+
+    } else if (letter == 'E') {
+        ngx_claude_out_escape(out, s->data, s->len);
 
     } else if (letter == 'Q' && s->len == 0) {
         ngx_claude_out_literal(out, "null");

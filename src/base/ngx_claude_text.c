@@ -5,6 +5,7 @@
 
 
 #include "ngx_claude_text.h"
+#include "ngx_claude_memory.h"
 
 
 #define TEXT_SIZE  1024
@@ -49,22 +50,14 @@ text_grow(ngx_claude_text_t *text, size_t size)
 
     /* a byte stays before the text, as the JSON writer wants */
 
-    p = ngx_pnalloc(text->pool, size + 1);
+    p = text->data ? ngx_claude_memory_grow(text->pool, text->data - 1,
+                                            text->len + 1, size + 1)
+                   : ngx_pnalloc(text->pool, size + 1);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p++;
-
-    if (text->data) {
-        ngx_memcpy(p, text->data, text->len);
-
-        /* a small text stays in the pool: half a page, in all */
-
-        (void) ngx_pfree(text->pool, text->data - 1);
-    }
-
-    text->data = p;
+    text->data = p + 1;
     text->size = size;
 
     return NGX_OK;

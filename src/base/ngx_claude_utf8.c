@@ -100,6 +100,29 @@ ngx_claude_utf8_valid(const u_char *p, size_t len)
 }
 
 
+size_t
+ngx_claude_utf8_whole(const u_char *p, size_t len)
+{
+    u_char  c;
+    size_t  i;
+
+    for (i = 1; i < 4 && i <= len; i++) {
+
+        c = p[len - i];
+
+        if (c < 0x80) {
+            break;
+        }
+
+        if (c >= 0xc0) {
+            return len - i;
+        }
+    }
+
+    return len;
+}
+
+
 u_char *
 ngx_claude_utf8_copy(u_char *to, const u_char *p, size_t len)
 {

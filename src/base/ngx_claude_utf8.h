@@ -17,6 +17,12 @@
 ngx_uint_t ngx_claude_utf8_valid(const u_char *p, size_t len);
 
 /*
+ * The length without a character at the end that may go on behind it; of
+ * valid UTF-8 a whole one may be left out as well.
+ */
+size_t ngx_claude_utf8_whole(const u_char *p, size_t len);
+
+/*
  * Copies with U+FFFD for every byte that is not valid; to has room for three
  * times the length.  Returns the end.
  */

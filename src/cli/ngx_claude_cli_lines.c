@@ -271,7 +271,8 @@ static void
 cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
     ngx_uint_t gated)
 {
-    ngx_str_t           value, *stop;
+    size_t              before;
+    ngx_str_t          *stop;
     ngx_uint_t          i;
     ngx_claude_out_t   *json;
     ngx_claude_text_t   body;
@@ -286,8 +287,8 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
         return;
     }
 
-    if (ngx_claude_text_init(&body, turn->pool, turn->tools_json.len
-                             + turn->schema.len + CLI_BODY_SIZE)
+    if (ngx_claude_text_init(&body, turn->pool,
+                             turn->schema.len + CLI_BODY_SIZE)
         != NGX_OK)
     {
         out->failed = 1;
@@ -314,8 +315,10 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
     }
 
     if (turn->tools_json.len) {
-        ngx_claude_out(json, ",\"tools\":%V", &turn->tools_json);
+        ngx_claude_out_literal(json, ",\"tools\":");
     }
+
+    before = body.out.last - body.data;
 
     if (turn->tool_choice.len) {
         ngx_claude_out(json, ",\"tool_choice\":%V", &turn->tool_choice);
@@ -336,10 +339,15 @@ cli_extra_body(ngx_claude_out_t *out, ngx_claude_turn_t *turn,
 
     body.data[0] = '{';
 
-    value.data = body.data;
-    value.len = body.len;
+    ngx_claude_out_literal(out, "\"");
+    ngx_claude_out_escape(out, body.data, before);
 
-    ngx_claude_out(out, "%J", &value);
+    if (turn->tools_json.len) {
+        ngx_claude_out(out, "%E", &turn->tools_json);
+    }
+
+    ngx_claude_out_escape(out, body.data + before, body.len - before);
+    ngx_claude_out_literal(out, "\"");
 }
 
 

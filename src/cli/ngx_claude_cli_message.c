@@ -8,8 +8,19 @@
 #include "ngx_claude_cli_private.h"
 
 
-static ngx_uint_t cli_thinks(ngx_claude_message_t *message);
+/* blocks that are written at once */
+#define CLI_BLOCKS  64
+
+
+/* blocks that are written as the pipe drains */
+typedef struct {
+    ngx_array_t  *blocks;
+    ngx_uint_t    n;                         /* the next one */
+} cli_blocks_t;
+
+
 static void cli_blocks(ngx_claude_out_t *out, ngx_array_t *blocks);
+static ngx_int_t cli_blocks_more(ngx_claude_out_t *out, void *data);
 static void cli_block(ngx_claude_out_t *out, ngx_claude_block_t *block);
 static void cli_source(ngx_claude_out_t *out, ngx_claude_block_t *block);
 static void cli_tool_result(ngx_claude_out_t *out,
@@ -43,7 +54,7 @@ ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
     } else {
         ngx_claude_out_literal(out, "{\"type\":\"assistant\",\"message\":{");
 
-        if (message->model.len && cli_thinks(message)) {
+        if (message->model.len && message->thinks) {
             ngx_claude_out(out, "\"model\":%J,", &message->model);
         }
 
@@ -79,47 +90,48 @@ ngx_claude_cli_message(ngx_claude_outbox_t *outbox, u_char *nonce,
 }
 
 
-static ngx_uint_t
-cli_thinks(ngx_claude_message_t *message)
-{
-    ngx_uint_t           i;
-    ngx_claude_block_t  *block;
-
-    block = message->blocks.elts;
-
-    for (i = 0; i < message->blocks.nelts; i++) {
-
-        if (block[i].type == NGX_CLAUDE_THINKING
-            || block[i].type == NGX_CLAUDE_REDACTED)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
 static void
 cli_blocks(ngx_claude_out_t *out, ngx_array_t *blocks)
 {
-    ngx_uint_t           i;
-    ngx_claude_block_t  *block;
+    cli_blocks_t  more;
 
-    block = blocks->elts;
+    more.blocks = blocks;
+    more.n = 0;
 
     ngx_claude_out_literal(out, "[");
 
-    for (i = 0; i < blocks->nelts; i++) {
-
-        if (i) {
-            ngx_claude_out_literal(out, ",");
-        }
-
-        cli_block(out, &block[i]);
+    if (blocks->nelts > CLI_BLOCKS) {
+        ngx_claude_outbox_more(out, cli_blocks_more, &more,
+                               sizeof(cli_blocks_t));
+    } else {
+        (void) cli_blocks_more(out, &more);
     }
 
     ngx_claude_out_literal(out, "]");
+}
+
+
+static ngx_int_t
+cli_blocks_more(ngx_claude_out_t *out, void *data)
+{
+    cli_blocks_t *more = data;
+
+    ngx_uint_t           last;
+    ngx_claude_block_t  *block;
+
+    block = more->blocks->elts;
+    last = ngx_min(more->n + CLI_BLOCKS, more->blocks->nelts);
+
+    while (more->n < last) {
+
+        if (more->n) {
+            ngx_claude_out_literal(out, ",");
+        }
+
+        cli_block(out, &block[more->n++]);
+    }
+
+    return (more->n < more->blocks->nelts) ? NGX_AGAIN : NGX_OK;
 }
 
 

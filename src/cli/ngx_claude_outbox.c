@@ -19,6 +19,9 @@
 /* room in which at least one whole character fits escaped, with its quotes */
 #define OUTBOX_STAGE_LEAST  32
 
+/* bytes that are written before others are served */
+#define OUTBOX_SLICE        524288
+
 /* bytes up to which a value is copied: a piece takes as much */
 #define OUTBOX_SHORT        64
 
@@ -28,22 +31,28 @@
 
 
 struct ngx_claude_piece_s {
-    ngx_claude_piece_t  *next;
-    u_char              *pos;
-    u_char              *last;
-    unsigned             escape:1;
-    unsigned             opened:1;         /* the first quote is out */
+    ngx_claude_piece_t         *next;
+    u_char                     *pos;
+    u_char                     *last;
+    ngx_claude_outbox_more_pt   more;      /* writes it; NULL: it is there */
+    void                       *data;
+    unsigned                    escape:1;
+    unsigned                    opened:1;  /* the first quote is out, or there
+                                               is none */
+    unsigned                    inside:1;  /* there is none at the end */
+    unsigned                    foreign:1; /* the text is somebody else's */
 };
 
 
 static void outbox_room(ngx_claude_out_t *out, size_t least);
 static ngx_uint_t outbox_refer(ngx_claude_out_t *out, ngx_str_t *s,
-    ngx_uint_t escape);
-static ngx_int_t outbox_piece(ngx_claude_outbox_t *outbox, u_char *p,
-    size_t len, ngx_uint_t escape);
+    ngx_claude_out_as_e as);
+static ngx_claude_piece_t *outbox_piece(ngx_claude_outbox_t *outbox,
+    u_char *p, size_t len);
 static void outbox_close(ngx_claude_outbox_t *outbox);
 static ngx_claude_piece_t *outbox_last(ngx_claude_outbox_t *outbox);
 static ngx_int_t outbox_pool(ngx_claude_outbox_t *outbox);
+static void outbox_unfold(ngx_claude_outbox_t *outbox);
 static size_t outbox_stage(ngx_claude_outbox_t *outbox, u_char *buf,
     size_t size);
 static u_char *outbox_escape_slice(ngx_claude_piece_t *piece, u_char *p,
@@ -109,8 +118,10 @@ ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
     static u_char  stage[1 + OUTBOX_STAGE_SIZE];
 
     u_char   *p;
-    size_t    len;
+    size_t    len, left;
     ssize_t   n;
+
+    left = OUTBOX_SLICE;
 
     while (!ngx_claude_outbox_empty(outbox)) {
 
@@ -121,6 +132,14 @@ ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
         } else {
             p = stage + 1;
             len = outbox_stage(outbox, p, OUTBOX_STAGE_SIZE);
+
+            if (outbox->broken) {
+                return NGX_ERROR;
+            }
+
+            if (len == 0) {
+                continue;
+            }
         }
 
         n = write(c->fd, p, len);
@@ -151,11 +170,66 @@ ngx_claude_outbox_write(ngx_claude_outbox_t *outbox, ngx_connection_t *c)
         if (!c->write->ready) {
             return NGX_AGAIN;
         }
+
+        left -= ngx_min(left, (size_t) n);
+
+        if (left == 0 && !ngx_claude_outbox_empty(outbox)) {
+            return NGX_AGAIN;
+        }
     }
 
     ngx_claude_outbox_drop(outbox);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_claude_outbox_own(ngx_claude_outbox_t *outbox)
+{
+    u_char              *p;
+    size_t               len;
+    ngx_claude_piece_t  *piece;
+
+    for (piece = outbox->pieces; piece; piece = piece->next) {
+
+        if (piece->more) {
+            return NGX_ERROR;
+        }
+
+        if (!piece->foreign) {
+            continue;
+        }
+
+        len = piece->last - piece->pos;
+
+        p = ngx_pnalloc(outbox->pool, len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        piece->last = ngx_cpymem(p, piece->pos, len);
+        piece->pos = p;
+        piece->foreign = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+size_t
+ngx_claude_outbox_left(ngx_claude_outbox_t *outbox)
+{
+    size_t               left;
+    ngx_claude_piece_t  *piece;
+
+    left = outbox->stage_last - outbox->stage_pos;
+
+    for (piece = outbox->pieces; piece; piece = piece->next) {
+        left += piece->last - piece->pos;
+    }
+
+    return left;
 }
 
 
@@ -202,7 +276,7 @@ outbox_room(ngx_claude_out_t *out, size_t least)
     piece = outbox_last(outbox);
 
     if ((piece == NULL || piece->escape || piece->last != outbox->room)
-        && outbox_piece(outbox, outbox->room, 0, 0) != NGX_OK)
+        && outbox_piece(outbox, outbox->room, 0) == NULL)
     {
         out->failed = 1;
         return;
@@ -214,8 +288,9 @@ outbox_room(ngx_claude_out_t *out, size_t least)
 
 
 static ngx_uint_t
-outbox_refer(ngx_claude_out_t *out, ngx_str_t *s, ngx_uint_t escape)
+outbox_refer(ngx_claude_out_t *out, ngx_str_t *s, ngx_claude_out_as_e as)
 {
+    ngx_claude_piece_t   *piece;
     ngx_claude_outbox_t  *outbox;
 
     outbox = (ngx_claude_outbox_t *) out;
@@ -230,37 +305,111 @@ outbox_refer(ngx_claude_out_t *out, ngx_str_t *s, ngx_uint_t escape)
         return 1;
     }
 
-    if (outbox_pool(outbox) != NGX_OK
-        || outbox_piece(outbox, s->data, s->len, escape) != NGX_OK)
-    {
+    piece = (outbox_pool(outbox) == NGX_OK)
+            ? outbox_piece(outbox, s->data, s->len) : NULL;
+
+    if (piece == NULL) {
         out->failed = 1;
+        return 1;
     }
+
+    piece->foreign = 1;
+    piece->escape = (as != NGX_CLAUDE_OUT_PLAIN);
+    piece->inside = (as == NGX_CLAUDE_OUT_INSIDE);
+    piece->opened = piece->inside;
 
     return 1;
 }
 
 
-static ngx_int_t
-outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len,
-    ngx_uint_t escape)
+/* NULL: no memory */
+
+static ngx_claude_piece_t *
+outbox_piece(ngx_claude_outbox_t *outbox, u_char *p, size_t len)
 {
     ngx_claude_piece_t  *piece;
 
-    piece = ngx_palloc(outbox->pool, sizeof(ngx_claude_piece_t));
+    piece = ngx_pcalloc(outbox->pool, sizeof(ngx_claude_piece_t));
     if (piece == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     piece->pos = p;
     piece->last = p + len;
-    piece->escape = escape;
-    piece->opened = 0;
-    piece->next = NULL;
 
     *outbox->last = piece;
     outbox->last = &piece->next;
 
-    return NGX_OK;
+    return piece;
+}
+
+
+void
+ngx_claude_outbox_more(ngx_claude_out_t *out, ngx_claude_outbox_more_pt write,
+    void *data, size_t size)
+{
+    void                 *p;
+    ngx_claude_piece_t   *piece;
+    ngx_claude_outbox_t  *outbox;
+
+    outbox = (ngx_claude_outbox_t *) out;
+
+    outbox_close(outbox);
+
+    if (outbox->deaf || out->failed) {
+        return;
+    }
+
+    p = (outbox_pool(outbox) == NGX_OK) ? ngx_palloc(outbox->pool, size)
+                                        : NULL;
+    piece = p ? outbox_piece(outbox, NULL, 0) : NULL;
+
+    if (piece == NULL) {
+        out->failed = 1;
+        return;
+    }
+
+    piece->more = write;
+    ngx_memcpy(p, data, size);
+    piece->data = p;
+}
+
+
+/* what the first piece writes takes its place, before what is left of it */
+
+static void
+outbox_unfold(ngx_claude_outbox_t *outbox)
+{
+    ngx_int_t             rc;
+    ngx_claude_piece_t   *piece, *rest, **last;
+
+    piece = outbox->pieces;
+    rest = piece->next;
+    last = outbox->last;
+
+    outbox->pieces = NULL;
+    outbox->last = &outbox->pieces;
+    outbox->out.failed = 0;
+
+    rc = piece->more(&outbox->out, piece->data);
+
+    outbox_close(outbox);
+
+    if (outbox->out.failed) {
+        outbox->broken = 1;
+        return;
+    }
+
+    if (rc == NGX_AGAIN) {
+        *outbox->last = piece;
+        outbox->last = &piece->next;
+    }
+
+    *outbox->last = rest;
+
+    if (rest) {
+        outbox->last = last;
+    }
 }
 
 
@@ -325,6 +474,16 @@ outbox_stage(ngx_claude_outbox_t *outbox, u_char *buf, size_t size)
     while (outbox->pieces && last - p >= OUTBOX_STAGE_LEAST) {
         piece = outbox->pieces;
 
+        if (piece->more) {
+            outbox_unfold(outbox);
+
+            if (outbox->broken) {
+                break;
+            }
+
+            continue;
+        }
+
         if (piece->escape) {
             p = outbox_escape_slice(piece, p, last - p);
 
@@ -387,7 +546,7 @@ outbox_escape_slice(ngx_claude_piece_t *piece, u_char *p, size_t room)
 
     piece->pos += len;
 
-    return (piece->pos == piece->last) ? p : p - 1;
+    return (piece->pos == piece->last && !piece->inside) ? p : p - 1;
 }
 
 

@@ -11,6 +11,7 @@
 
 
 #include "ngx_claude_process.h"
+#include "ngx_claude_home.h"
 #include "ngx_claude_rights.h"
 
 #include <poll.h>
@@ -26,6 +27,9 @@
 /* stderr: bytes of a line that are logged, and of all that is of a turn */
 #define PROCESS_ERR_LINE     512
 #define PROCESS_ERR_LIMIT    16384
+
+/* how much of a line is kept, for the log */
+#define PROCESS_ERR_WORDS    512
 
 
 static void process_started(ngx_claude_spawn_t *spawn,
@@ -57,6 +61,7 @@ static void process_err_handler(ngx_event_t *rev);
 static void process_err_text(ngx_claude_process_t *process, u_char *p,
     size_t len);
 static void process_err_flush(ngx_claude_process_t *process);
+static void process_err_words(ngx_claude_process_t *process);
 static void process_empty_handler(ngx_event_t *ev);
 static void process_line(void *data, ngx_claude_cli_line_t *line);
 static void process_broken(ngx_claude_process_t *process);
@@ -66,26 +71,35 @@ static void process_reason(ngx_claude_process_t *process, const char *fmt,
 
 ngx_claude_process_t *
 ngx_claude_process_create(ngx_pool_t *pool, ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    const ngx_claude_process_handlers_t *handlers, void *data, ngx_log_t *log)
+    const char *home, ngx_claude_record_ask_t *ask, ngx_uint_t ungated,
+    size_t max_line, const ngx_claude_process_handlers_t *handlers, void *data,
+    ngx_log_t *log)
 {
+    ngx_claude_home_t      place;
     ngx_claude_process_t  *process;
 
     process = process_alloc(pool, profile, max_line, handlers, data);
-    if (process == NULL) {
+
+    if (process == NULL
+        || ngx_claude_home(&place, pool, profile, home) != NGX_OK)
+    {
         return NULL;
     }
 
     process->spawn.binary = profile->binary;
-    process->spawn.directory = profile->directory;
+    process->spawn.directory = place.directory;
+    process->spawn.config = place.config;
+    process->spawn.key = place.key;
+    process->spawn.made = place.made;
+    process->spawn.temporary = place.temporary;
     process->spawn.argv = profile->argv;
-    process->spawn.envp = profile->envp;
+    process->spawn.envp = place.envp;
     process->spawn.gate = profile->gate;
     process->spawn.ungated = ungated;
 
     if (ask) {
         process->spawn.argv = profile->session_argv;
-        process->spawn.transcripts = profile->transcripts;
+        process->spawn.transcripts = place.transcripts;
         process->spawn.ask = *ask;
     }
 
@@ -116,6 +130,7 @@ ngx_claude_process_adopt(ngx_pool_t *pool, ngx_claude_profile_t *profile,
     process->running = 1;
     process->adopted = 1;
     process->told = 1;
+    process->begun = 1;
 
     process->lifeline = fds[3];
 
@@ -262,6 +277,11 @@ ngx_claude_process_flush(ngx_claude_process_t *process)
 
     case NGX_AGAIN:
 
+        if (c->write->ready) {
+            ngx_post_event(c->write, &ngx_posted_next_events);
+            return;
+        }
+
         if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
             process_reason(process, "its input cannot be watched");
             process_broken(process);
@@ -292,6 +312,9 @@ ngx_claude_process_begin(ngx_claude_process_t *process)
 {
     process->err_total = 0;
     process->err_cut = 0;
+
+    process->begun = 1;
+    process->words.len = 0;
 }
 
 
@@ -402,23 +425,24 @@ static void
 process_detail(ngx_claude_process_t *process, ngx_err_t err,
     const char *what)
 {
-    u_char                *p, *last;
-    ngx_claude_profile_t  *profile;
+    u_char              *p, *last;
+    ngx_claude_spawn_t  *spawn;
 
-    profile = process->profile;
+    spawn = &process->spawn;
 
     p = ngx_pnalloc(process->pool,
-                    sizeof("\"\" in \"\":  failed") + NGX_MAX_ERROR_STR
-                    + ngx_strlen(profile->binary)
-                    + ngx_strlen(profile->directory) + ngx_strlen(what));
+                    sizeof("\"\" in \"\" with \"\":  failed")
+                    + NGX_MAX_ERROR_STR
+                    + ngx_strlen(spawn->binary) + ngx_strlen(spawn->directory)
+                    + ngx_strlen(spawn->config) + ngx_strlen(what));
     if (p == NULL) {
         return;
     }
 
     process->detail.data = p;
 
-    p = ngx_sprintf(p, "\"%s\" in \"%s\": %s failed", profile->binary,
-                    profile->directory, what);
+    p = ngx_sprintf(p, "\"%s\" in \"%s\" with \"%s\": %s failed",
+                    spawn->binary, spawn->directory, spawn->config, what);
 
     if (err) {
         last = p + NGX_MAX_ERROR_STR;
@@ -992,7 +1016,32 @@ process_err_flush(ngx_claude_process_t *process)
                       process->pid, process->err_len, process->err_line);
     }
 
+    if (!process->begun) {
+        process_err_words(process);
+    }
+
     process->err_len = 0;
+}
+
+
+/* keeps the line: it may be why the process ends */
+
+static void
+process_err_words(ngx_claude_process_t *process)
+{
+    size_t  len;
+
+    if (process->words.data == NULL) {
+        process->words.data = ngx_pnalloc(process->pool, PROCESS_ERR_WORDS);
+        if (process->words.data == NULL) {
+            return;
+        }
+    }
+
+    len = ngx_min(process->err_len, PROCESS_ERR_WORDS);
+
+    ngx_memcpy(process->words.data, process->err_line, len);
+    process->words.len = len;
 }
 
 

@@ -5,8 +5,9 @@
 
 
 #include "ngx_http_claude_calls.h"
+#include "ngx_claude_chain.h"
 #include "ngx_claude_json_text.h"
-#include "ngx_claude_text.h"
+#include "ngx_claude_utf8.h"
 
 #include <ngx_sha1.h>
 
@@ -19,6 +20,16 @@
 
 /* the end of a list of calls */
 #define CALLS_NONE    ((ngx_uint_t) -1)
+
+/* bytes of arguments that are read at once, and written anew */
+#define CALLS_SHORT   NGX_CLAUDE_CHAIN_CANONICAL
+
+/* what a byte of them costs then, and when it is only read, see spend() */
+#define CALLS_JSON    8
+#define CALLS_READ    2
+
+/* what it costs to find a place for a call in a table */
+#define CALLS_KEY     128
 
 
 /* a call that has or needs a result */
@@ -46,6 +57,14 @@ typedef struct {
 } calls_again_t;
 
 
+static ngx_int_t calls_input_short(ngx_pool_t *pool, ngx_str_t *text,
+    ngx_str_t *input);
+static ngx_int_t calls_input_check(ngx_http_claude_calls_t *calls,
+    ngx_str_t *text);
+static ngx_int_t calls_input_line(ngx_http_claude_calls_t *calls,
+    ngx_str_t *text, ngx_str_t *input);
+static ngx_int_t calls_input_wrap(ngx_http_claude_calls_t *calls,
+    ngx_str_t *text, ngx_str_t *input);
 static ngx_int_t calls_id(ngx_http_claude_calls_t *calls,
     ngx_str_t *client, ngx_str_t *id);
 static ngx_int_t calls_id_add(ngx_http_claude_calls_t *calls,
@@ -67,6 +86,9 @@ static ngx_int_t calls_keys(ngx_http_claude_calls_t *calls,
     ngx_uint_t by);
 static void calls_close(ngx_http_claude_calls_t *calls);
 
+
+#define calls_spend(calls, size)                                              \
+    (*(calls)->slice -= ngx_min(*(calls)->slice, (size_t) (size)))
 
 #define calls_error(calls, place, by, message)                                \
     ngx_http_claude_place_error(place, (calls)->members[by], message)
@@ -150,6 +172,8 @@ ngx_http_claude_calls_use(ngx_http_claude_calls_t *calls, ngx_str_t *id,
     block->id = call->id;
     calls->left++;
 
+    calls_spend(calls, CALLS_KEY + (id ? id->len : 0));
+
     return block;
 }
 
@@ -160,18 +184,69 @@ ngx_http_claude_calls_use(ngx_http_claude_calls_t *calls, ngx_str_t *id,
  */
 
 ngx_int_t
-ngx_http_claude_calls_input(ngx_pool_t *pool, ngx_str_t *text,
+ngx_http_claude_calls_input(ngx_http_claude_calls_t *calls, ngx_str_t *text,
     ngx_str_t *input)
 {
-    ngx_int_t           rc;
-    ngx_pool_t         *scratch;
-    ngx_claude_text_t   object;
-    ngx_claude_json_t  *node;
+    ngx_int_t                 rc;
+    ngx_http_claude_input_t  *in;
 
     if (text->len == 0) {
         ngx_str_set(input, "{}");
         return NGX_OK;
     }
+
+    if (text->len <= CALLS_SHORT) {
+        calls_spend(calls, CALLS_JSON * text->len);
+
+        return calls_input_short(calls->turn->pool, text, input);
+    }
+
+    in = &calls->input;
+    rc = NGX_OK;
+
+    switch (in->stage) {
+
+    case NGX_HTTP_CLAUDE_INPUT_NEW:
+        in->reader = ngx_claude_json_reader(calls->scratch, calls->scratch,
+                                            NULL);
+        if (in->reader == NULL) {
+            return NGX_ERROR;
+        }
+
+        in->stage = NGX_HTTP_CLAUDE_INPUT_CHECK;
+        in->offset = 0;
+
+        /* fall through */
+
+    case NGX_HTTP_CLAUDE_INPUT_CHECK:
+        rc = calls_input_check(calls, text);
+        break;
+
+    default:
+        break;
+    }
+
+    if (rc == NGX_OK) {
+        rc = (in->stage == NGX_HTTP_CLAUDE_INPUT_LINE)
+             ? calls_input_line(calls, text, input)
+             : calls_input_wrap(calls, text, input);
+    }
+
+    if (rc == NGX_OK) {
+        in->stage = NGX_HTTP_CLAUDE_INPUT_NEW;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+calls_input_short(ngx_pool_t *pool, ngx_str_t *text, ngx_str_t *input)
+{
+    ngx_int_t           rc;
+    ngx_pool_t         *scratch;
+    ngx_claude_text_t   object;
+    ngx_claude_json_t  *node;
 
     scratch = ngx_create_pool(4096, pool->log);
     if (scratch == NULL) {
@@ -204,6 +279,130 @@ ngx_http_claude_calls_input(ngx_pool_t *pool, ngx_str_t *text,
     ngx_destroy_pool(scratch);
 
     return rc;
+}
+
+
+/* sets the next stage: nothing of the value is kept */
+
+static ngx_int_t
+calls_input_check(ngx_http_claude_calls_t *calls, ngx_str_t *text)
+{
+    size_t                    n;
+    ngx_int_t                 rc;
+    ngx_claude_json_t        *node;
+    ngx_http_claude_input_t  *in;
+
+    in = &calls->input;
+    rc = NGX_OK;
+
+    while (rc == NGX_OK && in->offset < text->len) {
+
+        if (*calls->slice == 0) {
+            return NGX_AGAIN;
+        }
+
+        n = ngx_min(text->len - in->offset, NGX_CLAUDE_JSON_SLICE);
+        rc = ngx_claude_json_read(in->reader, text->data + in->offset, n);
+
+        in->offset += n;
+        calls_spend(calls, CALLS_READ * n);
+    }
+
+    node = (rc == NGX_OK) ? ngx_claude_json_end(in->reader) : NULL;
+
+    in->offset = 0;
+    in->stage = (node && node->type == NGX_CLAUDE_JSON_OBJECT)
+                ? NGX_HTTP_CLAUDE_INPUT_LINE : NGX_HTTP_CLAUDE_INPUT_WRAP;
+
+    if (in->stage == NGX_HTTP_CLAUDE_INPUT_LINE) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&in->text, sizeof(ngx_claude_text_t));
+    in->text.pool = calls->turn->pool;
+
+    return ngx_claude_text_literal(&in->text, "{\"arguments\":\"");
+}
+
+
+/* outside of strings a line feed is white space, and inside there is none */
+
+static ngx_int_t
+calls_input_line(ngx_http_claude_calls_t *calls, ngx_str_t *text,
+    ngx_str_t *input)
+{
+    size_t                    n;
+    u_char                   *p, *last;
+    ngx_http_claude_input_t  *in;
+
+    in = &calls->input;
+
+    while (in->offset < text->len) {
+
+        if (*calls->slice == 0) {
+            return NGX_AGAIN;
+        }
+
+        n = ngx_min(text->len - in->offset, *calls->slice);
+        p = text->data + in->offset;
+
+        for (last = p + n; p < last; p++) {
+            if (*p == LF || *p == CR) {
+                *p = ' ';
+            }
+        }
+
+        in->offset += n;
+        calls_spend(calls, n);
+    }
+
+    *input = *text;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+calls_input_wrap(ngx_http_claude_calls_t *calls, ngx_str_t *text,
+    ngx_str_t *input)
+{
+    size_t                    n;
+    u_char                   *p;
+    ngx_http_claude_input_t  *in;
+
+    in = &calls->input;
+
+    while (in->offset < text->len) {
+
+        if (*calls->slice == 0) {
+            return NGX_AGAIN;
+        }
+
+        n = text->len - in->offset;
+        p = text->data + in->offset;
+
+        if (n > NGX_CLAUDE_JSON_SLICE) {
+            n = ngx_claude_utf8_whole(p, NGX_CLAUDE_JSON_SLICE);
+        }
+
+        ngx_claude_out_escape(ngx_claude_text_begin(&in->text), p, n);
+
+        if (ngx_claude_text_end(&in->text) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        in->offset += n;
+        calls_spend(calls, n);
+    }
+
+    if (ngx_claude_text_literal(&in->text, "\"}") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    input->data = in->text.data;
+    input->len = in->text.len;
+
+    return NGX_OK;
 }
 
 
@@ -460,11 +659,13 @@ static ngx_int_t
 calls_find(ngx_http_claude_calls_t *calls, ngx_str_t *s,
     ngx_uint_t by, ngx_uint_t *n)
 {
+    ngx_int_t      rc;
     calls_key_t   *key;
     calls_call_t  *call;
 
-    if (!calls->keyed[by] && calls_keys(calls, by) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    rc = calls_keys(calls, by);
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
     }
 
     key = (calls_key_t *) ngx_str_rbtree_lookup(&calls->keys[by], s,
@@ -489,7 +690,7 @@ calls_find(ngx_http_claude_calls_t *calls, ngx_str_t *s,
 }
 
 
-/* makes the table of the open calls, by their ids or by their names */
+/* the table of the open calls, by their ids or by their names */
 
 static ngx_int_t
 calls_keys(ngx_http_claude_calls_t *calls, ngx_uint_t by)
@@ -500,13 +701,20 @@ calls_keys(ngx_http_claude_calls_t *calls, ngx_uint_t by)
     calls_key_t   *key;
     calls_call_t  *call;
 
-    ngx_rbtree_init(&calls->keys[by], &calls->sentinel,
-                    ngx_str_rbtree_insert_value);
+    if (calls->keyed[by] == 0) {
+        ngx_rbtree_init(&calls->keys[by], &calls->sentinel,
+                        ngx_str_rbtree_insert_value);
+    }
 
-    calls->keyed[by] = 1;
     call = calls->open.elts;
 
-    for (i = 0; i < calls->open.nelts; i++) {
+    while (calls->keyed[by] < calls->open.nelts) {
+
+        if (*calls->slice == 0) {
+            return NGX_AGAIN;
+        }
+
+        i = calls->keyed[by]++;
 
         s = (by == NGX_HTTP_CLAUDE_CALLS_NAME) ? &call[i].name
                                                : &call[i].client;
@@ -532,6 +740,8 @@ calls_keys(ngx_http_claude_calls_t *calls, ngx_uint_t by)
 
         key->last = i;
         call[i].like[by] = CALLS_NONE;
+
+        calls_spend(calls, CALLS_KEY + s->len);
     }
 
     return NGX_OK;

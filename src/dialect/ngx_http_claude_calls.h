@@ -20,6 +20,7 @@
 #include <ngx_core.h>
 
 #include "ngx_claude_json.h"
+#include "ngx_claude_text.h"
 #include "ngx_claude_turn.h"
 #include "ngx_http_claude_place.h"
 
@@ -28,6 +29,27 @@
 #define NGX_HTTP_CLAUDE_CALLS_ID    0
 #define NGX_HTTP_CLAUDE_CALLS_NAME  1
 
+/* bytes that an id or a name may have which the client tells a call by */
+#define NGX_HTTP_CLAUDE_CALLS_LONGEST  65536
+
+
+/* what comes of the arguments that are read */
+typedef enum {
+    NGX_HTTP_CLAUDE_INPUT_NEW = 0,
+    NGX_HTTP_CLAUDE_INPUT_CHECK,             /* whether they are an object */
+    NGX_HTTP_CLAUDE_INPUT_LINE,              /* one, in one line */
+    NGX_HTTP_CLAUDE_INPUT_WRAP               /* none: a text in one */
+} ngx_http_claude_input_e;
+
+
+/* long arguments, while they are read in slices */
+typedef struct {
+    ngx_http_claude_input_e    stage;
+    ngx_claude_json_reader_t  *reader;
+    ngx_claude_text_t          text;
+    size_t                     offset;       /* bytes that are read */
+} ngx_http_claude_input_t;
+
 
 typedef struct {
     ngx_http_claude_place_t  *place;
@@ -35,7 +57,10 @@ typedef struct {
     const char               *members[2];    /* names of a result's members
                                                 that tell its call */
 
+    size_t                   *slice;         /* what it has left, see
+                                                exchange.h */
     ngx_pool_t               *scratch;       /* memory of all tables here */
+    ngx_http_claude_input_t   input;
     ngx_rbtree_t              ids;           /* ids that the model knows */
     ngx_rbtree_t              again;         /* ids that were rewritten */
     ngx_rbtree_node_t         sentinel;
@@ -44,7 +69,7 @@ typedef struct {
     /* calls of the last message of the assistant */
     ngx_array_t               open;
     ngx_rbtree_t              keys[2];       /* calls by ids, by names */
-    ngx_uint_t                keyed[2];      /* boolean: keys is made */
+    ngx_uint_t                keyed[2];      /* number of calls in keys */
     ngx_uint_t                left;          /* number without a result */
 
     /* results with no call before them: the session's, perhaps */
@@ -76,15 +101,18 @@ ngx_claude_block_t *ngx_http_claude_calls_use(ngx_http_claude_calls_t *calls,
     ngx_str_t *id, ngx_str_t *name);
 
 /*
- * The input of a call out of a text, JSON as the model wrote it once.
+ * The input of a call out of a text, JSON as the model wrote it once.  A long
+ * one stays as it is, but for its line feeds, which become spaces where they
+ * stand.  NGX_OK; NGX_AGAIN: the slice has nothing left, the same again;
  * NGX_ERROR: no memory.
  */
-ngx_int_t ngx_http_claude_calls_input(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_str_t *input);
+ngx_int_t ngx_http_claude_calls_input(ngx_http_claude_calls_t *calls,
+    ngx_str_t *text, ngx_str_t *input);
 
 /*
- * The block for the result of a call; by: what s is.  NGX_OK, or an HTTP
- * status with the error set.
+ * The block for the result of a call; by: what s is.  NGX_OK; NGX_AGAIN: the
+ * slice has nothing left, the same again; or an HTTP status with the error
+ * set.
  */
 ngx_int_t ngx_http_claude_calls_result(ngx_http_claude_calls_t *calls,
     ngx_str_t *s, ngx_uint_t by, ngx_claude_block_t **block);

@@ -8,6 +8,7 @@
 #include "ngx_http_claude_exchange.h"
 #include "ngx_http_claude_body.h"
 #include "ngx_http_claude_conf.h"
+#include "ngx_claude_chain.h"
 #include "ngx_claude_engine.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_response.h"
@@ -17,13 +18,19 @@
 /* bytes of the first buffer of a whole response */
 #define EXCHANGE_DOCUMENT  4096
 
+/* bytes of a question that are read or hashed at once: a millisecond or two */
+#define EXCHANGE_SLICE     262144
+
 
 static void exchange_body(ngx_http_claude_ctx_t *ctx, ngx_claude_json_t *body);
 static ngx_http_claude_exchange_t *exchange_create(ngx_http_claude_ctx_t *ctx);
 static ngx_int_t exchange_init(ngx_http_claude_exchange_t *ex);
 static ngx_int_t exchange_id(ngx_http_claude_exchange_t *ex);
 static void exchange_request(ngx_http_claude_exchange_t *ex);
+static ngx_int_t exchange_slice(ngx_http_claude_exchange_t *ex);
 static void exchange_again(void *data);
+static ngx_int_t exchange_allowed(ngx_http_claude_exchange_t *ex);
+static ngx_int_t exchange_hash(ngx_http_claude_exchange_t *ex);
 static ngx_int_t exchange_answers(ngx_http_claude_exchange_t *ex);
 static ngx_int_t exchange_answer(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_answer_t *answer);
@@ -181,7 +188,7 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn = &ex->turn;
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    if (ngx_claude_turn_init(turn, r->pool, r->connection->log) != NGX_OK) {
+    if (ngx_claude_turn_init(turn, ctx->memory, r->connection->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -192,9 +199,12 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->timeout = lcf->timeout;
     turn->limit = lcf->turn_timeout;
 
+    turn->home = NGX_HTTP_CLAUDE_ANYBODY;
+
     if (ctx->key) {
-        turn->tenant = ctx->key->hash;
+        turn->tenant = ctx->key->tenant;
         turn->tenant_name = ctx->key->name;
+        turn->home = ctx->key->home;
     }
 
     ex->n = 1;
@@ -243,32 +253,65 @@ exchange_id(ngx_http_claude_exchange_t *ex)
 static void
 exchange_request(ngx_http_claude_exchange_t *ex)
 {
-    ngx_int_t               rc;
-    ngx_http_claude_ctx_t  *ctx;
+    ngx_int_t  rc;
 
-    ctx = ex->ctx;
-
-    rc = ex->dialect->request(ex, ex->body);
+    rc = exchange_slice(ex);
 
     if (rc == NGX_AGAIN) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ex->turn.log, 0,
+                       "claude: request %V: the rest of the question is for "
+                       "later", &ex->turn.id);
+
         ngx_http_claude_later(&ex->later);
         return;
     }
 
     ngx_http_claude_later_never(&ex->later);
 
-    /* a turn may wait for long, and needs the tree no more */
-
-    ex->body = NULL;
-    ngx_http_claude_body_free(ctx);
-
     if (rc == NGX_OK) {
         rc = exchange_start(ex);
     }
 
     if (rc != NGX_OK) {
-        ngx_http_finalize_request(ctx->request, rc);
+        ngx_http_finalize_request(ex->ctx->request, rc);
     }
+}
+
+
+/* NGX_OK: the turns may start; NGX_AGAIN; or an HTTP status */
+
+static ngx_int_t
+exchange_slice(ngx_http_claude_exchange_t *ex)
+{
+    ngx_int_t  rc;
+
+    if (ex->body) {
+        ex->left = EXCHANGE_SLICE;
+        rc = ex->dialect->request(ex, ex->body);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        /* a turn may wait for long, and needs the tree no more */
+
+        ex->body = NULL;
+        ngx_http_claude_body_free(ex->ctx);
+
+        if (rc == NGX_OK) {
+            rc = exchange_allowed(ex);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (exchange_answers(ex) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    return exchange_hash(ex);
 }
 
 
@@ -298,10 +341,9 @@ exchange_again(void *data)
 /* NGX_OK, or an HTTP status */
 
 static ngx_int_t
-exchange_start(ngx_http_claude_exchange_t *ex)
+exchange_allowed(ngx_http_claude_exchange_t *ex)
 {
-    ngx_uint_t                    i, n;
-    ngx_claude_turn_t            *turn;
+    ngx_uint_t                    n;
     ngx_http_claude_main_conf_t  *mcf;
 
     n = ex->n * ex->questions;
@@ -309,18 +351,69 @@ exchange_start(ngx_http_claude_exchange_t *ex)
     mcf = ngx_http_get_module_main_conf(ex->ctx->request,
                                         ngx_http_claude_module);
 
-    if (n > mcf->max_concurrent) {
-        return ngx_http_claude_error(ex->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                     (ex->n > 1) ? "n" : "prompt",
-                                     "The request asks for %ui answers at "
-                                     "once, and this server gives at most "
-                                     "%ui.", n, mcf->max_concurrent);
+    if (n <= mcf->max_concurrent) {
+        return NGX_OK;
     }
 
-    if (exchange_answers(ex) != NGX_OK
-        || (ex->streamed && ngx_http_claude_stream_init(&ex->stream)
-                            != NGX_OK))
-    {
+    return ngx_http_claude_error(ex->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                 (ex->n > 1) ? "n" : "prompt",
+                                 "The request asks for %ui answers at once, "
+                                 "and this server gives at most %ui.", n,
+                                 mcf->max_concurrent);
+}
+
+
+/*
+ * The conversation is hashed once, and a slice at a time, for all answers to
+ * the same question.
+ */
+
+static ngx_int_t
+exchange_hash(ngx_http_claude_exchange_t *ex)
+{
+    ngx_int_t           rc;
+    ngx_claude_turn_t  *turn, *before;
+
+    before = NULL;
+
+    for ( /* void */ ; ex->hashed < ex->nanswers; ex->hashed++) {
+
+        turn = &ex->answers[ex->hashed].turn;
+
+        if (ex->hashed) {
+            before = &ex->answers[ex->hashed - 1].turn;
+        }
+
+        if (before && before->messages.elts == turn->messages.elts) {
+            ngx_claude_chain_share(turn, before);
+            continue;
+        }
+
+        rc = ngx_claude_chain_slice(turn, EXCHANGE_SLICE);
+
+        if (rc != NGX_OK) {
+            return (rc == NGX_AGAIN) ? NGX_AGAIN
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, turn->log, 0,
+                       "claude: request %V: a conversation is hashed",
+                       &turn->id);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK, or an HTTP status */
+
+static ngx_int_t
+exchange_start(ngx_http_claude_exchange_t *ex)
+{
+    ngx_uint_t          i;
+    ngx_claude_turn_t  *turn;
+
+    if (ex->streamed && ngx_http_claude_stream_init(&ex->stream) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -30,6 +30,15 @@
 #define NGX_HTTP_CLAUDE_ANSWERS  8
 
 
+/* texts that become one, a slice at a time */
+typedef struct {
+    ngx_str_t                         text;      /* what there is of it */
+    ngx_uint_t                        n;         /* texts that are in it */
+    size_t                            offset;    /* bytes of the next one that
+                                                    are, too */
+} ngx_http_claude_join_t;
+
+
 struct ngx_http_claude_exchange_s {
     const ngx_http_claude_dialect_t  *dialect;
     ngx_http_claude_ctx_t            *ctx;
@@ -42,6 +51,10 @@ struct ngx_http_claude_exchange_s {
 
     ngx_claude_json_t                *body;      /* tree of the body, while it
                                                     is read */
+    const ngx_claude_json_field_t    *field;     /* next member of the table */
+    size_t                            left;      /* bytes that the slice has
+                                                    left, as long as a hash
+                                                    of them takes */
     ngx_claude_turn_t                 turn;      /* turn that those of the
                                                     answers are copies of */
     ngx_str_t                         model;     /* name as the client wrote
@@ -53,6 +66,8 @@ struct ngx_http_claude_exchange_s {
                                                     provider does not take */
     ngx_str_t                         forced_name; /* tool of a forced call;
                                                       empty: any */
+    ngx_http_claude_join_t            join;      /* system text while it is
+                                                    joined */
     ngx_claude_schema_work_t          schemas;   /* work that all schemas have
                                                     made */
     unsigned                          streamed:1;
@@ -68,6 +83,9 @@ struct ngx_http_claude_exchange_s {
     ngx_claude_turn_asker_t           asker;     /* of their turns */
     ngx_http_claude_answer_t         *answers;
     ngx_uint_t                        nanswers;
+    ngx_uint_t                        hashed;    /* number of those whose
+                                                    conversation has its
+                                                    links */
     ngx_uint_t                        unfinished; /* number of answers whose
                                                      text is not complete */
     ngx_uint_t                        unsettled; /* number of those that have
@@ -78,6 +96,14 @@ struct ngx_http_claude_exchange_s {
     ngx_http_claude_later_t           later;     /* next slice of the body */
     ngx_http_claude_bill_t            bill;
 };
+
+
+/*
+ * What was done since takes as long as to hash so many bytes: 4 ns each.  A
+ * reader to whom nothing is left returns NGX_AGAIN, and is called again.
+ */
+#define ngx_http_claude_exchange_spend(ex, size)                              \
+    ((ex)->left -= ngx_min((ex)->left, (size_t) (size)))
 
 
 /* the content handler of a dialect's addresses */

@@ -22,6 +22,9 @@
 
 #define MEDIA_URL       8192
 
+/* base64 that is checked or decoded at once: whole groups of four */
+#define MEDIA_SLICE     65536
+
 
 typedef struct {
     ngx_str_t   media;                       /* lower case, no parameters */
@@ -29,17 +32,24 @@ typedef struct {
 } media_data_t;
 
 
+static ngx_int_t media_pdf(ngx_http_claude_media_t *media, const char *member,
+    ngx_str_t *type, ngx_str_t *base64, ngx_claude_block_t *block);
 static ngx_int_t media_text(ngx_http_claude_media_t *media,
     const char *member, ngx_str_t *base64, ngx_claude_block_t *block);
+static ngx_int_t media_decode(ngx_http_claude_media_t *media,
+    ngx_str_t *base64);
 static ngx_uint_t media_is_text(ngx_str_t *media);
 static ngx_int_t media_data_url(ngx_pool_t *pool, ngx_str_t *url,
     media_data_t *data);
 static ngx_uint_t media_is_url(ngx_str_t *url);
-static ngx_uint_t media_is_base64(ngx_str_t *s);
+static ngx_int_t media_check(ngx_http_claude_media_t *media, ngx_str_t *s);
 static const char *media_image_type(ngx_str_t *base64);
 static ngx_int_t media_attach(ngx_http_claude_media_t *media,
     const char *member, size_t len);
 
+
+#define media_spend(media, size)                                              \
+    (*(media)->left -= ngx_min(*(media)->left, (size_t) (size)))
 
 #define media_error(media, member, message)                                   \
     ngx_http_claude_place_error((media)->place, member, message)
@@ -88,6 +98,7 @@ ngx_http_claude_media_image(ngx_http_claude_media_t *media,
     const char *member, ngx_str_t *type, ngx_str_t *base64,
     ngx_claude_block_t *block)
 {
+    ngx_int_t    rc;
     const char  *is;
 
     block->type = NGX_CLAUDE_IMAGE;
@@ -113,7 +124,20 @@ ngx_http_claude_media_image(ngx_http_claude_media_t *media,
                            "images of up to 5 MB in base64");
     }
 
-    if (!media_is_base64(base64)) {
+    if (media->stage == NGX_HTTP_CLAUDE_FILE_NEW) {
+        media->stage = NGX_HTTP_CLAUDE_FILE_CHECK;
+        media->offset = 0;
+    }
+
+    rc = media_check(media, base64);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    media->stage = NGX_HTTP_CLAUDE_FILE_NEW;
+
+    if (rc != NGX_OK) {
         return media_error(media, member, "is not valid base64");
     }
 
@@ -165,25 +189,51 @@ ngx_http_claude_media_file(ngx_http_claude_media_t *media,
 
     block->type = NGX_CLAUDE_DOCUMENT;
 
-    rc = media_attach(media, member, base64->len);
-    if (rc != NGX_OK) {
-        return rc;
+    if (media->stage == NGX_HTTP_CLAUDE_FILE_NEW) {
+
+        rc = media_attach(media, member, base64->len);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        media->stage = NGX_HTTP_CLAUDE_FILE_CHECK;
+        media->offset = 0;
     }
 
-    if (!media_is_base64(base64)) {
-        return media_error(media, member, "is not valid base64");
+    if (media->stage == NGX_HTTP_CLAUDE_FILE_CHECK) {
+
+        rc = media_check(media, base64);
+
+        if (rc == NGX_DECLINED) {
+            return media_error(media, member, "is not valid base64");
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    if (media_is_text(type)) {
-        return media_text(media, member, base64, block);
+    rc = media_is_text(type) ? media_text(media, member, base64, block)
+                             : media_pdf(media, member, type, base64, block);
+
+    if (rc != NGX_AGAIN) {
+        media->stage = NGX_HTTP_CLAUDE_FILE_NEW;
     }
 
+    return rc;
+}
+
+
+/* %PDF- */
+
+static ngx_int_t
+media_pdf(ngx_http_claude_media_t *media, const char *member, ngx_str_t *type,
+    ngx_str_t *base64, ngx_claude_block_t *block)
+{
     if (!ngx_claude_is(type, "application/pdf")) {
         return media_error(media, member, "has a type that the models do not "
                            "take: it must be application/pdf or a text");
     }
-
-    /* %PDF- */
 
     if (base64->len < 8
         || ngx_memcmp(base64->data, "JVBERi", 6) != 0
@@ -205,27 +255,87 @@ static ngx_int_t
 media_text(ngx_http_claude_media_t *media, const char *member,
     ngx_str_t *base64, ngx_claude_block_t *block)
 {
-    ngx_str_t  text;
+    ngx_int_t  rc;
 
-    text.data = ngx_pnalloc(media->pool,
-                            ngx_base64_decoded_length(base64->len));
-    if (text.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (media->stage != NGX_HTTP_CLAUDE_FILE_DECODE) {
+
+        media->text.data = ngx_pnalloc(media->pool,
+                                       ngx_base64_decoded_length(base64->len));
+        if (media->text.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        media->stage = NGX_HTTP_CLAUDE_FILE_DECODE;
+        media->text.len = 0;
+        media->offset = 0;
+        media->valid = 0;
+        media->blank = 1;
     }
 
-    if (ngx_decode_base64(&text, base64) != NGX_OK
-        || memchr(text.data, '\0', text.len) != NULL
-        || !ngx_claude_utf8_valid(text.data, text.len))
-    {
+    rc = media_decode(media, base64);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    if (rc != NGX_OK) {
         return media_error(media, member, "is not a text in UTF-8");
     }
 
-    if (ngx_claude_utf8_blank(&text)) {
+    if (media->blank) {
         return media_error(media, member, "is blank");
     }
 
-    block->text = text;
+    block->text = media->text;
     ngx_str_set(&block->media, "text/plain");
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: it is no text, or has a NUL in it */
+
+static ngx_int_t
+media_decode(ngx_http_claude_media_t *media, ngx_str_t *base64)
+{
+    ngx_str_t  from, to;
+
+    while (media->offset < base64->len) {
+
+        if (*media->left == 0) {
+            return NGX_AGAIN;
+        }
+
+        /* padding is at the end alone */
+
+        from.data = base64->data + media->offset;
+        from.len = ngx_min(base64->len - media->offset, MEDIA_SLICE);
+        to.data = media->text.data + media->text.len;
+
+        if (ngx_decode_base64(&to, &from) != NGX_OK
+            || memchr(to.data, '\0', to.len) != NULL)
+        {
+            return NGX_DECLINED;
+        }
+
+        media->offset += from.len;
+        media->text.len += to.len;
+        media_spend(media, 2 * from.len);
+
+        to.data = media->text.data + media->valid;
+        to.len = media->text.len - media->valid;
+
+        if (media->offset < base64->len) {
+            to.len = ngx_claude_utf8_whole(to.data, to.len);
+        }
+
+        if (!ngx_claude_utf8_valid(to.data, to.len)) {
+            return NGX_DECLINED;
+        }
+
+        media->blank = media->blank && ngx_claude_utf8_blank(&to);
+        media->valid += to.len;
+    }
 
     return NGX_OK;
 }
@@ -315,14 +425,15 @@ media_is_url(ngx_str_t *url)
 
 
 /*
- * Whole groups of four, padding only at the end.  One pass without a branch
- * for each byte: the text may be megabytes.
+ * Whole groups of four, padding only at the end: NGX_OK or NGX_DECLINED.  One
+ * pass without a branch for each byte: the text may be megabytes.
  */
 
-static ngx_uint_t
-media_is_base64(ngx_str_t *s)
+static ngx_int_t
+media_check(ngx_http_claude_media_t *media, ngx_str_t *s)
 {
-    u_char       bad, *p, *last;
+    size_t       n;
+    u_char       bad, *p, *last, *end;
     ngx_uint_t   i;
 
     static u_char  wrong[256];
@@ -335,22 +446,37 @@ media_is_base64(ngx_str_t *s)
     }
 
     if (s->len == 0 || s->len % 4) {
-        return 0;
+        return NGX_DECLINED;
     }
 
-    last = s->data + s->len;
+    end = s->data + s->len;
 
-    if (last[-1] == '=') {
-        last -= (last[-2] == '=') ? 2 : 1;
+    if (end[-1] == '=') {
+        end -= (end[-2] == '=') ? 2 : 1;
     }
 
-    bad = 0;
+    for (p = s->data + media->offset; p < end; /* void */) {
 
-    for (p = s->data; p < last; p++) {
-        bad |= wrong[*p];
+        if (*media->left == 0) {
+            media->offset = p - s->data;
+            return NGX_AGAIN;
+        }
+
+        n = ngx_min(end - p, MEDIA_SLICE);
+        bad = 0;
+
+        for (last = p + n; p < last; p++) {
+            bad |= wrong[*p];
+        }
+
+        if (bad) {
+            return NGX_DECLINED;
+        }
+
+        media_spend(media, n / 4);
     }
 
-    return !bad;
+    return NGX_OK;
 }
 
 

@@ -20,17 +20,36 @@
 #include "ngx_http_claude_place.h"
 
 
+/* what of a file is done */
+typedef enum {
+    NGX_HTTP_CLAUDE_FILE_NEW = 0,
+    NGX_HTTP_CLAUDE_FILE_CHECK,              /* whether it is base64 */
+    NGX_HTTP_CLAUDE_FILE_DECODE              /* a text, which has to be UTF-8 */
+} ngx_http_claude_file_e;
+
+
 /* images and files of one body */
 typedef struct {
     ngx_http_claude_place_t   *place;
     ngx_pool_t                *pool;         /* memory of the turn */
+    size_t                    *left;         /* bytes that the slice has left,
+                                                see exchange.h */
     size_t                     attached;     /* bytes of base64 so far */
+
+    /* the file that is read, in slices */
+    ngx_http_claude_file_e     stage;
+    size_t                     offset;       /* bytes of base64 that are
+                                                checked, then decoded */
+    ngx_str_t                  text;         /* what is decoded */
+    size_t                     valid;        /* bytes of it that are UTF-8 */
+    unsigned                   blank:1;
 } ngx_http_claude_media_t;
 
 
 /*
- * Fill in a zeroed block; member: of the place, for errors.  NGX_OK, or an
- * HTTP status with the error set.
+ * Fill in a zeroed block; member: of the place, for errors.  NGX_OK; NGX_AGAIN:
+ * the slice has nothing left, the same again; or an HTTP status with the error
+ * set.
  */
 
 /* an image: a data URL, or one of https */

@@ -14,6 +14,10 @@
 
 
 #define PARAMS_STOPS    4
+#define PARAMS_STOP     65536
+
+/* of a text that is joined to others, besides its bytes, see spend() */
+#define PARAMS_JOIN     8
 #define PARAMS_TOKENS   10000000
 
 
@@ -26,8 +30,10 @@ static ngx_int_t params_sampling(ngx_http_claude_exchange_t *ex,
 static ngx_int_t params_text(ngx_http_claude_exchange_t *ex, const char *name,
     ngx_claude_json_t *node, ngx_array_t *texts);
 static ngx_int_t params_default_system(ngx_http_claude_exchange_t *ex);
-static ngx_int_t params_join(ngx_pool_t *pool, ngx_array_t *texts,
-    ngx_str_t *joined);
+static ngx_int_t params_join(ngx_http_claude_exchange_t *ex,
+    ngx_array_t *texts);
+static ngx_int_t params_join_room(ngx_http_claude_exchange_t *ex,
+    ngx_array_t *texts);
 
 
 #define params_error(ex, param, ...)                                          \
@@ -46,10 +52,20 @@ ngx_http_claude_params(ngx_http_claude_exchange_t *ex)
                             "with %s.", ex->dialect->members);
     }
 
-    for (field = ex->dialect->fields; field->name.len; field++) {
+    if (ex->field == NULL) {
+        ex->field = ex->dialect->fields;
+    }
+
+    for ( /* void */ ; ex->field->name.len; ex->field++) {
+
+        field = ex->field;
 
         if (field->read == NULL) {
             continue;
+        }
+
+        if (ex->left == 0) {
+            return NGX_AGAIN;
         }
 
         /* names in tables are literals */
@@ -285,9 +301,14 @@ params_stop_add(ngx_http_claude_exchange_t *ex, const char *name,
                             "up to %d strings.", name, PARAMS_STOPS);
     }
 
+    if (value.len > PARAMS_STOP) {
+        return params_error(ex, name, "'%s' is too long: a sequence may have "
+                            "up to %d bytes.", name, PARAMS_STOP);
+    }
+
     /* the provider takes no blank ones */
 
-    if (ngx_claude_utf8_blank(&value)) {
+    if (ngx_claude_json_blank(node)) {
         return (ngx_http_claude_stops_add(&ex->stops, ex->turn.pool, &value)
                 == NGX_OK)
                ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -524,7 +545,7 @@ static ngx_int_t
 params_text(ngx_http_claude_exchange_t *ex, const char *name,
     ngx_claude_json_t *node, ngx_array_t *texts)
 {
-    ngx_str_t  *text, value;
+    ngx_str_t  *text;
 
     if (node->type != NGX_CLAUDE_JSON_STRING) {
 
@@ -534,9 +555,7 @@ params_text(ngx_http_claude_exchange_t *ex, const char *name,
                             "strings; tokens are not supported.", name);
     }
 
-    value = ngx_claude_json_value(node);
-
-    if (ngx_claude_utf8_blank(&value)) {
+    if (ngx_claude_json_blank(node)) {
         return params_error(ex, name, "'%s' is blank: it must have some text.",
                             name);
     }
@@ -546,7 +565,7 @@ params_text(ngx_http_claude_exchange_t *ex, const char *name,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    *text = value;
+    *text = ngx_claude_json_value(node);
 
     return NGX_OK;
 }
@@ -593,7 +612,8 @@ ngx_int_t
 ngx_http_claude_params_system(ngx_http_claude_exchange_t *ex,
     ngx_array_t *texts)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_str_t  *words;
 
     /* the model is told of an object in the system text, and nowhere else */
 
@@ -602,14 +622,27 @@ ngx_http_claude_params_system(ngx_http_claude_exchange_t *ex,
                                           "after it, no code fence.");
 
     if (texts && texts->nelts) {
-        rc = params_join(ex->turn.pool, texts, &ex->turn.system);
-        ex->turn.session.system = 1;
 
-    } else {
-        rc = params_default_system(ex);
+        if (ex->object && ex->join.text.data == NULL) {
+            words = ngx_array_push(texts);
+            if (words == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            *words = object;
+        }
+
+        ex->turn.session.system = 1;
+        rc = params_join(ex, texts);
+
+        if (rc == NGX_OK) {
+            ex->turn.system = ex->join.text;
+        }
+
+        return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
     }
 
-    if (rc != NGX_OK) {
+    if (params_default_system(ex) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -642,46 +675,75 @@ params_default_system(ngx_http_claude_exchange_t *ex)
 }
 
 
+/* a blank line between two.  NGX_AGAIN: the slice has nothing left */
+
 static ngx_int_t
-params_join(ngx_pool_t *pool, ngx_array_t *texts, ngx_str_t *joined)
+params_join(ngx_http_claude_exchange_t *ex, ngx_array_t *texts)
 {
-    u_char      *p;
+    size_t                   n;
+    ngx_str_t               *text;
+    ngx_http_claude_join_t  *join;
+
+    join = &ex->join;
+    text = texts->elts;
+
+    if (texts->nelts == 1) {
+        join->text = text[0];
+        return NGX_OK;
+    }
+
+    if (join->text.data == NULL && params_join_room(ex, texts) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    while (join->n < texts->nelts) {
+
+        if (ex->left == 0) {
+            return NGX_AGAIN;
+        }
+
+        if (join->n && join->offset == 0) {
+            ngx_memcpy(join->text.data + join->text.len, "\n\n", 2);
+            join->text.len += 2;
+        }
+
+        n = ngx_min(text[join->n].len - join->offset, ex->left);
+
+        ngx_memcpy(join->text.data + join->text.len,
+                   text[join->n].data + join->offset, n);
+
+        join->text.len += n;
+        join->offset += n;
+
+        ngx_http_claude_exchange_spend(ex, PARAMS_JOIN + n);
+
+        if (join->offset == text[join->n].len) {
+            join->offset = 0;
+            join->n++;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+params_join_room(ngx_http_claude_exchange_t *ex, ngx_array_t *texts)
+{
     size_t       len;
     ngx_str_t   *text;
     ngx_uint_t   i;
 
     text = texts->elts;
-
-    if (texts->nelts == 1) {
-        *joined = text[0];
-        return NGX_OK;
-    }
-
     len = 0;
 
     for (i = 0; i < texts->nelts; i++) {
         len += text[i].len + 2;
     }
 
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
+    ex->join.text.data = ngx_pnalloc(ex->turn.pool, len);
 
-    joined->data = p;
-
-    for (i = 0; i < texts->nelts; i++) {
-
-        if (i) {
-            p = ngx_cpymem(p, "\n\n", 2);
-        }
-
-        p = ngx_cpymem(p, text[i].data, text[i].len);
-    }
-
-    joined->len = p - joined->data;
-
-    return NGX_OK;
+    return ex->join.text.data ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -31,8 +31,9 @@ ngx_int_t ngx_http_claude_params_request(ngx_http_claude_exchange_t *ex,
 
 /*
  * Readers for such a table; data: the exchange; name: of the member, for
- * errors; node: NULL if there is none.  NGX_OK, or an HTTP status with the
- * error set.
+ * errors; node: NULL if there is none.  NGX_OK; NGX_AGAIN: the slice has
+ * nothing left, see exchange.h, the same again at the next one; or an HTTP
+ * status with the error set.
  */
 ngx_int_t ngx_http_claude_params_model(void *data, const char *name,
     ngx_claude_json_t *node);
@@ -85,7 +86,8 @@ ngx_int_t ngx_http_claude_params_schema(ngx_http_claude_exchange_t *ex,
 /*
  * The system text: of the texts of a request, an array of ngx_str_t, with a
  * blank line between two, or the location's, if there are none; and the words
- * of ours behind it, or behind the location's, if nothing was set.
+ * of ours behind it, or behind the location's, if nothing was set.  NGX_AGAIN:
+ * to be called again, with the same texts.
  */
 ngx_int_t ngx_http_claude_params_system(ngx_http_claude_exchange_t *ex,
     ngx_array_t *texts);

@@ -16,6 +16,16 @@
 /* bytes of a name: ^[a-zA-Z0-9_-]{1,128}$ in the Messages API */
 #define TOOLS_NAME   128
 
+/* the most tools: OpenAI takes 128, and no model can do with so many */
+#define TOOLS_MAX    10000
+
+/* bytes of a description, and of a schema: a quarter of all that models take */
+#define TOOLS_BYTES  1048576
+
+/* what a tool costs, and each byte of it, see spend() */
+#define TOOLS_TOOL   256
+#define TOOLS_BYTE   4
+
 
 /* a tool while it is read, or the one that is to be called */
 typedef struct {
@@ -45,8 +55,10 @@ static ngx_int_t tools_force(ngx_http_claude_tools_t *tools,
     tools_tool_t *tool, const char *param);
 static ngx_int_t tools_emulate(ngx_http_claude_tools_t *tools,
     tools_tool_t *tool, const char *param);
+static ngx_claude_schema_t *tools_any(ngx_http_claude_tools_t *tools);
+static void tools_any_done(void *data);
 static ngx_int_t tools_emulate_any(ngx_http_claude_tools_t *tools,
-    const char *param, ngx_claude_schema_t *schema, ngx_claude_text_t *text);
+    const char *param);
 static ngx_int_t tools_arguments(tools_tool_t *tool, const char *param,
     ngx_claude_schema_t *schema, ngx_claude_text_t *text);
 
@@ -57,6 +69,8 @@ static ngx_int_t tools_arguments(tools_tool_t *tool, const char *param,
 #define tools_value  ngx_claude_json_value
 
 #define tools_put    ngx_claude_text_literal
+
+#define TOOLS_LONG   "is too large: it may have up to 1 MB"
 
 #define tools_set_choice(tools, json)                                         \
     ngx_str_set(&(tools)->ex->turn.tool_choice, json)
@@ -87,7 +101,8 @@ ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
     tools->place = place;
     tools->schema = schema;
     tools->scratch = ex->ctx->scratch;
-    tools->json.pool = tools->scratch;
+    tools->json.pool = ex->turn.pool;
+    tools->text.pool = tools->scratch;
     tools->about.pool = tools->scratch;
 
     ngx_rbtree_init(&tools->names, &tools->sentinel,
@@ -116,6 +131,11 @@ ngx_http_claude_tools_init(ngx_http_claude_tools_t *tools,
 
     if (n == 0) {
         return NGX_OK;
+    }
+
+    if (n > TOOLS_MAX) {
+        return ngx_http_claude_error_400(ex->ctx, name, "'%s' has more than "
+                                         "%d tools.", name, TOOLS_MAX);
     }
 
     if (ngx_array_init(&ex->turn.tools, ex->turn.pool, n, sizeof(ngx_str_t))
@@ -172,6 +192,9 @@ ngx_http_claude_tools_add(ngx_http_claude_tools_t *tools,
 
     *name = tool.name;
 
+    ngx_http_claude_exchange_spend(tools->ex,
+                                   TOOLS_TOOL + tool.description.len);
+
     return (rc == NGX_OK) ? tools_json(&tool) : rc;
 }
 
@@ -214,6 +237,10 @@ tools_read(tools_tool_t *tool)
         }
 
         tool->description = tools_value(node);
+
+        if (tool->description.len > TOOLS_BYTES) {
+            return tools_error(tool, "description", TOOLS_LONG);
+        }
     }
 
     node = tools_field(tool->object, "strict");
@@ -296,6 +323,7 @@ tools_name_is_new(tools_tool_t *tool)
 static ngx_int_t
 tools_schema(tools_tool_t *tool)
 {
+    size_t              left;
     const char         *member;
     ngx_claude_json_t  *schema, *type;
 
@@ -313,6 +341,15 @@ tools_schema(tools_tool_t *tool)
     if (schema->type != NGX_CLAUDE_JSON_OBJECT) {
         return tools_error(tool, member, "must be an object, a JSON schema");
     }
+
+    left = TOOLS_BYTES;
+
+    if (!ngx_claude_json_within(schema, &left)) {
+        return tools_error(tool, member, TOOLS_LONG);
+    }
+
+    ngx_http_claude_exchange_spend(tool->all->ex,
+                                   TOOLS_BYTE * (TOOLS_BYTES - left));
 
     type = tools_field(schema, "type");
 
@@ -683,33 +720,35 @@ tools_emulate(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
     const char *param)
 {
     ngx_int_t                    rc;
-    ngx_claude_text_t            text;
-    ngx_claude_schema_t          schema;
     ngx_http_claude_exchange_t  *ex;
 
     ex = tools->ex;
 
-    if (ngx_claude_schema_init(&schema, &ex->schemas, ex->turn.log)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (tools->any == NULL) {
+        tools->any = tools_any(tools);
+
+        if (tools->any == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
-    ngx_memzero(&text, sizeof(ngx_claude_text_t));
-    text.pool = tools->scratch;
+    rc = tool ? tools_arguments(tool, param, tools->any, &tools->text)
+              : tools_emulate_any(tools, param);
 
-    rc = tool ? tools_arguments(tool, param, &schema, &text)
-              : tools_emulate_any(tools, param, &schema, &text);
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
 
     if (rc == NGX_OK
-        && (ngx_claude_schema_defs(&schema, &text) != NGX_OK
-            || ngx_claude_text_copy(&text, ex->turn.pool, &ex->turn.schema)
+        && (ngx_claude_schema_defs(tools->any, &tools->text) != NGX_OK
+            || ngx_claude_text_copy(&tools->text, ex->turn.pool,
+                                    &ex->turn.schema)
                != NGX_OK))
     {
         rc = NGX_ERROR;
     }
 
-    ngx_claude_schema_done(&schema);
+    ngx_claude_schema_done(tools->any);
 
     if (rc != NGX_OK) {
         return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
@@ -726,46 +765,85 @@ tools_emulate(ngx_http_claude_tools_t *tools, tools_tool_t *tool,
 }
 
 
+/* schemas that go with the reading, should it end before they are done with */
+
+static ngx_claude_schema_t *
+tools_any(ngx_http_claude_tools_t *tools)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_claude_schema_t  *schema;
+
+    cln = ngx_pool_cleanup_add(tools->scratch, sizeof(ngx_claude_schema_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    schema = cln->data;
+
+    if (ngx_claude_schema_init(schema, &tools->ex->schemas,
+                               tools->ex->turn.log)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    cln->handler = tools_any_done;
+
+    return schema;
+}
+
+
+static void
+tools_any_done(void *data)
+{
+    ngx_claude_schema_done(data);
+}
+
+
 /* {"name":<its name>,"arguments":<its schema>}, both required, of any tool */
 
 static ngx_int_t
-tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param,
-    ngx_claude_schema_t *schema, ngx_claude_text_t *text)
+tools_emulate_any(ngx_http_claude_tools_t *tools, const char *param)
 {
     ngx_int_t          rc;
-    ngx_uint_t         i;
     tools_tool_t       tool;
     ngx_claude_out_t  *out;
 
-    for (i = 0; i < tools->ex->turn.tools.nelts; i++) {
+    while (tools->n < tools->ex->turn.tools.nelts) {
 
-        tools_get(tools, i, &tool);
+        if (tools->ex->left == 0) {
+            return NGX_AGAIN;
+        }
 
-        out = ngx_claude_text_begin(text);
+        tools_get(tools, tools->n, &tool);
+
+        out = ngx_claude_text_begin(&tools->text);
 
         ngx_claude_out(out, "%s{\"type\":\"object\",\"properties\":{"
                        "\"name\":{\"type\":\"string\",\"const\":\"%V\"},"
-                       "\"arguments\":", i ? "," : "{\"anyOf\":[",
+                       "\"arguments\":", tools->n ? "," : "{\"anyOf\":[",
                        &tool.name);
 
-        if (ngx_claude_text_end(text) != NGX_OK) {
+        if (ngx_claude_text_end(&tools->text) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        rc = tools_arguments(&tool, param, schema, text);
+        rc = tools_arguments(&tool, param, tools->any, &tools->text);
         if (rc != NGX_OK) {
             return rc;
         }
 
-        if (tools_put(text, "},\"required\":[\"name\",\"arguments\"],"
+        if (tools_put(&tools->text, "},\"required\":[\"name\",\"arguments\"],"
                       "\"additionalProperties\":false}")
             != NGX_OK)
         {
             return NGX_ERROR;
         }
+
+        tools->n++;
     }
 
-    return tools_put(text, "]}");
+    return tools_put(&tools->text, "]}");
 }
 
 
@@ -779,6 +857,9 @@ tools_arguments(tools_tool_t *tool, const char *param,
                                    tools_field(tool->object,
                                                tool->all->schema),
                                    NULL, text);
+
+    ngx_http_claude_exchange_spend(tool->all->ex, TOOLS_BYTE * schema->len);
+
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -800,12 +881,12 @@ ngx_http_claude_tools_done(ngx_http_claude_tools_t *tools)
 
     turn = &tools->ex->turn;
 
-    if (tools_put(&tools->json, "]") != NGX_OK
-        || ngx_claude_text_copy(&tools->json, turn->pool, &turn->tools_json)
-           != NGX_OK)
-    {
+    if (tools_put(&tools->json, "]") != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    turn->tools_json.data = tools->json.data;
+    turn->tools_json.len = tools->json.len;
 
     return NGX_OK;
 }

@@ -31,6 +31,11 @@ typedef struct {
     ngx_claude_text_t            about;      /* a description with our words */
     ngx_array_t                  objects;    /* ngx_claude_json_t *, one of
                                                 each tool, if chosen */
+    ngx_claude_schema_t         *any;        /* schemas of all, of which any
+                                                is to be called, while they
+                                                are written */
+    ngx_claude_text_t            text;       /* what there is of them */
+    ngx_uint_t                   n;          /* number of them in it */
     ngx_rbtree_t                 names;
     ngx_rbtree_node_t            sentinel;
     unsigned                     single:1;   /* calls come one at a time */
@@ -47,7 +52,8 @@ typedef enum {
 
 
 /*
- * All of them return NGX_OK, or an HTTP status with the error set.
+ * All of them return NGX_OK, or an HTTP status with the error set; choose
+ * also NGX_AGAIN, when the slice has nothing left: the same again.
  */
 
 /*

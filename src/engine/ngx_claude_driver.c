@@ -20,9 +20,11 @@ static ngx_int_t driver_begin_plan(ngx_claude_seat_t *seat);
 static void driver_count(ngx_claude_seat_t *seat);
 static void driver_started(ngx_claude_process_t *process,
     ngx_claude_record_t *record);
+static ngx_int_t driver_prepared(ngx_claude_seat_t *seat,
+    ngx_claude_record_t *record);
 static ngx_int_t driver_pending(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
-static void driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed);
+static void driver_unfounded(ngx_claude_seat_t *seat);
 static void driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_hear(ngx_claude_seat_t *seat,
@@ -31,12 +33,14 @@ static ngx_uint_t driver_hears_model(ngx_claude_seat_t *seat,
     ngx_claude_cli_line_t *line);
 static void driver_over(ngx_claude_seat_t *seat);
 static void driver_failed(ngx_claude_seat_t *seat);
+static void driver_lost(ngx_claude_seat_t *seat, const char *why);
 static void driver_quiet(ngx_claude_process_t *process);
 static void driver_broken(ngx_claude_process_t *process);
 static void driver_gone(ngx_claude_process_t *process);
 static void driver_forget(ngx_claude_seat_t *seat);
 static void driver_let_go(ngx_claude_seat_t *seat);
 static void driver_timeout(ngx_event_t *ev);
+static ngx_uint_t driver_reads(ngx_claude_seat_t *seat);
 
 
 static const ngx_claude_process_handlers_t  driver_handlers = {
@@ -229,8 +233,8 @@ ngx_claude_driver_free_row(ngx_int_t row)
 
 ngx_claude_seat_t *
 ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    ngx_int_t row, ngx_log_t *log)
+    const ngx_claude_owner_t *owner, ngx_claude_record_ask_t *ask,
+    ngx_uint_t ungated, size_t max_line, ngx_int_t row, ngx_log_t *log)
 {
     ngx_claude_seat_t  *seat;
 
@@ -241,7 +245,15 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         return NULL;
     }
 
-    seat->process = ngx_claude_process_create(seat->pool, profile, ask,
+    if (owner) {
+        seat->holding.owned = 1;
+        seat->holding.tenant = owner->tenant;
+    }
+
+    seat->fresh = 1;
+
+    seat->process = ngx_claude_process_create(seat->pool, profile,
+                                              owner ? owner->home : NULL, ask,
                                               ungated
                                               || driver_gate_barred(profile),
                                               max_line, &driver_handlers,
@@ -308,17 +320,11 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     seat->turn = turn;
     ngx_memzero(&seat->reply, sizeof(ngx_claude_reply_t));
 
-    ngx_claude_process_begin(seat->process);
-
     driver_payer(seat, turn);
 
     ngx_claude_process_idle(seat->process, 0);
 
     turn->engine.seat = seat;
-
-    if (turn->engine.paused) {
-        ngx_claude_driver_pause(seat);
-    }
 
     if (plan) {
         seat->plan = *plan;
@@ -329,27 +335,33 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
 
     turn->answer.rung = seat->plan.rung;
 
-    if (!seat->holding.used) {
-        seat->holding.used = 1;
-        seat->holding.tenant = turn->tenant;
-    }
-
     driver_session_begin(seat);
+
+    if (!seat->holding.used) {
+        seat->holding.tenant = turn->tenant;
+        seat->holding.used = (seat->state != NGX_CLAUDE_SEAT_STARTING
+                              || seat->holding.named_session);
+    }
 
     if (seat->process->running) {
         ngx_claude_zone_process_set(driver_zone, seat->process_row,
                                     NGX_CLAUDE_PROCESS_BUSY, 0, 0);
     }
 
-    if (seat->unprepared) {
+    if (!seat->unprepared) {
+        driver_count(seat);
+    }
 
-        /* a process that starts may resume: it is planned for when it runs */
+    if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+
+        /*
+         * It gets nothing of the turn before it has started: so it is as good
+         * as new if the asker leaves before.
+         */
 
         ngx_claude_driver_rearm(seat);
         return NGX_OK;
     }
-
-    driver_count(seat);
 
     if (driver_begin_plan(seat) == NGX_OK) {
         ngx_claude_driver_rearm(seat);
@@ -380,8 +392,14 @@ driver_begin_plan(ngx_claude_seat_t *seat)
         return NGX_ERROR;
     }
 
+    ngx_claude_process_begin(seat->process);
+
     seat->at = 0;
     driver_state(seat, NGX_CLAUDE_SEAT_RUNNING);
+
+    if (seat->turn->engine.paused) {
+        ngx_claude_driver_pause(seat);
+    }
 
     return driver_run(seat);
 }
@@ -411,10 +429,14 @@ driver_count(ngx_claude_seat_t *seat)
 void
 ngx_claude_driver_pause(ngx_claude_seat_t *seat)
 {
-    if (seat->turn->answer.is_finished) {
+    /*
+     * One that starts has nothing for the client yet, and is to start.  After
+     * the answer little is to come, the turn's end, which waits for no client.
+     */
 
-        /* little is to come, the turn's end, which waits for no client */
-
+    if (seat->state == NGX_CLAUDE_SEAT_STARTING
+        || seat->turn->answer.is_finished)
+    {
         return;
     }
 
@@ -450,27 +472,30 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
     turn = seat->turn;
 
-    if (!ngx_claude_outbox_flushed(seat->outbox)) {
-
-        /* half a line was written, and its text goes with the request */
-
-        ngx_log_error(NGX_LOG_INFO, turn->log, 0,
-                      "claude: the client left, process %P is ended, it had "
-                      "not read the request yet", seat->process->pid);
-
-        driver_leave(seat, driver_detach(seat));
-        ngx_claude_driver_end(seat);
-        return;
-    }
-
     ngx_log_error(NGX_LOG_INFO, turn->log, 0,
                   "claude: the client left, process %P %s", seat->process->pid,
                   (seat->state >= NGX_CLAUDE_SEAT_RETURNING)
                   ? "is interrupted" : "goes on without");
 
+    if (seat->fresh && !seat->wasted) {
+        seat->wasted = 1;
+        ngx_claude_debt_add(&turn->tenant);
+    }
+
     driver_leave(seat, driver_detach(seat));
 
-    if (seat->state == NGX_CLAUDE_SEAT_ASKED
+    if (seat->doubtful) {
+
+        /* no memory for what it has a part of */
+
+        ngx_claude_driver_end(seat);
+        return;
+    }
+
+    if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+        driver_unfounded(seat);
+
+    } else if (seat->state == NGX_CLAUDE_SEAT_ASKED
         || seat->state == NGX_CLAUDE_SEAT_RETURNING)
     {
         driver_interrupt(seat);
@@ -482,6 +507,26 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
     ngx_claude_process_resume(seat->process);
     ngx_claude_driver_rearm(seat);
+}
+
+
+/* the process starts on, for whoever comes next */
+
+static void
+driver_unfounded(ngx_claude_seat_t *seat)
+{
+    ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
+
+    if (!seat->holding.used) {
+        ngx_memzero(&seat->holding.hint, sizeof(ngx_claude_hash_t));
+        ngx_memzero(&seat->holding.session, sizeof(ngx_claude_hash_t));
+    }
+
+    if (seat->process->running) {
+        ngx_claude_zone_process_set(driver_zone, seat->process_row,
+                                    NGX_CLAUDE_PROCESS_STARTING, 0, 0);
+        ngx_claude_process_idle(seat->process, 1);
+    }
 }
 
 
@@ -509,23 +554,8 @@ driver_started(ngx_claude_process_t *process,
 
     driver_gate_started(seat);
 
-    if (seat->unprepared) {
-        seat->unprepared = 0;
-
-        if (record
-            && (driver_session_resumed(seat, record) != NGX_OK
-                || driver_pending(seat, record) != NGX_OK))
-        {
-            seat->doubtful = 1;
-        }
-
-        if (seat->turn) {
-            driver_unfold(seat, record != NULL);
-        }
-
-        if (seat->process->ending) {
-            return;
-        }
+    if (seat->unprepared && driver_prepared(seat, record) != NGX_OK) {
+        return;
     }
 
     if (seat->turn == NULL) {
@@ -533,6 +563,47 @@ driver_started(ngx_claude_process_t *process,
     }
 
     ngx_claude_process_flush(seat->process);
+}
+
+
+/* it is known what the process has resumed.  NGX_ERROR: it is ended */
+
+static ngx_int_t
+driver_prepared(ngx_claude_seat_t *seat, ngx_claude_record_t *record)
+{
+    seat->unprepared = 0;
+
+    if (record) {
+        seat->holding.used = 1;
+
+        if (driver_session_resumed(seat, record) != NGX_OK
+            || driver_pending(seat, record) != NGX_OK)
+        {
+            seat->doubtful = 1;
+        }
+    }
+
+    if (seat->turn) {
+
+        if (record) {
+            seat->turn->answer.rung = NGX_CLAUDE_RUNG_RESUMED;
+        }
+
+        driver_count(seat);
+    }
+
+    if (!seat->doubtful) {
+        return NGX_OK;
+    }
+
+    if (seat->turn) {
+        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+                    "no memory for its session");
+    } else {
+        ngx_claude_driver_end(seat);
+    }
+
+    return NGX_ERROR;
 }
 
 
@@ -563,22 +634,20 @@ driver_pending(ngx_claude_seat_t *seat,
 }
 
 
-/* plans the turn, now that it is known what its process has resumed */
+/* begins with the turn that has waited for the start of its process */
 
-static void
-driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
+void
+driver_unfold(ngx_claude_seat_t *seat)
 {
     ngx_claude_turn_t  *turn;
 
     turn = seat->turn;
 
+    seat->holding.used = 1;
+
+    driver_hooks->started(seat);
+
     ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
-
-    if (resumed) {
-        turn->answer.rung = NGX_CLAUDE_RUNG_RESUMED;
-    }
-
-    driver_count(seat);
 
     if (seat->bare) {
 
@@ -598,7 +667,10 @@ driver_unfold(ngx_claude_seat_t *seat, ngx_uint_t resumed)
         seat->doubtful = 1;
         driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
                     "no memory for its session");
+        return;
     }
+
+    ngx_claude_driver_rearm(seat);
 }
 
 
@@ -791,12 +863,33 @@ static void
 driver_failed(ngx_claude_seat_t *seat)
 {
     if (seat->turn == NULL) {
+        driver_lost(seat, driver_fail_text(&seat->failure));
         ngx_claude_driver_end(seat);
         return;
     }
 
     driver_fail(seat, seat->failure.fail, seat->failure.reason,
                 seat->failure.detail);
+}
+
+
+/* a process is of no use that no turn was ever in */
+
+static void
+driver_lost(ngx_claude_seat_t *seat, const char *why)
+{
+    ngx_str_t  reason;
+
+    if (!seat->fresh || seat->holding.used || seat->process->ending
+        || ngx_exiting)
+    {
+        return;
+    }
+
+    reason.data = (u_char *) why;
+    reason.len = ngx_strlen(why);
+
+    driver_hooks->lost(seat, &reason);
 }
 
 
@@ -820,12 +913,9 @@ driver_broken(ngx_claude_process_t *process)
 
         /* a worker that shuts down closes it, whatever it was about to do */
 
-        if (seat->state == NGX_CLAUDE_SEAT_STARTING && !ngx_exiting) {
-            ngx_log_error(NGX_LOG_ERR, process->log, 0,
-                          "claude: process %P failed before its first turn: "
-                          "%V%s%V", process->pid, &process->reason,
-                          process->detail.len ? ": " : "",
-                          &process->detail);
+        if (!seat->holding.used && !ngx_exiting) {
+            driver_hooks->lost(seat, process->detail.len ? &process->detail
+                                                         : &process->reason);
         }
 
         ngx_claude_driver_end(seat);
@@ -927,12 +1017,18 @@ driver_timeout(ngx_event_t *ev)
         return;
     }
 
-    if (!seat->doubtful) {
+    if (driver_reads(seat)) {
+        ngx_claude_driver_rearm(seat);
+        return;
+    }
+
+    if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+        driver_lost(seat, "it does not start");
+
+    } else if (!seat->doubtful) {
         ngx_log_error(NGX_LOG_WARN, seat->process->log, 0,
-                      "claude: process %P does not %s, it is ended",
-                      seat->process->pid,
-                      (seat->state == NGX_CLAUDE_SEAT_STARTING) ? "start"
-                                                                : "settle");
+                      "claude: process %P does not settle, it is ended",
+                      seat->process->pid);
     }
 
     if (seat->turn) {
@@ -943,4 +1039,23 @@ driver_timeout(ngx_event_t *ev)
     }
 
     ngx_claude_driver_end(seat);
+}
+
+
+/* whether a process whose turn is over has read more of its text meanwhile */
+
+static ngx_uint_t
+driver_reads(ngx_claude_seat_t *seat)
+{
+    size_t  left;
+
+    left = ngx_claude_outbox_left(seat->outbox);
+
+    if (left == 0 || left >= seat->unread) {
+        return 0;
+    }
+
+    seat->unread = left;
+
+    return 1;
 }

@@ -32,8 +32,17 @@
 
 /* the driver's calls into the engine */
 typedef struct {
+    /* it has started, and goes on with the turn that has waited for that */
+    void  (*started)(ngx_claude_seat_t *seat);
+
     /* no turn any more, and a known conversation: it may be used again */
     void  (*idle)(ngx_claude_seat_t *seat);
+
+    /* it has answered a turn, the first one */
+    void  (*proved)(ngx_claude_seat_t *seat);
+
+    /* it died, and no turn was ever in it; reason: words for the log */
+    void  (*lost)(ngx_claude_seat_t *seat, ngx_str_t *reason);
 
     /* the process is being ended: the pool forgets it */
     void  (*ended)(ngx_claude_seat_t *seat);
@@ -59,18 +68,19 @@ void ngx_claude_driver_init(ngx_claude_zone_t *zone,
 void ngx_claude_driver_exit(void);
 
 /*
- * A new process in the row of the zone, greeted but without a turn.  ask: for
- * a session on disk, or NULL; ungated: without the gate of its profile.  NULL:
- * no memory or no spawner; the row is freed.
+ * A new process in the row of the zone, greeted but without a turn.  owner:
+ * whose home it has, or NULL; ask: for a session on disk, or NULL; ungated:
+ * without the gate of its profile.  NULL: no memory or no spawner; the row is
+ * freed.
  */
 ngx_claude_seat_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    ngx_int_t row, ngx_log_t *log);
+    const ngx_claude_owner_t *owner, ngx_claude_record_ask_t *ask,
+    ngx_uint_t ungated, size_t max_line, ngx_int_t row, ngx_log_t *log);
 
 /*
  * Begins a turn in a process that has none.  plan: what the process was rated
- * by; NULL: it was started for the turn, and is planned for once it is known
- * what it holds.  NGX_ERROR: no memory, the process is ended and the turn has
+ * by; NULL: it was started for the turn.  A process that starts is planned for
+ * once it has, and gets nothing of the turn before that.  NGX_ERROR: no memory, the process is ended and the turn has
  * none.
  */
 ngx_int_t ngx_claude_driver_begin(ngx_claude_seat_t *seat,

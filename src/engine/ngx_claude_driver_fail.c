@@ -116,6 +116,14 @@ ngx_claude_driver_log(ngx_claude_turn_t *turn, ngx_pid_t pid)
 }
 
 
+const char *
+driver_fail_text(ngx_claude_failure_t *failure)
+{
+    return failure->detail ? failure->detail
+                           : driver_fails[failure->fail].text;
+}
+
+
 /* the login is the profile's; that of another may be well */
 
 static void

@@ -102,7 +102,6 @@ driver_gate_initialized(ngx_claude_seat_t *seat, ngx_uint_t version)
     ngx_claude_process_t  *process;
 
     process = seat->process;
-    seat->holding.greeted = 1;
 
     if (process->profile->gate == NULL) {
         return NGX_CLAUDE_ANSWERED;
@@ -201,28 +200,17 @@ driver_gate_shut(ngx_claude_seat_t *seat)
 }
 
 
-/*
- * Of a process that is not initialized yet the best is hoped for, as far as
- * none of its profile has shown otherwise.
- */
-
 ngx_uint_t
 driver_gate_trusted(ngx_claude_seat_t *seat)
 {
-    ngx_uint_t             state;
     ngx_claude_process_t  *process;
 
     process = seat->process;
 
-    if (process->profile->gate == NULL || process->gate) {
-        return 0;
-    }
-
-    state = ngx_claude_zone_gate(driver_zone, &seat->holding.profile);
-
-    return seat->holding.greeted
-           ? seat->holding.gated && state != NGX_CLAUDE_GATE_PASSED
-           : state <= NGX_CLAUDE_GATE_WORKS;
+    return process->profile->gate && process->gate == 0
+           && seat->holding.gated
+           && ngx_claude_zone_gate(driver_zone, &seat->holding.profile)
+              != NGX_CLAUDE_GATE_PASSED;
 }
 
 

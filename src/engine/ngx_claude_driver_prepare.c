@@ -14,7 +14,6 @@
 
 static ngx_int_t driver_message(ngx_claude_seat_t *seat, ngx_uint_t n,
     ngx_uint_t query);
-static ngx_uint_t driver_has_results(ngx_claude_message_t *message);
 static ngx_claude_heard_e driver_check(ngx_claude_seat_t *seat,
     ngx_uint_t kind, ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_greeted(ngx_claude_seat_t *seat,
@@ -71,7 +70,7 @@ driver_model(ngx_claude_seat_t *seat, ngx_uint_t arg)
     links = turn->engine.links;
 
     ngx_claude_holding_sum(&turn->model, &seat->holding.model);
-    ngx_claude_holding_sum(&turn->system, &seat->holding.system);
+    ngx_claude_chain_system(turn, &seat->holding.system);
 
     if (ngx_claude_cli_set_model(seat->outbox, driver_id(seat, DRIVER_MODEL),
                                  &turn->model, &turn->system)
@@ -113,7 +112,6 @@ driver_settings(ngx_claude_seat_t *seat, ngx_uint_t arg)
 
     seat->holding.knobs = knobs;
     seat->holding.settings = settings;
-    seat->holding.set = 1;
     seat->due++;
 
     return NGX_OK;
@@ -198,29 +196,11 @@ driver_message(ngx_claude_seat_t *seat, ngx_uint_t n, ngx_uint_t query)
 
     seat->holding.newest = line;
 
-    return driver_has_results(message)
+    return message->results
            ? ngx_claude_holding_results(&seat->holding, &seat->held,
                                         &links[n + 1], line)
            : ngx_claude_holding_add(&seat->holding, &seat->held,
                                     &links[n + 1], line);
-}
-
-
-static ngx_uint_t
-driver_has_results(ngx_claude_message_t *message)
-{
-    ngx_uint_t           i;
-    ngx_claude_block_t  *block;
-
-    block = message->blocks.elts;
-
-    for (i = 0; i < message->blocks.nelts; i++) {
-        if (block[i].type == NGX_CLAUDE_TOOL_RESULT) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -302,36 +282,16 @@ driver_check(ngx_claude_seat_t *seat, ngx_uint_t kind,
 }
 
 
-/*
- * The process has said all that it says of itself.  A turn that came before
- * was set as if the gate were there, or not, as others have shown it, and
- * waits for the answers: if that was wrong it is set once more.
- */
+/* the process has said all that it says of itself */
 
 static ngx_claude_heard_e
 driver_greeted(ngx_claude_seat_t *seat, ngx_claude_cli_line_t *line)
 {
-    ngx_str_t           *version;
-    ngx_claude_heard_e   heard;
+    ngx_str_t  *version;
 
     version = &line->string[NGX_CLAUDE_CLI_S_BINARY_VERSION];
 
-    heard = driver_gate_initialized(seat, ngx_claude_cli_version(version));
-
-    if (heard != NGX_CLAUDE_ANSWERED || seat->turn == NULL
-        || !seat->holding.set
-        || seat->holding.by_gate == driver_gate_trusted(seat))
-    {
-        return heard;
-    }
-
-    if (driver_settings(seat, 0) != NGX_OK) {
-        return driver_no_memory(seat);
-    }
-
-    ngx_claude_process_flush(seat->process);
-
-    return NGX_CLAUDE_ANSWERED;
+    return driver_gate_initialized(seat, ngx_claude_cli_version(version));
 }
 
 

@@ -9,6 +9,7 @@
 #define _NGX_CLAUDE_DRIVER_PRIVATE_H_INCLUDED_
 
 
+#include "ngx_claude_debt.h"
 #include "ngx_claude_driver.h"
 
 
@@ -17,6 +18,7 @@
 #define driver_hooks            ngx_claude_driver_hooks
 #define driver_move             ngx_claude_driver_move
 #define driver_state            ngx_claude_seat_state
+#define driver_unfold           ngx_claude_driver_unfold
 #define driver_run              ngx_claude_driver_run
 #define driver_go_on            ngx_claude_driver_go_on
 #define driver_answer_came      ngx_claude_driver_answer_came
@@ -34,6 +36,7 @@
 #define driver_turn_finished    ngx_claude_driver_turn_finished
 #define driver_turn_settled     ngx_claude_driver_turn_settled
 #define driver_fail             ngx_claude_driver_fail
+#define driver_fail_text        ngx_claude_driver_fail_text
 #define driver_fail_reason      ngx_claude_driver_fail_reason
 #define driver_words            ngx_claude_driver_words
 #define driver_call_off         ngx_claude_driver_call_off
@@ -146,6 +149,9 @@ void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
 /* the dispatcher: moves the seat by what came of a line */
 void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
 
+/* a process has started, and the turn in it begins */
+void driver_unfold(ngx_claude_seat_t *seat);
+
 /*
  * In driver_step.c: how the seat moves.  These are for the dispatcher, and
  * for who has no line: a timeout, an end, an asker that leaves.
@@ -193,6 +199,8 @@ void driver_fail(ngx_claude_seat_t *seat, ngx_claude_fail_e fail,
     ngx_str_t *reason, const char *detail);
 
 /* in driver_fail.c: what a failure is called */
+
+const char *driver_fail_text(ngx_claude_failure_t *failure);
 
 void driver_fail_reason(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     ngx_str_t *reason, const char *detail);

@@ -23,12 +23,12 @@
 static void driver_left_alone(ngx_claude_seat_t *seat);
 static void driver_mend(ngx_claude_seat_t *seat);
 static void driver_leave_session(ngx_claude_seat_t *seat);
+static void driver_proved(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn);
 static ngx_uint_t driver_replaceable(ngx_claude_seat_t *seat,
     ngx_claude_fail_e fail);
 static void driver_replace(ngx_claude_seat_t *seat);
 static void driver_fail_process(ngx_claude_seat_t *seat,
     ngx_claude_fail_e fail);
-static ngx_uint_t driver_half_written(ngx_claude_seat_t *seat);
 
 
 /*
@@ -77,16 +77,6 @@ driver_run(ngx_claude_seat_t *seat)
 
         switch (step->step) {
 
-        case NGX_CLAUDE_STEP_SETTINGS:
-
-            /* a process that starts has to answer its greetings, too */
-
-            if (seat->due > 1) {
-                step->wait = NGX_CLAUDE_WAIT_ANSWERS;
-            }
-
-            break;
-
         case NGX_CLAUDE_STEP_RESULTS:
             driver_result_next(seat);
 
@@ -124,7 +114,13 @@ driver_answer_came(ngx_claude_seat_t *seat)
     }
 
     if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
-        driver_idle(seat);
+
+        if (seat->turn) {
+            driver_unfold(seat);
+
+        } else {
+            driver_idle(seat);
+        }
 
     } else if (ngx_claude_seat_waits(seat) == NGX_CLAUDE_WAIT_ANSWERS) {
         driver_go_on(seat);
@@ -477,7 +473,7 @@ driver_idle(ngx_claude_seat_t *seat)
 
     /* a list of tools that was not read yet goes with the next turn's */
 
-    if (seat->doubtful || !ngx_claude_outbox_flushed(seat->outbox)) {
+    if (seat->doubtful || ngx_claude_outbox_own(seat->outbox) != NGX_OK) {
         ngx_claude_driver_end(seat);
         return;
     }
@@ -513,7 +509,15 @@ driver_detach(ngx_claude_seat_t *seat)
 
     turn = seat->turn;
 
-    seat->doubtful |= driver_half_written(seat);
+    /* what was not written yet goes with the request */
+
+    if (ngx_claude_outbox_own(seat->outbox) != NGX_OK) {
+        ngx_claude_outbox_drop(seat->outbox);
+        seat->outbox->deaf = 1;
+        seat->doubtful = 1;
+    }
+
+    seat->unread = (size_t) -1;
 
     ngx_claude_metrics_parted(driver_zone->counters, turn,
                               seat->billed ? seat->bill.account : NULL);
@@ -578,8 +582,30 @@ driver_turn_finished(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
         return;
     }
 
+    driver_proved(seat, turn);
+
     turn->answer.is_finished = 1;
     turn->handlers->finished(turn);
+}
+
+
+/* a process has answered: its start was not for nothing */
+
+static void
+driver_proved(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn)
+{
+    if (!seat->fresh) {
+        return;
+    }
+
+    seat->fresh = 0;
+
+    if (seat->wasted) {
+        seat->wasted = 0;
+        ngx_claude_debt_return(&turn->tenant);
+    }
+
+    driver_hooks->proved(seat);
 }
 
 
@@ -699,11 +725,6 @@ driver_replace(ngx_claude_seat_t *seat)
 static void
 driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 {
-    if (driver_half_written(seat)) {
-        ngx_claude_driver_end(seat);
-        return;
-    }
-
     switch (fail) {
 
     case NGX_CLAUDE_FAIL_CLI:
@@ -764,19 +785,6 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
 
     driver_interrupt(seat);
     ngx_claude_driver_rearm(seat);
-}
-
-
-/*
- * Whether text of the turn may still wait to be written, which goes with the
- * request: a seat that only starts has written none.
- */
-
-static ngx_uint_t
-driver_half_written(ngx_claude_seat_t *seat)
-{
-    return seat->state != NGX_CLAUDE_SEAT_STARTING
-           && !ngx_claude_outbox_flushed(seat->outbox);
 }
 
 

@@ -13,8 +13,10 @@
 #include "ngx_claude_engine.h"
 #include "ngx_claude_pool.h"
 #include "ngx_claude_chain.h"
+#include "ngx_claude_debt.h"
 #include "ngx_claude_driver.h"
 #include "ngx_claude_handover.h"
+#include "ngx_claude_home.h"
 #include "ngx_claude_mailbox.h"
 #include "ngx_claude_peers.h"
 
@@ -57,22 +59,31 @@ static void engine_wait_timeout(ngx_event_t *ev);
 static void engine_limit(ngx_claude_turn_t *turn);
 static void engine_overdue(ngx_event_t *ev);
 static void engine_place(ngx_claude_turn_t *turn);
+static void engine_take(ngx_claude_turn_t *turn);
+static void engine_indebted(ngx_event_t *ev);
 static void engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row);
 static ngx_int_t engine_refuse_full(ngx_claude_turn_t *turn);
 static ngx_int_t engine_refuse(ngx_claude_turn_t *turn, ngx_claude_fail_e fail,
     const char *reason);
 static void engine_free_row(ngx_int_t row);
 
+static void engine_started(ngx_claude_seat_t *seat);
 static void engine_idle(ngx_claude_seat_t *seat);
+static void engine_proved(ngx_claude_seat_t *seat);
+static void engine_lost(ngx_claude_seat_t *seat, ngx_str_t *reason);
 static void engine_ended(ngx_claude_seat_t *seat);
 static void engine_again(ngx_claude_turn_t *turn);
 static void engine_leave(ngx_int_t row);
 static void engine_sweep_init(void);
+static void engine_event(ngx_event_t *ev, ngx_event_handler_pt handler);
 static void engine_sweep_handler(ngx_event_t *ev);
 
 
 static const ngx_claude_driver_hooks_t  engine_hooks = {
+    engine_started,
     engine_idle,
+    engine_proved,
+    engine_lost,
     engine_ended,
     engine_parted,
     engine_free_row,
@@ -93,6 +104,7 @@ static ngx_claude_zone_t          *engine_zone;
 static const ngx_claude_limits_t  *engine;
 static ngx_uint_t                  engine_entered;
 static ngx_queue_t                 engine_waiting;    /* turns */
+static ngx_event_t                 engine_debts;
 static ngx_event_t                 engine_sweep;
 static ngx_connection_t            engine_dummy;
 static ngx_uint_t                  engine_swept;      /* profiles */
@@ -114,7 +126,8 @@ ngx_claude_engine_init(ngx_claude_zone_t *zone,
 static ngx_int_t
 engine_enter(void)
 {
-    ngx_cycle_t  *cycle;
+    ngx_cycle_t      *cycle;
+    ngx_core_conf_t  *ccf;
 
     cycle = (ngx_cycle_t *) ngx_cycle;
 
@@ -127,6 +140,11 @@ engine_enter(void)
     engine_entered = 1;
 
     ngx_queue_init(&engine_waiting);
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_claude_debt_init(ccf->worker_processes);
+    engine_event(&engine_debts, engine_indebted);
 
     ngx_claude_driver_init(engine_zone, &engine_hooks);
     ngx_claude_pool_init(engine_zone, engine);
@@ -159,6 +177,10 @@ ngx_claude_engine_exit(ngx_cycle_t *cycle)
         ngx_del_timer(&engine_sweep);
     }
 
+    if (engine_debts.timer_set) {
+        ngx_del_timer(&engine_debts);
+    }
+
     ngx_claude_pool_exit();
 
     ngx_claude_driver_exit();
@@ -166,6 +188,7 @@ ngx_claude_engine_exit(ngx_cycle_t *cycle)
 
     ngx_claude_mailbox_close();
     ngx_claude_peers_exit();
+    ngx_claude_debt_exit();
 
     engine_entered = 0;
 }
@@ -192,9 +215,9 @@ ngx_claude_turn_start(ngx_claude_turn_t *turn)
         return engine_refuse(turn, profile->failed, NULL);
     }
 
-    turn->engine.links = ngx_claude_chain(turn);
-
-    if (turn->engine.links == NULL || ngx_claude_plan_turn(turn) != NGX_OK) {
+    if (ngx_claude_chain(turn) == NULL
+        || ngx_claude_plan_turn(turn) != NGX_OK)
+    {
         return engine_refuse(turn, NGX_CLAUDE_FAIL_INTERNAL, NULL);
     }
 
@@ -387,6 +410,7 @@ engine_unwait(ngx_claude_turn_t *turn)
 
     turn->engine.queued = 0;
     turn->engine.rowless = 0;
+    turn->engine.indebted = 0;
 
     if (turn->engine.timer.timer_set) {
         ngx_del_timer(&turn->engine.timer);
@@ -519,7 +543,6 @@ engine_overdue(ngx_event_t *ev)
 static void
 engine_place(ngx_claude_turn_t *turn)
 {
-    ngx_int_t               row;
     ngx_claude_zone_wake_t  wake;
 
     engine_limit(turn);
@@ -541,13 +564,47 @@ engine_place(ngx_claude_turn_t *turn)
         ngx_claude_mailbox_wake(engine_zone, &wake);
         ngx_claude_pool_evict();
 
-        wake.n = 0;
-
     } else if (turn->session.continues) {
         engine_leave(turn->engine.row);
         (void) engine_refuse(turn, NGX_CLAUDE_FAIL_SESSION_GONE, NULL);
         return;
     }
+
+    engine_take(turn);
+}
+
+
+/* a new process for the turn, as soon as its key may have one */
+
+static void
+engine_take(ngx_claude_turn_t *turn)
+{
+    ngx_int_t               row;
+    ngx_msec_t              wait;
+    ngx_claude_zone_wake_t  wake;
+
+    wait = ngx_claude_debt_wait(&turn->tenant);
+
+    if (wait) {
+        ngx_log_error(NGX_LOG_INFO, turn->log, 0,
+                      "claude: the key has to wait %M ms for another process, "
+                      "its clients did not wait for those before, request %V",
+                      wait, &turn->id);
+
+        turn->engine.rowless = 1;
+        turn->engine.indebted = 1;
+        engine_wait(turn);
+
+        if (!engine_debts.timer_set || wait < engine_debts.timer.key
+                                              - ngx_current_msec)
+        {
+            ngx_add_timer(&engine_debts, wait);
+        }
+
+        return;
+    }
+
+    wake.n = 0;
 
     switch (ngx_claude_zone_process_take(engine_zone, turn->engine.row,
                                          &row, &wake))
@@ -560,6 +617,53 @@ engine_place(ngx_claude_turn_t *turn)
         turn->engine.rowless = 1;
         engine_wait(turn);
         ngx_claude_mailbox_wake(engine_zone, &wake);
+    }
+}
+
+
+/* turns of keys whose debts are paid by now go on */
+
+static void
+engine_indebted(ngx_event_t *ev)
+{
+    ngx_msec_t          wait, least;
+    ngx_queue_t        *q, *next;
+    ngx_claude_turn_t  *turn;
+
+    least = 0;
+
+    for (q = ngx_queue_head(&engine_waiting);
+         q != ngx_queue_sentinel(&engine_waiting);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
+
+        if (!turn->engine.indebted) {
+            continue;
+        }
+
+        wait = ngx_claude_debt_wait(&turn->tenant);
+
+        if (wait) {
+            least = (least == 0) ? wait : ngx_min(least, wait);
+            continue;
+        }
+
+        engine_unwait(turn);
+        engine_take(turn);
+
+        if (turn->engine.over) {
+            turn->handlers->failed(turn);
+
+            /* the handler may have done anything to the queue */
+
+            next = ngx_queue_head(&engine_waiting);
+        }
+    }
+
+    if (least) {
+        ngx_add_timer(ev, least);
     }
 }
 
@@ -726,6 +830,12 @@ engine_ask(ngx_claude_turn_t *turn)
          rc != NGX_OK && turn->engine.asked < ENGINE_ASK_NOTHING;
          turn->engine.asked++)
     {
+        if (turn->engine.asked == ENGINE_ASK_WARM
+            && ngx_claude_debt_wait(&turn->tenant))
+        {
+            continue;
+        }
+
         if (turn->profile->agent
             && (turn->engine.asked == ENGINE_ASK_KEY
                 || turn->messages.nelts > 1))
@@ -738,7 +848,8 @@ engine_ask(ngx_claude_turn_t *turn)
         ngx_claude_pool_realm(turn->profile,
                               (turn->engine.asked == ENGINE_ASK_KEY)
                               ? &turn->tenant : NULL,
-                              NULL, &realm);
+                              turn->profile->agent ? &turn->tenant : NULL,
+                              &realm);
 
         rc = ngx_claude_handover_ask(turn, &what);
     }
@@ -780,14 +891,20 @@ engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
 static void
 engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
 {
-    ngx_claude_seat_t       *seat;
-    ngx_claude_record_ask_t  ask;
+    ngx_claude_seat_t        *seat;
+    ngx_claude_owner_t        owner;
+    ngx_claude_record_ask_t  *session, ask;
 
-    seat = ngx_claude_driver_spawn(turn->profile,
-                     ngx_claude_record_ask(turn,
-                             engine->session_ttl / 1000, &ask),
-                                   turn->engine.ungated, engine->max_line,
-                                   row, turn->log);
+    /* what goes to disk goes into the key's own directories */
+
+    session = ngx_claude_record_ask(turn, engine->session_ttl / 1000, &ask);
+
+    owner.home = turn->home;
+    owner.tenant = turn->tenant;
+
+    seat = ngx_claude_driver_spawn(turn->profile, session ? &owner : NULL,
+                                   session, turn->engine.ungated,
+                                   engine->max_line, row, turn->log);
     if (seat == NULL) {
         engine_leave(turn->engine.row);
         ngx_str_set(&turn->answer.words, "see the line before");
@@ -796,6 +913,12 @@ engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
     }
 
     engine_served(turn);
+    ngx_claude_pool_starts(seat);
+
+    if (ngx_claude_debt_due(&turn->tenant)) {
+        seat->wasted = 1;
+        ngx_claude_debt_add(&turn->tenant);
+    }
 
     if (ngx_claude_driver_begin(seat, turn, NULL) != NGX_OK) {
         engine_leave(turn->engine.row);
@@ -848,6 +971,27 @@ engine_free_row(ngx_int_t row)
 }
 
 
+static void
+engine_started(ngx_claude_seat_t *seat)
+{
+    ngx_claude_pool_ready(seat);
+}
+
+
+static void
+engine_proved(ngx_claude_seat_t *seat)
+{
+    ngx_claude_pool_proved(seat->process->profile);
+}
+
+
+static void
+engine_lost(ngx_claude_seat_t *seat, ngx_str_t *reason)
+{
+    ngx_claude_pool_lost(seat, reason);
+}
+
+
 /*
  * A process has nothing to do.  A turn of this worker that waits for a row
  * may do with it; else it goes to the pool.
@@ -869,7 +1013,9 @@ engine_idle(ngx_claude_seat_t *seat)
     {
         turn = ngx_queue_data(q, ngx_claude_turn_t, engine.waiting);
 
-        if (!turn->engine.rowless || seat->process->profile->single) {
+        if (!turn->engine.rowless
+            || (seat->holding.used && seat->process->profile->single))
+        {
             continue;
         }
 
@@ -945,24 +1091,40 @@ engine_leave(ngx_int_t row)
 
 /*
  * Transcripts of sessions are deleted in time though nobody asks for them any
- * more: one worker has the directory of one profile after the other swept.
+ * more, and so is what keys leave that are no more: one worker has the homes
+ * swept, and each time the directory in which one of the profiles has left
+ * transcripts before there were homes.
  */
 
 static void
 engine_sweep_init(void)
 {
-    ngx_memzero(&engine_sweep, sizeof(ngx_event_t));
+    engine_event(&engine_sweep, engine_sweep_handler);
+
+    if (ngx_worker == 0 && engine->profiles->nelts) {
+        ngx_claude_home_names(engine->state, engine->homes, &engine->nginx,
+                              ngx_cycle->log);
+
+        ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
+    }
+}
+
+
+/* a timer that keeps no worker alive */
+
+static void
+engine_event(ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ngx_memzero(ev, sizeof(ngx_event_t));
+
+    /* ngx_event_ident() of debug logs looks for a connection */
 
     engine_dummy.fd = (ngx_socket_t) -1;
 
-    engine_sweep.handler = engine_sweep_handler;
-    engine_sweep.data = &engine_dummy;
-    engine_sweep.log = ngx_cycle->log;
-    engine_sweep.cancelable = 1;
-
-    if (ngx_worker == 0 && engine->profiles->nelts) {
-        ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
-    }
+    ev->handler = handler;
+    ev->data = &engine_dummy;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
 }
 
 
@@ -978,12 +1140,11 @@ engine_sweep_handler(ngx_event_t *ev)
 
     profile = engine->profiles->elts;
 
-    ngx_claude_spawner_forget_sessions(
+    ngx_claude_spawner_sweep(engine->state,
         profile[engine_swept++ % engine->profiles->nelts]->transcripts,
         engine->session_ttl / 1000, ev->log);
 
-    interval = engine->session_ttl / 2 / engine->profiles->nelts;
-    interval = ngx_min(interval, ENGINE_SWEEP_MAX);
+    interval = ngx_min(engine->session_ttl / 2, ENGINE_SWEEP_MAX);
 
     ngx_add_timer(ev, ngx_max(interval, ENGINE_SWEEP_MIN));
 }

@@ -10,6 +10,9 @@
 #include "ngx_claude_utf8.h"
 
 
+/* results that come without their calls: no model makes so many */
+#define PLAN_RESULTS  10000
+
 /*
  * Bytes of a live result that reach the model as they are: the CLI puts the
  * name of a file in the place of longer ones.
@@ -84,8 +87,11 @@ ngx_claude_plan_turn(ngx_claude_turn_t *turn)
         ngx_claude_hash_final(&turn->engine.toolset, &sha1);
     }
 
-    if (turn->session.results && turn->messages.nelts == 1) {
-        message = turn->messages.elts;
+    message = turn->messages.elts;
+
+    if (turn->session.results && turn->messages.nelts == 1
+        && message->blocks.nelts <= PLAN_RESULTS)
+    {
         block = message->blocks.elts;
 
         turn->engine.results = ngx_claude_index(turn->pool, &block->id,
@@ -176,6 +182,16 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
     ngx_claude_link_t  *links;
 
     if (!holding->used) {
+
+        /* an agent's directories are one key's, a chat's nobody's */
+
+        if (turn->profile->agent
+            ? !holding->owned
+              || !ngx_claude_hash_same(&holding->tenant, &turn->tenant)
+            : holding->owned)
+        {
+            return;
+        }
 
         /*
          * An agent's earlier turns are on disk perhaps, in a transcript that
@@ -289,7 +305,7 @@ plan_session_fail(const ngx_claude_holding_t *holding,
         return NGX_CLAUDE_FAIL_INTERNAL;
     }
 
-    ngx_claude_holding_sum(&turn->system, &sum);
+    ngx_claude_chain_system(turn, &sum);
 
     return ngx_claude_hash_same(&holding->system, &sum)
            ? NGX_CLAUDE_FAIL_INTERNAL : NGX_CLAUDE_FAIL_SESSION_SYSTEM;
@@ -402,6 +418,10 @@ plan_calls_fit(const ngx_claude_message_t *message)
             continue;
         }
 
+        if (block[i].text.len > PLAN_RESULT_MAX) {
+            return 0;
+        }
+
         p = block[i].text.data;
         last = p + block[i].text.len;
 
@@ -433,7 +453,7 @@ plan_fits_calls(const ngx_claude_holding_t *holding,
 {
     ngx_uint_t  i;
 
-    if (!holding->waiting || turn->messages.nelts != 1
+    if (!holding->waiting || turn->engine.results == NULL
         || !plan_fits(holding, turn))
     {
         return 0;
@@ -474,6 +494,10 @@ plan_result_fits(const ngx_claude_block_t *result)
 
         len += block[i].text.len;
 
+        if (len > PLAN_RESULT_MAX) {
+            return 0;
+        }
+
         /* for a blank text the CLI has words of its own; an image that is a
            URL has no place in MCP */
 
@@ -486,7 +510,7 @@ plan_result_fits(const ngx_claude_block_t *result)
         }
     }
 
-    return i && len <= PLAN_RESULT_MAX;
+    return i != 0;
 }
 
 

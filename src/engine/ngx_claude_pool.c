@@ -5,6 +5,7 @@
 
 
 #include "ngx_claude_pool.h"
+#include "ngx_claude_debt.h"
 #include "ngx_claude_driver.h"
 
 
@@ -15,30 +16,42 @@
 #define POOL_SPARED_HELD   4
 #define POOL_SPARED_TIME   60000
 
-/* before a warm process is started, and when starts keep failing, msec */
+/* before a warm process is started, and when none can be, msec */
 #define POOL_WARM_DELAY    300
 #define POOL_WARM_BACKOFF  60000
 
+/* a warm process that has lived for so long is well, msec */
+#define POOL_PROOF         120000
 
+
+static void pool_owner(ngx_claude_turn_t *turn);
 static void pool_look(ngx_claude_profile_t *profile);
 static ngx_claude_seat_t *pool_nearest(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_plan_t *nearest);
 static ngx_claude_seat_t *pool_take_starting(ngx_claude_turn_t *turn,
     ngx_claude_plan_t *plan);
+static void pool_realm_of(ngx_claude_seat_t *seat, ngx_claude_hash_t *realm);
+static ngx_uint_t pool_allowed(ngx_claude_seat_t *seat,
+    ngx_claude_turn_t *turn, ngx_claude_plan_t *plan);
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
 static void pool_remove(ngx_claude_seat_t *seat);
+static void pool_event(ngx_event_t *ev, ngx_event_handler_pt handler);
 static void pool_warm_handler(ngx_event_t *ev);
+static ngx_uint_t pool_warms(void);
 static ngx_uint_t pool_warm_count(ngx_claude_profile_t *profile);
+static void pool_proof(ngx_claude_seat_t *seat);
+static void pool_proof_handler(ngx_event_t *ev);
 
 
 static ngx_claude_zone_t          *pool_zone;
 static const ngx_claude_limits_t  *pool;           /* NULL: not open */
 static ngx_queue_t                 pool_idle;      /* the latest first */
-static ngx_claude_seat_t          *pool_starting;  /* the warm one */
+static ngx_queue_t                 pool_starting;  /* the latest first; those
+                                                      of turns as well */
 static ngx_event_t                 pool_warm_event;
-static ngx_msec_t                  pool_backoff;
+static ngx_event_t                 pool_proof_event;
 static ngx_connection_t            pool_dummy;
 
 
@@ -48,21 +61,12 @@ ngx_claude_pool_init(ngx_claude_zone_t *zone,
 {
     pool_zone = zone;
     pool = limits;
-    pool_starting = NULL;
-    pool_backoff = 0;
 
     ngx_queue_init(&pool_idle);
+    ngx_queue_init(&pool_starting);
 
-    ngx_memzero(&pool_warm_event, sizeof(ngx_event_t));
-
-    /* ngx_event_ident() of debug logs looks for a connection */
-
-    pool_dummy.fd = (ngx_socket_t) -1;
-
-    pool_warm_event.handler = pool_warm_handler;
-    pool_warm_event.data = &pool_dummy;
-    pool_warm_event.log = ngx_cycle->log;
-    pool_warm_event.cancelable = 1;
+    pool_event(&pool_warm_event, pool_warm_handler);
+    pool_event(&pool_proof_event, pool_proof_handler);
 
     if (limits->warm) {
         ngx_add_timer(&pool_warm_event, 1);
@@ -77,7 +81,29 @@ ngx_claude_pool_exit(void)
         ngx_del_timer(&pool_warm_event);
     }
 
+    if (pool_proof_event.timer_set) {
+        ngx_del_timer(&pool_proof_event);
+    }
+
     pool = NULL;
+}
+
+
+/* a timer that keeps no worker alive */
+
+static void
+pool_event(ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ngx_memzero(ev, sizeof(ngx_event_t));
+
+    /* ngx_event_ident() of debug logs looks for a connection */
+
+    pool_dummy.fd = (ngx_socket_t) -1;
+
+    ev->handler = handler;
+    ev->data = &pool_dummy;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
 }
 
 
@@ -89,6 +115,7 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 
     if (least >= NGX_CLAUDE_RUNG_WARM) {
         pool_look(turn->profile);
+        pool_owner(turn);
     }
 
     do {
@@ -111,6 +138,27 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
     }
 
     return best;
+}
+
+
+/* an agent is kept warm for the key that has asked last */
+
+static void
+pool_owner(ngx_claude_turn_t *turn)
+{
+    ngx_claude_owner_t  *owner;
+
+    owner = &turn->profile->owner;
+
+    if (turn->profile->agent
+        && (owner->home == NULL
+            || !ngx_claude_hash_same(&owner->tenant, &turn->tenant)))
+    {
+        owner->home = turn->home;
+        owner->tenant = turn->tenant;
+
+        ngx_claude_pool_warm();
+    }
 }
 
 
@@ -169,6 +217,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
                              seat->calls.elts, turn);
 
         if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
+            || !pool_allowed(seat, turn, &plan)
             || !ngx_claude_zone_process_is_idle(pool_zone, seat->process_row))
         {
             continue;
@@ -200,40 +249,72 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 }
 
 
-/* a process that is starting is there sooner than a new one */
+/*
+ * A process that is starting is there sooner than a new one: the one that
+ * began first, of those that no turn waits for.
+ */
 
 static ngx_claude_seat_t *
 pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
 {
+    ngx_queue_t        *q;
     ngx_claude_seat_t  *seat;
 
-    seat = pool_starting;
+    for (q = ngx_queue_last(&pool_starting);
+         q != ngx_queue_sentinel(&pool_starting);
+         q = ngx_queue_prev(q))
+    {
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-    if (seat == NULL) {
-        return NULL;
+        if (seat->turn) {
+            continue;
+        }
+
+        ngx_claude_plan(plan, &seat->holding, seat->held.elts,
+                        seat->calls.elts, turn);
+
+        if (plan->rung == NGX_CLAUDE_RUNG_WARM
+            && pool_allowed(seat, turn, plan))
+        {
+            ngx_claude_pool_warm();
+            return seat;
+        }
     }
 
-    ngx_claude_plan(plan, &seat->holding, seat->held.elts, seat->calls.elts,
-                    turn);
+    return NULL;
+}
 
-    if (plan->rung != NGX_CLAUDE_RUNG_WARM) {
-        return NULL;
-    }
 
-    pool_starting = NULL;
+/*
+ * Whether a turn may have a process that is nobody's yet: a key that owes
+ * something may have back what was started for it, and no more.
+ */
 
-    ngx_claude_pool_warm();
+static ngx_uint_t
+pool_allowed(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
+    ngx_claude_plan_t *plan)
+{
+    return plan->rung != NGX_CLAUDE_RUNG_WARM
+           || ngx_claude_hash_same(&seat->holding.tenant, &turn->tenant)
+           || ngx_claude_debt_wait(&turn->tenant) == 0;
+}
 
-    return seat;
+
+void
+ngx_claude_pool_starts(ngx_claude_seat_t *seat)
+{
+    seat->nascent = 1;
+    ngx_queue_insert_head(&pool_starting, &seat->parked);
 }
 
 
 void
 ngx_claude_pool_ready(ngx_claude_seat_t *seat)
 {
-    if (seat == pool_starting) {
-        pool_starting = NULL;
-        pool_backoff = 0;
+    if (seat->nascent) {
+        seat->nascent = 0;
+        ngx_queue_remove(&seat->parked);
+
         ngx_claude_pool_warm();
     }
 }
@@ -255,11 +336,7 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
     what.session = &seat->holding.session;
     what.realm = &realm;
 
-    ngx_claude_pool_realm(seat->process->profile,
-                          seat->holding.used ? &seat->holding.tenant : NULL,
-                          seat->holding.named_session ? &seat->holding.session
-                                                      : NULL,
-                          &realm);
+    pool_realm_of(seat, &realm);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (seat->holding.used && seat->process->profile->single)
@@ -284,6 +361,30 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     seat->timer.cancelable = 1;
     ngx_add_timer(&seat->timer, timeout);
+
+    if (!seat->holding.used) {
+        pool_proof(seat);
+    }
+}
+
+
+static void
+pool_realm_of(ngx_claude_seat_t *seat, ngx_claude_hash_t *realm)
+{
+    ngx_claude_holding_t  *holding;
+
+    holding = &seat->holding;
+
+    if (holding->used) {
+        ngx_claude_pool_realm(seat->process->profile, &holding->tenant,
+                              holding->named_session ? &holding->session
+                                                     : NULL,
+                              realm);
+        return;
+    }
+
+    ngx_claude_pool_realm(seat->process->profile, NULL,
+                          holding->owned ? &holding->tenant : NULL, realm);
 }
 
 
@@ -333,17 +434,7 @@ ngx_claude_pool_realm(ngx_claude_profile_t *profile,
 void
 ngx_claude_pool_left(ngx_claude_seat_t *seat)
 {
-    if (seat == pool_starting) {
-        pool_starting = NULL;
-
-        /* a storm of dying processes is slowed down, not joined */
-
-        pool_backoff = pool_backoff ? ngx_min(2 * pool_backoff,
-                                              POOL_WARM_BACKOFF)
-                                    : 1000;
-        ngx_claude_pool_warm();
-        return;
-    }
+    ngx_claude_pool_ready(seat);
 
     if (seat->pooled) {
         pool_remove(seat);
@@ -352,6 +443,49 @@ ngx_claude_pool_left(ngx_claude_seat_t *seat)
             ngx_claude_pool_warm();
         }
     }
+}
+
+
+void
+ngx_claude_pool_lost(ngx_claude_seat_t *seat, ngx_str_t *reason)
+{
+    ngx_uint_t             n, level;
+    ngx_msec_t             wait;
+    ngx_claude_process_t  *process;
+
+    process = seat->process;
+
+    n = ngx_claude_zone_start_died(pool_zone, &process->profile->hash, &wait);
+
+    (void) ngx_atomic_fetch_add(&pool_zone->counters->lost, 1);
+
+    level = (n == 1) ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, process->log, 0,
+                  "claude: process %P of \"%s\" died before its first turn: "
+                  "%V%s%V; the next one ahead of need is started in %M ms, "
+                  "and later each time that it does again", process->pid,
+                  process->profile->binary, reason,
+                  process->words.len ? ": " : "", &process->words, wait);
+}
+
+
+void
+ngx_claude_pool_proved(ngx_claude_profile_t *profile)
+{
+    ngx_uint_t  n;
+
+    n = ngx_claude_zone_start_lived(pool_zone, &profile->hash);
+
+    if (n == 0) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "claude: a process of \"%s\" does what it should, after "
+                  "%ui that died before their first turn", profile->binary, n);
+
+    ngx_claude_pool_warm();
 }
 
 
@@ -384,7 +518,7 @@ ngx_claude_pool_warm(void)
         return;
     }
 
-    ngx_add_timer(&pool_warm_event, ngx_max(pool_backoff, POOL_WARM_DELAY));
+    ngx_add_timer(&pool_warm_event, POOL_WARM_DELAY);
 }
 
 
@@ -429,18 +563,33 @@ pool_warm_handler(ngx_event_t *ev)
 {
     ngx_int_t                row;
     ngx_uint_t               i;
+    ngx_msec_t               wait, least;
+    ngx_claude_seat_t       *seat;
+    ngx_claude_owner_t      *owner;
     ngx_claude_profile_t   **profile;
     ngx_claude_record_ask_t  ask;
 
-    if (pool == NULL || ngx_exiting || pool_starting) {
+    if (pool == NULL || ngx_exiting || pool_warms()) {
         return;
     }
 
     profile = pool->profiles->elts;
+    least = 0;
 
     for (i = 0; i < pool->profiles->nelts; i++) {
 
-        if (pool_warm_count(profile[i]) >= pool->warm) {
+        owner = profile[i]->agent ? &profile[i]->owner : NULL;
+
+        if ((owner && owner->home == NULL)
+            || pool_warm_count(profile[i]) >= pool->warm)
+        {
+            continue;
+        }
+
+        wait = ngx_claude_zone_start_wait(pool_zone, &profile[i]->hash);
+
+        if (wait) {
+            least = (least == 0) ? wait : ngx_min(least, wait);
             continue;
         }
 
@@ -451,21 +600,53 @@ pool_warm_handler(ngx_event_t *ev)
             return;
         }
 
-        pool_starting = ngx_claude_driver_spawn(profile[i],
+        seat = ngx_claude_driver_spawn(profile[i], owner,
                          ngx_claude_record_ask_warm(profile[i],
                                    pool->session_ttl / 1000, &ask),
-                                                0, pool->max_line, row,
-                                                ngx_cycle->log);
+                                       0, pool->max_line, row,
+                                       ngx_cycle->log);
 
-        if (pool_starting == NULL) {
-            pool_backoff = POOL_WARM_BACKOFF;
-            ngx_claude_pool_warm();
+        if (seat == NULL) {
+            ngx_add_timer(ev, POOL_WARM_BACKOFF);
+            return;
         }
+
+        seat->ahead = 1;
+        ngx_claude_pool_starts(seat);
 
         return;
     }
+
+    if (least) {
+        ngx_add_timer(ev, least);
+    }
 }
 
+
+/* whether a warm process is starting: one at a time */
+
+static ngx_uint_t
+pool_warms(void)
+{
+    ngx_queue_t        *q;
+    ngx_claude_seat_t  *seat;
+
+    for (q = ngx_queue_head(&pool_starting);
+         q != ngx_queue_sentinel(&pool_starting);
+         q = ngx_queue_next(q))
+    {
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
+
+        if (seat->ahead && seat->turn == NULL) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* those that start and that nobody waits for are as good as warm */
 
 static ngx_uint_t
 pool_warm_count(ngx_claude_profile_t *profile)
@@ -475,6 +656,16 @@ pool_warm_count(ngx_claude_profile_t *profile)
     ngx_claude_seat_t  *seat;
 
     n = 0;
+
+    for (q = ngx_queue_head(&pool_starting);
+         q != ngx_queue_sentinel(&pool_starting);
+         q = ngx_queue_next(q))
+    {
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
+
+        n += (seat->process->profile == profile && seat->turn == NULL
+              && !seat->holding.used);
+    }
 
     for (q = ngx_queue_head(&pool_idle);
          q != ngx_queue_sentinel(&pool_idle);
@@ -486,4 +677,42 @@ pool_warm_count(ngx_claude_profile_t *profile)
     }
 
     return n;
+}
+
+
+/* where others have died, a warm process is well once it has lived on */
+
+static void
+pool_proof(ngx_claude_seat_t *seat)
+{
+    if (!pool_proof_event.timer_set
+        && ngx_claude_zone_start_dies(pool_zone, &seat->process->profile->hash))
+    {
+        ngx_add_timer(&pool_proof_event, POOL_PROOF);
+    }
+}
+
+
+static void
+pool_proof_handler(ngx_event_t *ev)
+{
+    ngx_queue_t        *q;
+    ngx_claude_seat_t  *seat;
+
+    for (q = ngx_queue_head(&pool_idle);
+         q != ngx_queue_sentinel(&pool_idle);
+         q = ngx_queue_next(q))
+    {
+        seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
+
+        if (seat->holding.used) {
+            continue;
+        }
+
+        if (ngx_current_msec - seat->idled >= POOL_PROOF) {
+            ngx_claude_pool_proved(seat->process->profile);
+        }
+
+        pool_proof(seat);
+    }
 }

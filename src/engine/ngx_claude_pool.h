@@ -39,15 +39,30 @@ ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
 
 /*
  * The realm of a process, a hash: turns of the same one may have it.  tenant:
- * the key's, NULL of a process that is nobody's yet; session: one that a
- * client has named, or NULL.
+ * the key's, NULL of a process that has not been used yet; session: one that a
+ * client has named, or, of an unused one, the tenant that it was started for;
+ * or NULL.
  */
 void ngx_claude_pool_realm(ngx_claude_profile_t *profile,
     const ngx_claude_hash_t *tenant, const ngx_claude_hash_t *session,
     ngx_claude_hash_t *realm);
 
+/*
+ * A process starts, for a turn or ahead of need.  While it does, and no turn
+ * waits for it, the next one that it is for may have it.
+ */
+void ngx_claude_pool_starts(ngx_claude_seat_t *seat);
+
 /* a process has started: it is not the pool's any more, until it is put */
 void ngx_claude_pool_ready(ngx_claude_seat_t *seat);
+
+/*
+ * A process died, and no turn was ever in it: those ahead of need are started
+ * more and more slowly, in all workers, until one of the profile has proved
+ * to be well.  reason: words for the log, without what it said itself.
+ */
+void ngx_claude_pool_lost(ngx_claude_seat_t *seat, ngx_str_t *reason);
+void ngx_claude_pool_proved(ngx_claude_profile_t *profile);
 
 /* takes a process that is idle; may end it at once */
 void ngx_claude_pool_put(ngx_claude_seat_t *seat);

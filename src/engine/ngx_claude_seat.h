@@ -169,7 +169,17 @@ struct ngx_claude_seat_s {
     ngx_queue_t              parked;         /* among the idle ones */
     ngx_msec_t               idled;          /* when, last */
 
+    size_t                   unread;         /* bytes of its input that waited
+                                                when that was last looked
+                                                at */
+
     unsigned                 pooled:1;       /* parked */
+    unsigned                 nascent:1;      /* likewise, among those that
+                                                start */
+    unsigned                 ahead:1;        /* of need was it started */
+    unsigned                 fresh:1;        /* it has never answered */
+    unsigned                 wasted:1;       /* nor waited for by the client
+                                                of a turn of it: a debt */
     unsigned                 unprepared:1;   /* the holding is known once
                                                 it runs */
     unsigned                 bare:1;         /* resumed, without an answer of

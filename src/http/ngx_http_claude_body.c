@@ -8,10 +8,14 @@
 #include "ngx_http_claude_conf.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_later.h"
+#include "ngx_http_claude_scrap.h"
 
 
 /* bytes of a block of what is freed when the turn is made */
 #define BODY_SCRATCH  4096
+
+/* and of one that the turn keeps */
+#define BODY_MEMORY   4096
 
 
 typedef struct {
@@ -19,6 +23,7 @@ typedef struct {
     ngx_claude_json_reader_t       *reader;
     ngx_http_claude_body_pt         handler;
     const ngx_claude_json_field_t  *fields;
+    ngx_pool_t                     *memory;
     ngx_chain_t                    *in;      /* buffers that were not read */
     off_t                           pos;     /* offset in the first one's
                                                 file */
@@ -99,9 +104,11 @@ body_done(ngx_http_request_t *r)
     r->read_event_handler = ngx_http_test_reading;
 
     ctx->scratch = ngx_create_pool(BODY_SCRATCH, r->connection->log);
+    body->memory = ngx_create_pool(BODY_MEMORY, r->connection->log);
+    ctx->memory = body->memory;
 
-    if (ctx->scratch) {
-        body->reader = ngx_claude_json_reader(r->pool, ctx->scratch,
+    if (ctx->scratch && ctx->memory) {
+        body->reader = ngx_claude_json_reader(ctx->memory, ctx->scratch,
                                               body->fields);
     }
 
@@ -155,6 +162,10 @@ body_slices(body_t *body)
         rc = body_slice(body, NGX_CLAUDE_JSON_SLICE);
 
         if (rc == NGX_OK && body->in) {
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log,
+                           0, "claude: request %V: the rest of the body is "
+                           "for later", &ctx->id);
+
             ngx_http_claude_later(&body->later);
             return;
         }
@@ -326,7 +337,7 @@ static void
 body_scratch(ngx_http_claude_ctx_t *ctx)
 {
     if (ctx->scratch) {
-        ngx_destroy_pool(ctx->scratch);
+        ngx_http_claude_scrap(ctx->scratch);
         ctx->scratch = NULL;
     }
 }
@@ -339,9 +350,13 @@ body_cleanup(void *data)
 
     ngx_http_claude_later_never(&body->later);
 
-    /* the rest is of the request's pool, which is going */
-
     if (body->ctx->body == body) {
         body_scratch(body->ctx);
+    }
+
+    /* the rest is of the request's pool, which is going */
+
+    if (body->memory) {
+        ngx_http_claude_scrap(body->memory);
     }
 }

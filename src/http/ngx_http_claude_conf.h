@@ -37,6 +37,12 @@ typedef struct {
                                                      empty */
     char                     *gate_directory;     /* the gate's own, beneath
                                                      that; NULL: off */
+    ngx_str_t                 state_path;         /* claude_state_path, or
+                                                     empty */
+    ngx_path_t               *state;              /* the same, or the
+                                                     default */
+    ngx_array_t               homes;              /* char *, names of keys'
+                                                     directories */
 
     ngx_cycle_t              *cycle;              /* cycle of this
                                                      configuration */
@@ -53,9 +59,18 @@ typedef struct {
 
 /* an API key, of which nothing remains but its SHA-1 */
 typedef struct {
-    ngx_str_t                      name;
-    ngx_claude_hash_t              hash;
+    ngx_str_t                      name;          /* label in logs and
+                                                     metrics */
+    ngx_claude_hash_t              hash;          /* SHA-1 of the secret */
+    ngx_claude_hash_t              tenant;        /* identity: that of its
+                                                     name, which secrets may
+                                                     share, else of itself */
+    char                          *home;          /* name of its directories */
 } ngx_http_claude_key_t;
+
+
+/* the name of the directories of all who need no key */
+#define NGX_HTTP_CLAUDE_ANYBODY  "key-none"
 
 
 /* a client's model name, and the one that the CLI knows */
@@ -90,6 +105,7 @@ struct ngx_http_claude_loc_conf_s {
     ngx_str_t                      tools;
     ngx_str_t                      permission_mode;
     ngx_str_t                      mcp_config;
+    ngx_flag_t                     sandbox;
     ngx_claude_profile_t          *profile;
 
     ngx_http_complex_value_t      *default_model;
@@ -116,6 +132,8 @@ char *ngx_http_claude_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_claude_conf_state(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -125,6 +143,24 @@ char *ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_claude_conf_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_prompt(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Whether "off" is all that a repeatable directive says: what a level above
+ * has is not inherited then, and *list is an empty array of such elements.
+ * NGX_OK, NGX_DECLINED: it says something else; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_conf_off(ngx_conf_t *cf, ngx_array_t **list,
+    size_t size);
+
+/* a constant as a complex value, or NULL: no memory */
+ngx_http_complex_value_t *ngx_http_claude_conf_constant(ngx_conf_t *cf,
+    const char *text);
+
+#define NGX_HTTP_CLAUDE_CONF_PROMPT  "You are a helpful assistant."
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */

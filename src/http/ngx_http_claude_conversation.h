@@ -14,8 +14,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_claude_json.h"
-#include "ngx_http_claude_dialect.h"
 
 
 /*
@@ -23,14 +21,13 @@
  * client sends, the system text and the first message of the user, the same
  * for all turns of a conversation.  Empty when the body was not read yet, is
  * not in memory, or is no chat.
+ *
+ * It asks nobody for a key, so it does no more than some milliseconds of work:
+ * of the body it reads up to the first message of the user, and no more than 2
+ * MB, and of these texts 1 MB counts.
  */
 ngx_int_t ngx_http_claude_conversation_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-
-
-/* for a dialect: adds the text of a tree to the hash.  NGX_ERROR: no memory */
-ngx_int_t ngx_http_claude_conversation_add(ngx_http_claude_first_t *first,
-    ngx_claude_json_t *node);
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONVERSATION_H_INCLUDED_ */

@@ -37,6 +37,9 @@ typedef struct {
     void                             *body;     /* reader of the body */
     ngx_pool_t                       *scratch;  /* memory until the turn is
                                                    made */
+    ngx_pool_t                       *memory;   /* memory of what comes of the
+                                                   body, as long as the
+                                                   request */
     ngx_http_claude_exchange_t       *exchange; /* NULL: none has begun */
     void                             *stream;   /* stream of its response */
     unsigned                          keepalive:1; /* r->keepalive before the

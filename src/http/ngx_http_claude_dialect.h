@@ -19,7 +19,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <ngx_sha1.h>
 
 #include "ngx_claude_json.h"
 #include "ngx_claude_out.h"
@@ -48,11 +47,17 @@ typedef struct {
 } ngx_http_claude_error_t;
 
 
-/* the hash of what a conversation begins with, and memory for a moment */
+/*
+ * What a conversation begins with, for its hash, in the body: a list of
+ * messages with role and content, up to the first one of the user; or else a
+ * member by itself.
+ */
 typedef struct {
-    ngx_sha1_t                    sha1;
-    ngx_pool_t                   *pool;
-} ngx_http_claude_first_t;
+    const char                   *list;         /* member, or NULL */
+    const char                   *text;         /* the same */
+    const char                   *unless;       /* with this member a body is
+                                                   another dialect's; NULL */
+} ngx_http_claude_opening_t;
 
 
 /*
@@ -134,14 +139,8 @@ struct ngx_http_claude_dialect_s {
     /* why an answer ended, a literal, for the log: in the provider's words */
     const char                   *(*reason)(ngx_http_claude_answer_t *answer);
 
-    /*
-     * $claude_conversation: the members of a body that a conversation begins
-     * with, and their hash, the same for all its turns.  NGX_OK;
-     * NGX_DECLINED: the body has none; NGX_ERROR: no memory.
-     */
-    const ngx_claude_json_field_t  *opening;
-    ngx_int_t                     (*first)(ngx_http_claude_first_t *first,
-        ngx_claude_json_t *body);
+    /* for $claude_conversation */
+    const ngx_http_claude_opening_t  *opening;
 };
 
 

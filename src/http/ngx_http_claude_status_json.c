@@ -133,11 +133,11 @@ json_counters(ngx_claude_out_t *out, ngx_claude_counters_t *counters,
                        ngx_claude_rung_name(i), counters->rungs[i]);
     }
 
-    ngx_claude_out(out, "},\"spawned\":%uA,\"died\":%uA,"
+    ngx_claude_out(out, "},\"spawned\":%uA,\"died\":%uA,\"lost\":%uA,"
                    "\"replaced\":%uA,\"evicted\":%uA,\"handed\":%uA,"
                    "\"retries\":%uA", counters->spawned,
-                   counters->died, counters->replaced, counters->evicted,
-                   counters->handed, counters->retries);
+                   counters->died, counters->lost, counters->replaced,
+                   counters->evicted, counters->handed, counters->retries);
 }
 
 

@@ -303,6 +303,9 @@ prometheus_processes(u_char *p, ngx_claude_counters_t *counters)
     p = prometheus_one(p, "claude_processes_died_total", "counter",
                        "CLI processes that ended unasked in a turn.",
                        counters->died);
+    p = prometheus_one(p, "claude_processes_lost_total", "counter",
+                       "CLI processes that died before their first turn.",
+                       counters->lost);
     p = prometheus_one(p, "claude_processes_replaced_total", "counter",
                        "CLI processes that failed before the model had said "
                        "anything, so that the turn got another.",

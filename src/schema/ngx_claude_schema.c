@@ -208,7 +208,10 @@ ngx_claude_schema_defs(ngx_claude_schema_t *schema,
 void
 ngx_claude_schema_done(ngx_claude_schema_t *schema)
 {
-    ngx_destroy_pool(schema->pool);
+    if (schema->pool) {
+        ngx_destroy_pool(schema->pool);
+        schema->pool = NULL;
+    }
 }
 
 

@@ -112,7 +112,9 @@ schema_import_node(schema_place_t *place, ngx_claude_json_t *json,
         (*node)->u.value = value;
         schema->len += value.len + sizeof("\"\"") - 1;
 
-        return NGX_OK;
+        return (schema->len <= SCHEMA_BYTES)
+               ? NGX_OK : schema_refuse(place, "is too large: it has more "
+                                        "than 1 MB");
     }
 
     schema->len += sizeof("{}") - 1;

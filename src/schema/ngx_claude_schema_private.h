@@ -48,6 +48,7 @@
 
 /* values of a client's schema, and references; people write hundreds */
 #define SCHEMA_VALUES      20000
+#define SCHEMA_BYTES       1048576
 #define SCHEMA_REFERENCES  500
 #define SCHEMA_DEPTH       300
 

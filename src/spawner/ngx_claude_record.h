@@ -22,7 +22,7 @@
 #include "ngx_claude_turn.h"
 
 
-#define NGX_CLAUDE_RECORD_MAGIC   "nginx-3"
+#define NGX_CLAUDE_RECORD_MAGIC   "nginx-4"
 #define NGX_CLAUDE_RECORD_SUFFIX  ".nginx"
 
 /* a UUID as text, with its zero */

@@ -4,10 +4,14 @@
  * with it, so that two conversations share a beginning just as far as their
  * chains are equal.
  *
+ * A link is the hash of the one before and of its own message's digest.  What
+ * a message holds is hashed once, however often a turn is begun, and a slice
+ * at a time: a conversation may have 32 MB.
+ *
  * The first link is over what must be the same before any message is: API
  * key, launch profile, model and system prompt.  White space around what the
  * model said does not count, since clients trim what they send back, nor does
- * how the arguments of a call are written.
+ * how the arguments of a call are written, unless they are very long.
  *
  * What an answer comes back as depends on the client, so the same answer has
  * one of two links.  A turn that is not verbatim is of a client that sends
@@ -38,8 +42,14 @@
 typedef ngx_claude_hash_t  ngx_claude_link_t;
 
 
+/* arguments up to so many bytes count by their value, longer ones as they are
+   written: to read them takes many times as long as to hash them */
+#define NGX_CLAUDE_CHAIN_CANONICAL  131072
+
+
 /* the hash of an answer while its blocks come in pieces */
 typedef struct {
+    ngx_claude_link_t  before;
     ngx_sha1_t   all;        /* text since its first byte that is no
                                 white space */
     ngx_sha1_t   trimmed;    /* text up to its last such byte */
@@ -56,10 +66,22 @@ typedef struct {
 
 
 /*
- * The links of a turn, from its pool: the root and one for each message, so
- * links[n] is over the first n messages.  NULL: no memory.
+ * Makes the links of a turn, in its pool: the root and one for each message,
+ * so links[n] is over the first n messages.  Each call goes on for about as
+ * much as so many bytes take.  NGX_OK: turn->engine.links are there;
+ * NGX_AGAIN: it is to be called again; NGX_ERROR: no memory.
  */
+ngx_int_t ngx_claude_chain_slice(ngx_claude_turn_t *turn, size_t size);
+
+/* all of them at once, or what is left.  NULL: no memory */
 ngx_claude_link_t *ngx_claude_chain(ngx_claude_turn_t *turn);
+
+/* a turn of the same question, system text and messages, has the same ones */
+void ngx_claude_chain_share(ngx_claude_turn_t *turn, ngx_claude_turn_t *from);
+
+/* the hash of the system text: chain_slice() has it, else it is made */
+void ngx_claude_chain_system(const ngx_claude_turn_t *turn,
+    ngx_claude_hash_t *sum);
 
 /*
  * Makes the links of a turn that brings only what is new: they follow the

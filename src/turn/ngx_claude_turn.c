@@ -5,6 +5,7 @@
 
 
 #include "ngx_claude_turn.h"
+#include "ngx_claude_memory.h"
 #include "ngx_claude_table.h"
 
 
@@ -134,41 +135,31 @@ ngx_claude_turn_add(ngx_claude_turn_t *turn,
     ngx_memzero(block, sizeof(ngx_claude_block_t));
     block->type = type;
 
+    message->results |= (type == NGX_CLAUDE_TOOL_RESULT);
+    message->thinks |= (type == NGX_CLAUDE_THINKING
+                        || type == NGX_CLAUDE_REDACTED);
+
     return block;
 }
 
 
-/* an allocation of a pool that is a large one is malloc()'s */
-
 void *
 ngx_claude_turn_push(ngx_array_t *array)
 {
-    void              *p;
-    size_t             size;
-    ngx_pool_large_t  *large;
+    void    *p;
+    size_t   size;
 
     size = array->nalloc * array->size;
 
-    if (array->nelts < array->nalloc || size <= array->pool->max) {
-        return ngx_array_push(array);
-    }
+    if (array->nelts == array->nalloc && size > array->pool->max) {
 
-    for (large = array->pool->large; large; large = large->next) {
-
-        if (large->alloc != array->elts) {
-            continue;
-        }
-
-        p = realloc(large->alloc, 2 * size);
+        p = ngx_claude_memory_grow(array->pool, array->elts, size, 2 * size);
         if (p == NULL) {
             return NULL;
         }
 
-        large->alloc = p;
         array->elts = p;
         array->nalloc *= 2;
-
-        break;
     }
 
     return ngx_array_push(array);

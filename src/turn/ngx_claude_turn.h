@@ -91,6 +91,9 @@ typedef struct {
                                                        reads its thinking;
                                                        empty: the CLI leaves
                                                        that out */
+    unsigned                             results:1; /* has results of tools */
+    unsigned                             thinks:1;  /* has thinking, redacted
+                                                       or not */
 } ngx_claude_message_t;
 
 
@@ -322,6 +325,8 @@ typedef struct {
                                                         what was spent, or
                                                         NULL */
     void                                *links;      /* links of its chain */
+    void                                *chain;      /* chain_t: what they are
+                                                        made of */
     ngx_claude_hash_t                    toolset;    /* SHA-1 of the tools'
                                                         names, or zeroes */
     ngx_str_t                          **index;      /* names of the tools,
@@ -353,6 +358,8 @@ typedef struct {
                                                         read */
     unsigned                             queued:1;   /* waits for its place */
     unsigned                             rowless:1;  /* waits for a process */
+    unsigned                             indebted:1; /* until its key may have
+                                                        one */
     unsigned                             retried:2;  /* times that it went to
                                                         another process */
     unsigned                             ungated:1;  /* a gate did not let it
@@ -384,8 +391,11 @@ struct ngx_claude_turn_s {
     ngx_claude_profile_t                *profile;    /* how its CLI is started,
                                                         the location's */
     const ngx_claude_hash_t             *launch;     /* hash of the profile */
-    ngx_claude_hash_t                    tenant;     /* SHA-1 of the API key;
-                                                        zeroes: no keys */
+    ngx_claude_hash_t                    tenant;     /* identity of the API
+                                                        key; zeroes: no keys */
+    const char                          *home;       /* name of the tenant's
+                                                        directories, the
+                                                        configuration's */
     ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* system text, never

@@ -70,6 +70,8 @@ typedef struct {
     ngx_atomic_t                     spawned;    /* processes started */
     ngx_atomic_t                     died;       /* processes that ended
                                                     unasked */
+    ngx_atomic_t                     lost;       /* processes that died before
+                                                    their first turn */
     ngx_atomic_t                     replaced;   /* processes that died in a
                                                     turn, which got another */
     ngx_atomic_t                     evicted;    /* idle processes that gave

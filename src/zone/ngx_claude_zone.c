@@ -72,10 +72,11 @@ ngx_claude_zone_init(ngx_claude_zone_t *zone,
         zone->sh = old->sh;
         zone->counters = &zone->sh->counters;
 
-        /* what was wrong with the gate may be right now */
+        /* what was wrong with the gate, or a start, may be right now */
 
         zone_lock(zone);
         zone->sh->ngates = 0;
+        zone->sh->nstarts = 0;
         zone_unlock(zone);
 
         return NGX_OK;

@@ -156,7 +156,7 @@ typedef struct {
 /* profiles whose models are remembered; the oldest gives way */
 #define NGX_CLAUDE_ZONE_PROFILES  8
 
-/* profiles whose gate is remembered; the oldest gives way */
+/* profiles whose gate, or deaths, are remembered; the oldest gives way */
 #define NGX_CLAUDE_ZONE_GATES     64
 
 /* the longest list of models */
@@ -262,6 +262,22 @@ ngx_uint_t ngx_claude_zone_gate(ngx_claude_zone_t *zone,
 ngx_uint_t ngx_claude_zone_gate_set(ngx_claude_zone_t *zone,
     const ngx_claude_hash_t *profile, ngx_uint_t state);
 
+/*
+ * Processes of a launch profile that die before their first turn.  The first
+ * counts a death: returns how many there were in a row, and sets the time in
+ * msec that none is started ahead of need.  The second returns what is left of
+ * that; 0: the caller may start one, and the other workers then wait.  The
+ * third returns the number; the fourth, too, and forgets it.
+ */
+ngx_uint_t ngx_claude_zone_start_died(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile, ngx_msec_t *wait);
+ngx_msec_t ngx_claude_zone_start_wait(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile);
+ngx_uint_t ngx_claude_zone_start_dies(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile);
+ngx_uint_t ngx_claude_zone_start_lived(ngx_claude_zone_t *zone,
+    const ngx_claude_hash_t *profile);
+
 /* the number of turns that wait; no lock is taken */
 ngx_uint_t ngx_claude_zone_waiting(ngx_claude_zone_t *zone);
 
@@ -353,7 +369,7 @@ ngx_uint_t ngx_claude_zone_process_evicted(ngx_claude_zone_t *zone,
 void ngx_claude_zone_process_set(ngx_claude_zone_t *zone, ngx_int_t row,
     ngx_claude_process_state_e state, ngx_pid_t pid, uint64_t start);
 
-/* the process of the row began a turn of the key on that rung: it is owned */
+/* the process of the row began a turn of the key on that rung: it is its */
 void ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
     const ngx_claude_hash_t *tenant, ngx_claude_rung_e rung);
 

@@ -38,6 +38,15 @@ typedef struct {
 } zone_gate_t;
 
 
+typedef struct {
+    ngx_claude_hash_t                profile;
+    ngx_uint_t                       died;       /* in a row */
+    ngx_msec_t                       until;      /* ngx_current_msec before
+                                                    which none is started ahead
+                                                    of need */
+} zone_start_t;
+
+
 struct ngx_claude_zone_shared_s {
     ngx_uint_t                  dirty;           /* boolean: a holder of the
                                                     lock has begun */
@@ -73,6 +82,9 @@ struct ngx_claude_zone_shared_s {
     zone_gate_t                 gates[NGX_CLAUDE_ZONE_GATES];
     ngx_uint_t                  ngates;          /* rows that were ever
                                                     taken */
+
+    zone_start_t                starts[NGX_CLAUDE_ZONE_GATES];
+    ngx_uint_t                  nstarts;
 };
 
 

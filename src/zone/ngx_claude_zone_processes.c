@@ -398,7 +398,10 @@ ngx_claude_zone_process_turn(ngx_claude_zone_t *zone, ngx_int_t row,
     process->turns++;
     process->rung = rung;
 
-    if (!process->owned) {
+    /* one that was started for another key, and nothing came of it */
+
+    if (!process->owned || !ngx_claude_hash_same(&process->tenant, tenant)) {
+        zone_process_disown(zone->sh, process);
         zone_process_own(zone->sh, process, tenant);
     }
 

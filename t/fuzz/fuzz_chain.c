@@ -682,8 +682,10 @@ chain_compare(chain_case_t *a, chain_case_t *b, ngx_uint_t all)
 /* no link depends on what follows, and a turn of news goes on from one */
 
 static void
-chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
+chain_parts(fuzz_input_t *in, chain_case_t *c)
 {
+    size_t              size;
+    ngx_int_t           rc;
     ngx_uint_t          n, from;
     ngx_claude_turn_t   turn;
     ngx_claude_link_t  *links;
@@ -692,9 +694,16 @@ chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 
     turn = *c->turn;
     turn.messages.nelts = fuzz_number(in, n + 1);
+    turn.engine.chain = NULL;
 
-    links = ngx_claude_chain(&turn);
-    fuzz_check(links != NULL);
+    size = 1 + fuzz_number(in, 4096);
+
+    do {
+        rc = ngx_claude_chain_slice(&turn, size);
+    } while (rc == NGX_AGAIN);
+
+    fuzz_check(rc == NGX_OK);
+    links = turn.engine.links;
     fuzz_check(ngx_memcmp(links, c->links, (turn.messages.nelts + 1)
                                            * sizeof(ngx_claude_link_t))
                == 0);
@@ -705,9 +714,7 @@ chain_parts(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
     turn.messages.nelts = n - from;
     turn.messages.elts = (ngx_claude_message_t *) turn.messages.elts
                          + from;
-    turn.engine.links = ngx_palloc(pool, (n - from + 1)
-                                  * sizeof(ngx_claude_link_t));
-    fuzz_check(turn.engine.links != NULL);
+    turn.engine.chain = NULL;
 
     fuzz_check(ngx_claude_chain_follow(&turn,
                                        from ? &c->links[from] : NULL)
@@ -798,7 +805,6 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
     ngx_chain_t               cl;
     ngx_http_request_t       *r;
     ngx_http_request_body_t   rb;
-    ngx_http_claude_first_t   first;
 
     text = fuzz_tree_text(pool, c->body);
 
@@ -816,9 +822,8 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
 
     r = &c->fake->request;
     r->request_body = &rb;
-    first.pool = pool;
 
-    rc = conversation_hash(r, &first, hash);
+    rc = conversation_hash(r, pool, hash);
 
     r->request_body = NULL;
 
@@ -904,7 +909,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
         goto done;
     }
 
-    chain_parts(pool, &in, &one);
+    chain_parts(&in, &one);
     chain_answers(pool, &in, &one);
 
     body = fuzz_json(pool, text.data, text.len);

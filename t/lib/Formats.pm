@@ -40,9 +40,9 @@ my %format = (
     ngx_claude_cstr_print => 2, ngx_claude_out => 1, variable_number => 3,
 );
 
-# what the JSON writer knows of nginx's letters, and its own two
+# what the JSON writer knows of nginx's letters, and its own three
 
-my %json = map { $_ => 1 } qw(V J Q s d P % M i z A L T);
+my %json = map { $_ => 1 } qw(V J Q E s d P % M i z A L T);
 
 # function => the argument that is part of what a client is told
 

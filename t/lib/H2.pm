@@ -1,12 +1,13 @@
-# A client of HTTP/2 without TLS that says how much it takes: its windows are
-# what the suite makes them. One connection with one request.
+# HTTP/2 without TLS, as much of it as a client needs that opens requests and
+# resets them:
 #
-#   my $c = H2->new($port, window => 0);
-#   $c->post('/v1/chat/completions', $body, %headers);
-#   $c->until(sub { $c->{headers} });  $c->take(1 << 30);  $c->rest;
+#   my $h = H2->new($port);
+#   my $id = $h->post('/v1/chat/completions', $body, key => 'sk-a');
+#   $h->reset($id);
+#   my $r = $h->rest($id);               # status, body
 #
-# headers is true when the response's header is there, data is its body so far,
-# end that it is over: 'end', or 'reset'.
+# What is sent is never compressed, and of what comes only :status is looked
+# at, which nginx sends first.
 
 package H2;
 
@@ -15,145 +16,139 @@ use warnings;
 
 use IO::Select ();
 use IO::Socket::INET ();
+use JSON::PP ();
 use Time::HiRes qw(time);
 
-use constant { DATA => 0, HEADERS => 1, RST_STREAM => 3, SETTINGS => 4,
-               PING => 6, GOAWAY => 7, WINDOW_UPDATE => 8 };
-use constant { END_STREAM => 1, ACK => 1, END_HEADERS => 4, STREAM => 1 };
+use ClaudeTest ();
 
-
-# Whether the nginx that is tested can do it.
-
-sub there {
-    return `${\ClaudeTest::binary()} -V 2>&1` =~ /--with-http_v2_module/;
-}
+my %STATUS = (8 => 200, 9 => 204, 10 => 206, 11 => 304, 12 => 400, 13 => 404,
+              14 => 500);
 
 
 sub new {
-    my ($class, $port, %o) = @_;
+    my ($class, $port) = @_;
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                       PeerPort => $port) or die "connect: $!";
-    my $c = bless { socket => $socket, raw => '', data => '' }, $class;
+        PeerPort => $port, Timeout => 5) or die "connect: $!";
+    my $h = bless { socket => $socket, next => 1, raw => '', streams => {},
+                    window => 65535 }, $class;
 
-    $socket->autoflush(1);
-    $c->write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    $c->frame(SETTINGS, 0, 0, pack 'nN', 4, $o{window} // 65535);
-    return $c;
+    $h->write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    $h->frame(4, 0, 0, pack 'nN', 4, 1 << 30);   # a stream's window
+    $h->frame(8, 0, 0, pack 'N', 1 << 30);
+    return $h;
 }
 
 
 sub write {
-    my ($c, $bytes) = @_;
+    my ($h, $bytes) = @_;
     local $SIG{PIPE} = 'IGNORE';
-    print { $c->{socket} } $bytes;
+    for (my $at = 0; $at < length $bytes;) {
+        $at += syswrite($h->{socket}, $bytes, 65536, $at) || last;
+    }
 }
 
 
 sub frame {
-    my ($c, $type, $flags, $stream, $payload) = @_;
-    $c->write(substr(pack('N', length $payload), 1)
+    my ($h, $type, $flags, $stream, $payload) = @_;
+    $h->write(substr(pack('N', length $payload), 1)
               . pack('CCN', $type, $flags, $stream) . $payload);
 }
 
 
-# A string of HPACK, as it is; its length in seven bits, and more.
-
-sub string {
-    my ($s) = @_;
-    my $n = length $s;
-
-    return pack('C', $n) . $s if $n < 127;
-    $n -= 127;
-    my $length = pack 'C', 127;
-    while ($n >= 128) {
-        $length .= pack 'C', $n % 128 + 128;
-        $n = int($n / 128);
-    }
-    return $length . pack('C', $n) . $s;
+sub literal {
+    my ($name, $value) = @_;
+    return "\0" . pack('C/a*', $name) . pack('C/a*', $value);
 }
 
 
 sub post {
-    my ($c, $path, $body, %headers) = @_;
-    my @fields = (':method' => 'POST', ':scheme' => 'http', ':path' => $path,
-                  ':authority' => 'localhost',
-                  map { $_ => $headers{$_} } sort keys %headers);
-    my $block = '';
+    my ($h, $path, $body, %o) = @_;
+    my $id = $h->{next};
+    my $key = $o{key} // 'sk-test';
 
-    while (my ($name, $value) = splice @fields, 0, 2) {
-        $block .= "\0" . string($name) . string($value);
+    $h->{next} += 2;
+    $h->{streams}{$id} = { body => '', status => 0 };
+    $h->frame(1, 4, $id, "\x83\x86\x04" . pack('C/a*', $path)
+              . "\x01" . pack('C/a*', 'localhost')
+              . literal('authorization', "Bearer $key")
+              . literal('content-length', length $body)
+              . join '', map { literal(lc $1, $2) if /^([^:]+): (.*)/ }
+                             @{ $o{headers} || [] });
+    while (length $body > 16384) {
+        $h->data($id, 0, substr $body, 0, 16384, '');
     }
-    $c->frame(HEADERS, END_HEADERS, STREAM, $block);
-    $c->frame(DATA, 0, STREAM, substr $body, 0, 16384, '')
-        while length $body > 16384;
-    $c->frame(DATA, END_STREAM, STREAM, $body);
+    $h->data($id, 1, $body);
+    return $id;
 }
 
 
-# It takes so many bytes more.
+# The window of the connection alone is kept: bodies are below 64 KB.
 
-sub take {
-    my ($c, $n) = @_;
-    $c->frame(WINDOW_UPDATE, 0, $_, pack 'N', $n) for 0, STREAM;
+sub data {
+    my ($h, $id, $flags, $bytes) = @_;
+    while ($h->{window} < length $bytes) {
+        $h->read(ClaudeTest::patience()) or die "no window\n";
+    }
+    $h->{window} -= length $bytes;
+    $h->frame(0, $flags, $id, $bytes);
 }
 
 
-# One read, at most so many seconds, and what came of it.
+sub reset { $_[0]->frame(3, 0, $_[1], pack 'N', 8) }
+
+
+# One read, at most so many seconds.  False at the end, and when time is over.
 
 sub read {
-    my ($c, $seconds) = @_;
-    return if !IO::Select->new($c->{socket})->can_read($seconds);
-    my $n = sysread $c->{socket}, $c->{raw}, 65536, length $c->{raw};
-    $c->{end} //= 'eof' if !$n;
+    my ($h, $seconds) = @_;
+    return 0 if !IO::Select->new($h->{socket})->can_read($seconds);
+    sysread($h->{socket}, $h->{raw}, 65536, length $h->{raw}) or return 0;
 
-    while (length $c->{raw} >= 9) {
-        my ($high, $length, $type, $flags, $stream) = unpack 'CnCCN', $c->{raw};
-        $length += $high << 16;
-        last if length $c->{raw} < 9 + $length;
-        my $payload = substr $c->{raw}, 9, $length;
-        substr $c->{raw}, 0, 9 + $length, '';
+    while (length $h->{raw} >= 9) {
+        my ($high, $low, $type, $flags, $id) = unpack 'CnCCN', $h->{raw};
+        my $len = ($high << 16) + $low;
+        last if length $h->{raw} < 9 + $len;
+        my $payload = substr $h->{raw}, 9, $len;
+        substr($h->{raw}, 0, 9 + $len) = '';
+        my $s = $h->{streams}{$id} || {};
 
-        if ($type == SETTINGS && !($flags & ACK)) {
-            $c->frame(SETTINGS, ACK, 0, '');
-        } elsif ($type == PING && !($flags & ACK)) {
-            $c->frame(PING, ACK, 0, $payload);
-        } elsif ($type == HEADERS) {
-            $c->{headers} = 1;
-        } elsif ($type == DATA) {
-            $c->{data} .= $payload;
+        if ($type == 0) {
+            $s->{body} .= $payload;
+        } elsif ($type == 1) {
+            my $first = ord $payload;
+            $s->{status} ||= $STATUS{ $first & 0x7f }
+                // ($payload =~ /^\x08\x03(\d{3})/ ? $1 : 999);
+        } elsif ($type == 3) {
+            $s->{end} = 1;
+        } elsif ($type == 4 && !($flags & 1)) {
+            $h->frame(4, 1, 0, '');
+        } elsif ($type == 6 && !($flags & 1)) {
+            $h->frame(6, 1, 0, $payload);
+        } elsif ($type == 8 && $id == 0) {
+            $h->{window} += unpack 'N', $payload;
         }
-        $c->{end} //= 'reset' if $type == RST_STREAM || $type == GOAWAY;
-        $c->{end} //= 'end' if ($type == DATA || $type == HEADERS)
-                               && $flags & END_STREAM;
-    }
-}
-
-
-# Reads until it is as wanted; true if it is.
-
-sub until {
-    my ($c, $wanted, $seconds) = @_;
-    my $until = time + ($seconds // ClaudeTest::patience());
-
-    while (!$wanted->()) {
-        my $left = $until - time;
-        return 0 if $left <= 0 || $c->{end};
-        $c->read($left);
+        $s->{end} = 1 if $type < 2 && $flags & 1;
     }
     return 1;
 }
 
 
-# All the rest: data.
-
 sub rest {
-    my ($c) = @_;
-    $c->until(sub { $c->{end} }, ClaudeTest::patience() * 2);
-    return $c->{data};
+    my ($h, $id, $seconds) = @_;
+    my $until = time + ($seconds // ClaudeTest::patience() * 2);
+    my $s = $h->{streams}{$id};
+
+    while (!$s->{end}) {
+        my $left = $until - time;
+        last if $left <= 0 || !$h->read($left);
+    }
+    $s->{json} = eval { JSON::PP->new->utf8->decode($s->{body}) };
+    $s->{text} = eval { $s->{json}{choices}[0]{message}{content} } // '';
+    return $s;
 }
 
 
-sub close { my ($c) = @_; CORE::close($c->{socket}) }
+sub close { CORE::close($_[0]{socket}) }
 
 
 1;

@@ -3,14 +3,15 @@
  * bodies that are made to cost, so nothing here waits for one without an end: a worker that has
  * spent too much is killed, by its pid, and nginx starts another.
  *
- * There is one place for a turn, and a turn that never ends has it. So the answer to a body that
- * became a turn is a 429, at once, and what was spent until then is what it costs to read it.
+ * There is a place for a turn, or more, and turns that never end have them. So the answer to a body
+ * that became a turn is a 429, at once, and what was spent until then is what it costs to read it.
  */
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
-    chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync,
+    chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync,
+    writeSync,
 } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -54,6 +55,14 @@ export const compileStandIn = (dir) => {
     const claude = join(dir, 'claude');
     execFileSync(process.env.CC ?? 'cc', ['-O2', '-o', claude, join(ROOT, 'bench/cli.c')]);
     return claude;
+};
+
+/* The library that watches the turns of the event loop, see events.c. */
+const compileEvents = (dir) => {
+    const library = join(dir, 'events.so');
+    execFileSync(process.env.CC ?? 'cc', ['-O2', '-shared', '-fPIC', '-o', library, join(ROOT, 't/lib/events.c')]);
+    writeFileSync(join(dir, 'events'), Buffer.alloc(16));
+    return { LD_PRELOAD: library, EVENTS: join(dir, 'events'), EVENTS_TRACE: process.env.EVENTS_TRACE };
 };
 
 function writeConf(dir, port, options) {
@@ -113,10 +122,10 @@ class Measured {
     }
 
     /* A request on a connection of its own. {status, text, done: resolves at its end} */
-    send(path, body, { headers = {}, upload = 0, onEnd } = {}) {
+    send(path, body, { headers = {}, key = true, upload = 0, onEnd } = {}) {
         const socket = net.connect(this.port, '127.0.0.1');
         const lines = Object.entries({
-            host: 'localhost', connection: 'close', authorization: `Bearer ${KEY}`, 'content-type': 'application/json',
+            host: 'localhost', connection: 'close', ...(key && { authorization: `Bearer ${KEY}` }), 'content-type': 'application/json',
             'content-length': body.length, ...headers,
         }).map(([name, value]) => `${name}: ${value}\r\n`).join('');
         const chunks = [];
@@ -163,11 +172,11 @@ class Measured {
         return JSON.parse((await this.get('/status')).text);
     }
 
-    /* One turn that never ends, in a worker that is then replaced by a new one. */
-    async hold() {
+    /* As many turns as there are places, which never end, in a worker that is then replaced by a new one. */
+    async hold(places = 1) {
         this.held.push(this.send('/v1/chat/completions', Buffer.from(
-            '{"model":"sonnet","stream":true,"messages":[{"role":"user","content":"[[bench gap=36000000000]]"}]}')));
-        await waitFor('a turn to take the place', async () => (await this.status()).turns.running === 1, 20000 * SLOW);
+            `{"model":"sonnet","n":${places},"stream":true,"messages":[{"role":"user","content":"[[bench gap=36000000000]]"}]}`)));
+        await waitFor('turns to take the places', async () => (await this.status()).turns.running === places, 20000 * SLOW);
         await this.renew();
     }
 
@@ -244,6 +253,21 @@ class Measured {
         };
     }
 
+    /* {longest: ns of CPU, turns} of the event loop while something is done. Needs the option events. */
+    async events(work) {
+        const file = join(this.dir, 'events');
+        const fd = openSync(file, 'r+');
+        try {
+            writeSync(fd, Buffer.alloc(16), 0, 16, 0);
+            await work();
+            const cells = Buffer.alloc(16);
+            readSync(fd, cells, 0, 16, 0);
+            return { longest: Number(cells.readBigUInt64LE(0)), turns: Number(cells.readBigUInt64LE(8)) };
+        } finally {
+            closeSync(fd);
+        }
+    }
+
     async end() {
         for (const { socket } of this.held) socket.destroy();
 
@@ -263,7 +287,7 @@ class Measured {
     }
 }
 
-/* options: http (directives), claude (the stand-in) */
+/* options: http (directives), claude (the stand-in), events: its turns of the event loop are watched */
 export async function startMeasured(options = {}) {
     const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'measure-'));
     chmodSync(dir, 0o755);
@@ -278,7 +302,7 @@ export async function startMeasured(options = {}) {
     server.nginx = spawnTied('sh', ['-c', `${limit} exec "$@"`, 'sh', NGINX, '-e', join(dir, 'error.log'), '-p', `${dir}/`, '-c', join(dir, 'nginx.conf')], {
         stdio: ['ignore', 'inherit', 'inherit'],
         env: Object.fromEntries(Object.entries({
-            ...MALLOC, PATH: process.env.PATH, ASAN_OPTIONS: process.env.ASAN_OPTIONS, UBSAN_OPTIONS: process.env.UBSAN_OPTIONS, LSAN_OPTIONS: process.env.LSAN_OPTIONS,
+            ...(options.events ? compileEvents(dir) : MALLOC), PATH: process.env.PATH, ASAN_OPTIONS: process.env.ASAN_OPTIONS, UBSAN_OPTIONS: process.env.UBSAN_OPTIONS, LSAN_OPTIONS: process.env.LSAN_OPTIONS,
         }).filter(([, value]) => value)),
     });
     try {

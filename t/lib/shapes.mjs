@@ -316,23 +316,32 @@ const fields = [
     { name: 'prompts', path: '/v1/completions', front: true, make: (b) => `{"model":"sonnet","prompt":[${many(b, '"p"')}]}` },
     { name: 'prompts, eight', path: '/v1/completions', turn: true, make: (b) => `{"model":"sonnet","prompt":[${list(8, () => j(long(b / 8))).join(',')}]}` },
     { name: 'prompt of numbers', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":[${many(b, '1')}]}` },
-    { name: 'prompt, n 8, echo', path: '/v1/completions', turn: true, make: (b) => `{"model":"sonnet","n":8,"echo":true,"prompt":${j(long(b))}}` },
+    { name: 'prompt, n 8, echo', path: '/v1/completions', make: (b) => `{"model":"sonnet","n":8,"echo":true,"prompt":${j(long(b))}}` },
 ];
 
 /* ---------------------------------------------------------------------------------------- */
 /* Tools and schemas                                                                         */
 /* ---------------------------------------------------------------------------------------- */
 
+/* As many as are taken, all together of about so many bytes. */
+const TOOLS_MAX = 10000;
+const someTools = (b, rest = '') => {
+    const n = Math.min(TOOLS_MAX, count(b, 100 + rest.length));
+    const about = long(Math.max(1, Math.floor(b / n) - 70 - rest.length));
+    return list(n, (i) => tool(`t${i}`, `,"description":${j(about)}${rest}`)).join(',');
+};
+
 const tools = [
-    { name: 'tools', turn: true, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
-    { name: 'tools with parameters', turn: true, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, ',"description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}'))}]`) },
+    { name: 'tools', turn: true, make: (b) => chat(`"tools":[${someTools(b)}]`) },
+    { name: 'tools, too many', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
+    { name: 'tools with parameters', turn: true, make: (b) => chat(`"tools":[${someTools(b, ',"parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')}]`) },
     { name: 'tools, strict', make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
     { name: 'tools of one name', make: (b) => chat(`"tools":[${many(b, tool('look'))}]`) },
     ...Object.entries(NAMES).map(([name, id]) => ({ name: `tools, names of ${name}`, make: (b) => chat(`"tools":[${many(Math.min(b, 65536 * (id(0).length + 50)), (i) => tool(id(i)))}]`) })),
-    { name: 'functions', turn: true, make: (b) => chat(`"functions":[${many(b, (i) => `{"name":"t${i}"}`)}]`) },
+    { name: 'functions', turn: true, make: (b) => { const n = Math.min(TOOLS_MAX, count(b, 100)); return chat(`"functions":[${list(n, (i) => `{"name":"t${i}","description":${j(long(b / n - 50))}}`).join(',')}]`); } },
     { name: 'tools, any required', make: (b) => chat(`"tool_choice":"required","tools":[${many(b, (i) => tool(`t${i}`, `,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`))}]`) },
     { name: 'tools, the last one named', make: (b) => { const n = count(b, 53); return chat(`"tool_choice":{"type":"function","function":{"name":"t${n - 1}"}},"tools":[${list(n, (i) => tool(`t${i}`)).join(',')}]`); } },
-    { name: 'tools, a description', turn: true, make: (b) => chat(`"tools":[${tool('look', `,"description":${j(long(b))},"parameters":{"type":"object","properties":{}}`)}]`) },
+    { name: 'tools, a description', make: (b) => chat(`"tools":[${tool('look', `,"description":${j(long(b))},"parameters":{"type":"object","properties":{}}`)}]`) },
     { name: 'tools that are nothing', make: (b) => chat(`"tools":[${many(b, '{}')}]`) },
 ];
 
@@ -446,3 +455,105 @@ export const whole = {
     'calls, a message each': (n) => rounds(n, (i) => `call_${i}`),
     'tools': (n) => chat(`"tools":[${list(n / 10, (i) => tool(`t${i}`, ',"description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}}}')).join(',')}]`),
 };
+
+/* ---------------------------------------------------------------------------------------- */
+/* As large as a body may be                                                                 */
+/* ---------------------------------------------------------------------------------------- */
+
+const base64 = (bytes) => 'QUJD'.repeat(Math.floor(bytes / 4));
+const image = (data) => `{"type":"image_url","image_url":{"url":"data:image/png;base64,${data}"}}`;
+const file = (type, data) => `{"role":"user","content":[{"type":"file","file":{"filename":"a","file_data":"data:${type};base64,${data}"}}]}`;
+const aCall = (args) => [user('q'), calls(call('call_1', 'look', args)), result('call_1'), user('q')].join(',');
+
+/*
+ * For the longest event: one of each kind that a string, a list or a tree can be, and where it can
+ * stand. Those with a turn are answered; bytes are those of a whole body.
+ *
+ *   no       status that comes instead
+ *   key      without: the request has none
+ */
+const bulk = [
+    { name: 'user, one text', make: (b) => chat('', user(long(b))) },
+    { name: 'user, one text of \\u00e9', make: (b) => chat('', `{"role":"user","content":"${'\\u00e9'.repeat(b / 6)}"}`) },
+    { name: 'user, one text of \\n', make: (b) => chat('', user('\n'.repeat(b / 2) + 'x')) },
+    { name: 'user, one text of \\ud83d\\ude00', make: (b) => chat('', `{"role":"user","content":"${'\\ud83d\\ude00'.repeat(b / 12)}"}`) },
+    { name: 'user, one text of letters of 3 bytes', make: (b) => chat('', user('\u3042'.repeat(b / 3))) },
+    { name: 'user, one text of spaces, and x', make: (b) => chat('', user(`${' '.repeat(b)}x`)) },
+    { name: 'user, one text of wide spaces', no: 400, make: (b) => chat('', user('\u3000'.repeat(b / 3))) },
+    { name: 'user, one text that is no UTF-8 at its end', no: 400, make: (b) => Buffer.from(`${chat('', user(`${long(b)}#`)).slice(0, -4)}\xff"}]}`, 'latin1') },
+    { name: 'assistant, one text', make: (b) => chat('', [user('q'), assistant(long(b)), user('q')].join(',')) },
+    { name: 'assistant, spaces around x', make: (b) => chat('', [user('q'), assistant(`${' '.repeat(b / 2)}x${' '.repeat(b / 2)}`), user('q')].join(',')) },
+    { name: 'system, one text', make: (b) => chat('', `{"role":"system","content":${j(long(b))}},${user('q')}`) },
+    { name: 'system, eight texts', make: (b) => chat('', `${list(8, () => `{"role":"system","content":${j(long(b / 8))}}`).join(',')},${user('q')}`) },
+    { name: 'tool result, one text', make: (b) => oneRound(1, () => 'call_1', { content: j(long(b)) }) },
+    { name: 'tool result, text parts', make: (b) => oneRound(1, () => 'call_1', { content: `[${many(b, '{"type":"text","text":"p"}')}]` }) },
+    { name: 'arguments, one string', make: (b) => chat(LOOK, aCall(`{"a":${j(long(b))}}`)) },
+    { name: 'arguments, zeros', make: (b) => chat(LOOK, aCall(`{"a":[${many(b, '0')}]}`)) },
+    { name: 'arguments, members', make: (b) => chat(LOOK, aCall(`{${many(b / 1.3, (i) => `"${i}":1`)}}`)) },
+    { name: 'arguments, no JSON', make: (b) => chat(LOOK, aCall(long(b))) },
+    { name: 'arguments of 200 KB, zeros', make: (b) => oneRound(count(b, 2e5 + 144), (i) => `call_${i}`, { args: () => `{"a":[${many(2e5, '0')}]}` }) },
+    { name: 'images of 5 MB', make: (b) => chat('', `{"role":"user","content":[${list(Math.max(1, Math.floor(b / 5.3e6)), () => image(`iVBORw0KGgoA${base64(Math.min(b, 5.2e6))}`)).join(',')}]}`) },
+    { name: 'an image that is too large', no: 400, make: (b) => chat('', `{"role":"user","content":[${image(`iVBORw0KGgoA${base64(Math.max(b, 5.4e6))}`)}]}`) },
+    { name: 'a PDF', make: (b) => chat('', file('application/pdf', `JVBERi0x${base64(b)}`)) },
+    { name: 'a text file', make: (b) => chat('', file('text/plain', base64(b))) },
+    { name: 'a text file of letters of 3 bytes', make: (b) => chat('', file('text/plain', '44GC'.repeat(b / 4))) },
+    { name: 'a text file of spaces', no: 400, make: (b) => chat('', file('text/plain', 'ICAg'.repeat(b / 4))) },
+    { name: 'messages of user and assistant', make: (b) => chat('', `${many(b, `${user('x')},${assistant('y')}`)},${user('q')}`) },
+    { name: 'messages of user', make: (b) => chat('', many(b, user('x'))) },
+    { name: 'messages of system', make: (b) => chat('', `${many(b, '{"role":"system","content":"s"}')},${user('q')}`) },
+    { name: 'text parts', make: (b) => chat('', `{"role":"user","content":[${many(b, '{"type":"text","text":"p"}')}]}`) },
+    { name: 'text parts, assistant', make: (b) => chat('', [user('x'), `{"role":"assistant","content":[${many(b, '{"type":"text","text":"p"}')}]}`, user('q')].join(',')) },
+    { name: 'images by URL', make: (b) => chat('', `{"role":"user","content":[${many(b, '{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}')}]}`) },
+    { name: 'calls in one message', make: (b) => oneRound(count(b, 144), (i) => `call_${i}`) },
+    { name: 'calls in one message, one id', make: (b) => oneRound(count(b, 132), () => 'call_1') },
+    { name: 'calls, a message each', make: (b) => rounds(count(b, 228), (i) => `call_${i}`) },
+    { name: 'tools', make: (b) => chat(`"tools":[${someTools(b)}]`) },
+    { name: 'tools with parameters', make: (b) => chat(`"tools":[${someTools(b, ',"parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}')}]`) },
+    { name: 'tools, strict', make: (b) => chat(`"tools":[${someTools(b, `,"strict":true,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`)}]`) },
+    { name: 'tools, required', make: (b) => chat(`"tool_choice":"required","tools":[${someTools(b, `,"parameters":{${OBJECT},"properties":{"a":{"type":"string"}},"required":["a"]}`)}]`) },
+    { name: 'tools, too many', no: 400, make: (b) => chat(`"tools":[${many(b, (i) => tool(`t${i}`))}]`) },
+    { name: 'tools of 1 MB, a description', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.04e6)), (i) => tool(`t${i}`, `,"description":${j(long(Math.min(b, 1.04e6)))}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, properties', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 0.9e6)), (i) => tool(`t${i}`, `,"parameters":{"type":"object","properties":{${many(Math.min(b, 0.9e6), (k) => `"p${k}":{}`)}}}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, zeros', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 0.6e6)), (i) => tool(`t${i}`, `,"parameters":{"type":"object","x":[${many(Math.min(b, 0.6e6), '0')}]}`)).join(',')}]`) },
+    { name: 'tools of 1 MB, strict, one string', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.04e6)), (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{},"description":${j(long(Math.min(b, 1.04e6)))}}`)).join(',')}]`) },
+    { name: 'tools, strict, 5,000 properties', make: (b) => chat(`"tools":[${list(Math.max(1, Math.floor(b / 1.6e5)), (i) => tool(`t${i}`, `,"strict":true,"parameters":{${OBJECT},"properties":{${list(Math.min(5000, b / 32), (k) => `"p${k}":{"type":"string"}`).join(',')}},"required":[]}`)).join(',')}]`) },
+    { name: 'tool, zeros', no: 400, make: (b) => chat(`"tools":[${tool('look', `,"parameters":{"type":"object","x":[${many(Math.max(b, 2e6), '0')}]}`)}]`) },
+    { name: 'tool, strict, one string', no: 400, make: (b) => chat(`"tools":[${tool('look', `,"strict":true,"parameters":{${OBJECT},"properties":{},"description":${j(long(Math.max(b, 2e6)))}}`)}]`) },
+    { name: 'format, enum', make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"properties":{"a":{"type":"string","enum":[${list(1e4, (i) => j(long(Math.min(b, 1e6) / 1e4 - 10, `v${i} `))).join(',')}]}},"required":["a"]}}}`) },
+    { name: 'format, one string', no: 400, make: (b) => chat(`"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{${OBJECT},"description":${j(long(Math.max(b, 2e6)))},"properties":{}}}}`) },
+    { name: 'the name of a model', no: 404, make: (b) => `{"model":"${long(b, 'claude-')}","messages":[${user('hi')}]}` },
+    { name: 'a role that is unknown', no: 400, make: (b) => chat('', `{"role":"${long(b)}","content":"x"}`) },
+    { name: 'a member too often', no: 400, make: (b) => chat(many(b, '"n":1')) },
+    { name: 'id of a call', no: 400, make: (b) => chat(LOOK, [user('q'), calls(call('x'.repeat(b)))].join(',')) },
+    { name: 'stop, four', no: 400, make: (b) => chat(`"stop":[${list(4, () => j(long(b / 4))).join(',')}]`) },
+    { name: 'prompt', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":${j(long(b))}}` },
+    { name: 'prompts, eight', path: '/v1/completions', make: (b) => `{"model":"sonnet","prompt":[${list(8, () => j(long(b / 8))).join(',')}]}` },
+    { name: 'unknown, one string', make: (b) => chat(`"x":${j(long(b))}`) },
+    { name: 'unknown, zeros', make: (b) => chat(`"x":[${many(b, '0')}]`) },
+    { name: 'unknown, depth 100', make: (b) => chat(`"x":[${many(b, `${'['.repeat(100)}${']'.repeat(100)}`)}]`) },
+    { name: 'unknown, numbers', make: (b) => chat(`"x":[${many(b, '-12345.678e-90')}]`) },
+    { name: 'unknown, members of one name', make: (b) => chat(many(b, '"x":1')) },
+    { name: 'unknown, long names', make: (b) => chat(many(b, (i) => `"${i}${'n'.repeat(1e5)}":1`)) },
+    { name: 'unknown, one name', make: (b) => chat(`"${'n'.repeat(b)}":1`) },
+    { name: 'white space', make: (b) => chat(`"x":${' '.repeat(b)}1`) },
+    { name: 'no JSON', no: 400, make: (b) => `[${many(b, '0')}}` },
+];
+
+const eight = (shape) => ({ ...shape, name: `n 8: ${shape.name}`, make: (b) => shape.make(b).replace('{"model"', '{"n":8,"model"') });
+const named = (name) => bulk.find((shape) => shape.name === name);
+
+export const large = [
+    ...bulk,
+    ...['user, one text', 'assistant, one text', 'arguments, one string', 'messages of user and assistant', 'calls in one message',
+        'text parts', 'tools with parameters', 'tools of 1 MB, a description'].map((name) => eight(named(name))),
+    ...['user, one text', 'user, one text of \\u00e9', 'messages of user and assistant', 'unknown, zeros'].map((name) => ({
+        ...named(name), name: `in memory: ${name}`, path: '/memory/chat/completions',
+    })),
+    ...['user, one text', 'unknown, zeros'].map((name) => ({ ...named(name), name: `no key: ${name}`, no: 401, key: false })),
+    ...['user, one text', 'system, one text', 'messages of system', 'text parts', 'unknown, zeros', 'unknown, one string', 'no JSON'].map(named).concat([
+        { name: 'zeros before the messages', make: (b) => `{"x":[${many(b, '0')}],"messages":[${user('hi')}]}` },
+        { name: 'content before its role', make: (b) => `{"messages":[{"content":[${many(b, '0')}],"role":"user"}]}` },
+    ]).map((shape) => ({
+        ...shape, name: `$claude_conversation: ${shape.name}`, path: '/front/chat/completions', no: undefined, key: false,
+    })),
+].map((shape) => ({ path: '/v1/chat/completions', headers: {}, ...shape }));

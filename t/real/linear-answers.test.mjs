@@ -68,7 +68,7 @@ test('an answer that is a stop sequence but for its end, again and again', async
     const space = (n) => ' '.repeat(n);
     await withServer(writing, async () => {
         for (const [delta, repeat, stop] of [
-            [space(1000), MEANT / 1000, `${space(MEANT / 2)}\t`],
+            [space(1000), MEANT / 1000, `${space(60000)}\t`],
             [`${space(1000)}\t${space(1001)}`, Math.floor(MEANT / 2002), `${space(1000)}\t${space(1000)}\n`],
         ]) {
             const content = `[[fake ${JSON.stringify({ deltas: [delta], repeat })}]]`;

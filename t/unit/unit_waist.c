@@ -710,12 +710,77 @@ test_links_kept(ngx_uint_t verbatim)
 
     chain = links();
 
-    hex_is(&chain[0], "d772f100fd763e3dc15ed0c480f7c24dc6049fc1", "the root");
-    hex_is(&chain[1], "774633b6ea1030ee465815e94b9450324c6ebbf1",
+    hex_is(&chain[0], "84be54a782e45a0cb37a77e96f0673ade24c3076", "the root");
+    hex_is(&chain[1], "3becea7541591d6eec8891e6adc9060e5508a285",
            "a text and an image");
-    hex_is(&chain[2], "c80efd5de4b6b61e17507b1e352ee301dd58833d",
+    hex_is(&chain[2], "0c9e36e889207406df46508d19f322d5fb1d60aa",
            "an answer with a call");
-    hex_is(&chain[3], "8b89a23c90d890894b58f5ee3eec04a17fef22c6", "a result");
+    hex_is(&chain[3], "99acc0b1a0697e05f65c964b01fe7cbaca73cded", "a result");
+}
+
+
+/* slices of any size make the same links, and no slice is much longer */
+
+static void
+test_links_slices(ngx_uint_t verbatim)
+{
+    size_t               size;
+    ngx_int_t            rc;
+    ngx_uint_t           i, n, same;
+    ngx_claude_link_t   *whole;
+    ngx_claude_block_t  *block;
+
+    static char  text[5000], input[NGX_CLAUDE_CHAIN_CANONICAL + 100];
+
+    memset(text, ' ', sizeof(text) - 1);
+    memcpy(text + 100, "words", 5);
+
+    memset(input, ' ', sizeof(input) - 1);
+    input[0] = '{';
+    input[sizeof(input) - 2] = '}';
+
+    make_turn(verbatim);
+
+    (void) add(NGX_CLAUDE_USER, NGX_CLAUDE_TEXT, text);
+    (void) add(NGX_CLAUDE_USER, NGX_CLAUDE_IMAGE, "");
+    (void) add_thought(text, text);
+    (void) add(NGX_CLAUDE_ASSISTANT, NGX_CLAUDE_TEXT, text);
+    (void) add(NGX_CLAUDE_ASSISTANT, NGX_CLAUDE_REDACTED, text);
+    (void) add(NGX_CLAUDE_ASSISTANT, NGX_CLAUDE_TEXT, text);
+    (void) add_call(NGX_CLAUDE_ASSISTANT, "toolu_1", "{\"a\":1}");
+    (void) add_call(NGX_CLAUDE_ASSISTANT, "toolu_2", input);
+    (void) add(NGX_CLAUDE_ASSISTANT, NGX_CLAUDE_OTHER, input);
+    block = add_call(NGX_CLAUDE_USER, "toolu_1", "");
+    add_inner(block, NGX_CLAUDE_TEXT, text);
+    add_inner(block, NGX_CLAUDE_TEXT, "");
+    block = add_call(NGX_CLAUDE_USER, "toolu_2", "");
+    block->content = NULL;
+
+    whole = links();
+    same = 1;
+
+    for (size = 1; size < 100000; size = 3 * size + 1) {
+
+        turn.engine.chain = NULL;
+        n = 0;
+
+        do {
+            rc = ngx_claude_chain_slice(&turn, size);
+            n++;
+        } while (rc == NGX_AGAIN);
+
+        unit_needs(rc == NGX_OK, "memory");
+
+        for (i = 0; i <= turn.messages.nelts; i++) {
+            same = same && ngx_claude_link_same(
+                               &whole[i],
+                               (ngx_claude_link_t *) turn.engine.links + i);
+        }
+
+        same = same && n >= 5 * sizeof(text) / size;
+    }
+
+    unit_ok(same, verbatim ? "links in slices, verbatim" : "links in slices");
 }
 
 
@@ -863,6 +928,8 @@ unit_tests(ngx_pool_t *p, ngx_str_t *d)
     test_line_lost(1);
     test_text();
     test_links_kept(0);
+    test_links_slices(0);
     test_links_kept(1);
+    test_links_slices(1);
     test_links_part();
 }

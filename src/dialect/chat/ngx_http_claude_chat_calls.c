@@ -11,6 +11,9 @@
 #include "ngx_http_claude_error.h"
 
 
+#define CALLS_TOO_LONG  "is too long: it may have up to 65536 bytes"
+
+
 static ngx_int_t calls_list(ngx_http_claude_chat_reader_t *reader,
     ngx_claude_json_t *list);
 static ngx_int_t calls_call(ngx_http_claude_chat_reader_t *reader,
@@ -40,6 +43,7 @@ ngx_http_claude_chat_calls_init(ngx_http_claude_chat_reader_t *reader)
         return NGX_ERROR;
     }
 
+    reader->calls.slice = &ex->left;
     reader->calls.members[NGX_HTTP_CLAUDE_CALLS_ID] = "tool_call_id";
     reader->calls.members[NGX_HTTP_CLAUDE_CALLS_NAME] = "name";
 
@@ -53,8 +57,11 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_reader_t *reader,
 {
     ngx_claude_json_t  *list, *call;
 
-    reader->caller = reader->message;
-    ngx_http_claude_calls_begin(&reader->calls);
+    if (reader->stage == 0) {
+        reader->stage = 1;
+        reader->caller = reader->message;
+        ngx_http_claude_calls_begin(&reader->calls);
+    }
 
     list = calls_field(message, "tool_calls");
     call = calls_field(message, "function_call");
@@ -80,26 +87,36 @@ ngx_http_claude_chat_calls(ngx_http_claude_chat_reader_t *reader,
 static ngx_int_t
 calls_list(ngx_http_claude_chat_reader_t *reader, ngx_claude_json_t *list)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          i, n;
-    ngx_claude_json_t  *call;
+    ngx_int_t   rc;
+    ngx_uint_t  n;
 
     ngx_http_claude_place_in(&reader->place, "tool_calls");
 
+    if (reader->part == NULL) {
+        reader->part = ngx_claude_json_first(list);
+        reader->index = 0;
+    }
+
     n = reader->place.n;
-    i = 0;
 
-    for (call = ngx_claude_json_first(list);
-         call;
-         call = ngx_claude_json_next(call))
-    {
+    while (reader->part) {
+
+        if (reader->ex->left == 0) {
+            return NGX_AGAIN;
+        }
+
         reader->place.n = n;
-        ngx_http_claude_place_at(&reader->place, i++);
+        ngx_http_claude_place_at(&reader->place, reader->index);
 
-        rc = calls_call(reader, call);
+        rc = calls_call(reader, reader->part);
         if (rc != NGX_OK) {
             return rc;
         }
+
+        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+
+        reader->part = ngx_claude_json_next(reader->part);
+        reader->index++;
     }
 
     return NGX_OK;
@@ -126,6 +143,10 @@ calls_call(ngx_http_claude_chat_reader_t *reader, ngx_claude_json_t *call)
 
     client = calls_value(id);
 
+    if (client.len > NGX_HTTP_CLAUDE_CALLS_LONGEST) {
+        return calls_error(reader, "id", CALLS_TOO_LONG);
+    }
+
     ngx_http_claude_place_in(&reader->place, "function");
 
     return calls_function(reader, calls_field(call, "function"), &client);
@@ -138,10 +159,9 @@ static ngx_int_t
 calls_function(ngx_http_claude_chat_reader_t *reader,
     ngx_claude_json_t *function, ngx_str_t *client)
 {
-    ngx_int_t            rc;
-    ngx_str_t            name, arguments;
-    ngx_claude_json_t   *node;
-    ngx_claude_block_t  *block;
+    ngx_int_t           rc;
+    ngx_str_t           name, arguments;
+    ngx_claude_json_t  *node;
 
     if (function == NULL || function->type != NGX_CLAUDE_JSON_OBJECT) {
         return calls_error(reader, NULL, "must be an object with \"name\" and "
@@ -166,17 +186,21 @@ calls_function(ngx_http_claude_chat_reader_t *reader,
         arguments = calls_value(node);
     }
 
-    block = ngx_http_claude_calls_use(&reader->calls, client, &name);
-
-    if (block == NULL
-        || ngx_http_claude_calls_input(reader->ex->turn.pool, &arguments,
-                                       &block->text)
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (reader->call == NULL) {
+        reader->call = ngx_http_claude_calls_use(&reader->calls, client,
+                                                 &name);
+        if (reader->call == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
-    return NGX_OK;
+    rc = ngx_http_claude_calls_input(&reader->calls, &arguments,
+                                     &reader->call->text);
+    if (rc == NGX_OK) {
+        reader->call = NULL;
+    }
+
+    return (rc == NGX_ERROR) ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
 }
 
 
@@ -201,20 +225,29 @@ ngx_http_claude_chat_result(ngx_http_claude_chat_reader_t *reader,
 
     s = calls_value(node);
 
-    rc = ngx_http_claude_calls_result(&reader->calls, &s, by, &block);
-    if (rc != NGX_OK) {
-        return rc;
+    if (s.len > NGX_HTTP_CLAUDE_CALLS_LONGEST) {
+        return calls_error(reader, member, CALLS_TOO_LONG);
     }
 
-    block->content = ngx_array_create(reader->ex->turn.pool, 1,
-                                      sizeof(ngx_claude_block_t));
-    if (block->content == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (reader->stage == 0) {
+        rc = ngx_http_claude_calls_result(&reader->calls, &s, by, &block);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        reader->stage = 1;
+        reader->blocks = ngx_array_create(reader->ex->turn.pool, 1,
+                                          sizeof(ngx_claude_block_t));
+        if (reader->blocks == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        block->content = reader->blocks;
     }
 
     node = calls_field(message, "content");
 
-    return node ? ngx_http_claude_chat_content(reader, node, block->content)
+    return node ? ngx_http_claude_chat_content(reader, node, reader->blocks)
                 : NGX_OK;
 }
 

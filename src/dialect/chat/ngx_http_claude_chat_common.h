@@ -21,6 +21,9 @@
 typedef struct {
     ngx_str_t                  prefix;       /* beginning of every chunk */
     ngx_array_t                prompts;      /* ngx_str_t, of completions */
+    void                      *reader;       /* chat_reader_t, while messages
+                                                are read */
+    void                      *tools;        /* the same of tools */
     unsigned                   include_usage:1;
     unsigned                   functions:1;  /* tools are of the older kind */
     unsigned                   echo:1;

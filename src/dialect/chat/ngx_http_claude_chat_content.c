@@ -7,7 +7,6 @@
 
 
 #include "ngx_http_claude_chat_content.h"
-#include "ngx_claude_utf8.h"
 
 
 /* kinds that are read, for errors */
@@ -57,9 +56,8 @@ ngx_int_t
 ngx_http_claude_chat_content(ngx_http_claude_chat_reader_t *reader,
     ngx_claude_json_t *content, ngx_array_t *blocks)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          i, n;
-    ngx_claude_json_t  *part;
+    ngx_int_t   rc;
+    ngx_uint_t  n;
 
     if (content->type == NGX_CLAUDE_JSON_STRING) {
         return content_result_text(reader, content, blocks);
@@ -72,20 +70,31 @@ ngx_http_claude_chat_content(ngx_http_claude_chat_reader_t *reader,
 
     ngx_http_claude_place_in(&reader->place, "content");
 
+    if (reader->part == NULL) {
+        reader->part = ngx_claude_json_first(content);
+        reader->index = 0;
+    }
+
     n = reader->place.n;
-    i = 0;
 
-    for (part = ngx_claude_json_first(content);
-         part;
-         part = ngx_claude_json_next(part))
-    {
+    while (reader->part) {
+
+        if (reader->ex->left == 0) {
+            return NGX_AGAIN;
+        }
+
         reader->place.n = n;
-        ngx_http_claude_place_at(&reader->place, i++);
+        ngx_http_claude_place_at(&reader->place, reader->index);
 
-        rc = content_result_part(reader, part, blocks);
+        rc = content_result_part(reader, reader->part, blocks);
         if (rc != NGX_OK) {
             return rc;
         }
+
+        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+
+        reader->part = ngx_claude_json_next(reader->part);
+        reader->index++;
     }
 
     return NGX_OK;
@@ -145,7 +154,7 @@ content_result_text(ngx_http_claude_chat_reader_t *reader,
 
     one.text = content_value(text);
 
-    return ngx_claude_utf8_blank(&one.text)
+    return ngx_claude_json_blank(text)
            ? NGX_OK : content_result_add(blocks, &one);
 }
 
@@ -155,7 +164,7 @@ content_result_add(ngx_array_t *blocks, ngx_claude_block_t *one)
 {
     ngx_claude_block_t  *block;
 
-    block = ngx_array_push(blocks);
+    block = ngx_claude_turn_push(blocks);
     if (block == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -218,12 +227,8 @@ content_file(ngx_http_claude_chat_reader_t *reader, ngx_claude_json_t *part,
         return content_error(reader, "file.filename", "must be a string");
     }
 
-    if (node) {
-        value = content_value(node);
-
-        if (!ngx_claude_utf8_blank(&value)) {
-            block->name = value;
-        }
+    if (node && !ngx_claude_json_blank(node)) {
+        block->name = content_value(node);
     }
 
     node = content_field(file, "file_data");

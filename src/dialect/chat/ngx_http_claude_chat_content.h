@@ -26,14 +26,34 @@ typedef struct {
                                                 its part */
     ngx_http_claude_media_t      media;
     ngx_http_claude_calls_t      calls;
+    ngx_claude_json_t           *next;       /* message that is read next */
+    ngx_claude_json_t           *part;       /* part or call of it that is;
+                                                NULL: none yet */
+    ngx_uint_t                   index;      /* number of the part or call */
+    ngx_uint_t                   stage;      /* what of the message is read:
+                                                its content, then calls */
+    ngx_claude_block_t          *call;       /* call that is read; NULL: none
+                                                has begun */
+    ngx_array_t                 *blocks;     /* block_t of the result that is
+                                                read */
     ngx_uint_t                   message;    /* number of the message, from
                                                 0 */
     ngx_uint_t                   caller;     /* number of the one that called
                                                 last */
     ngx_array_t                  system;     /* texts of system messages,
                                                 ngx_str_t */
+    unsigned                     listed:1;   /* all messages are read */
 } ngx_http_claude_chat_reader_t;
 
+
+/* bytes that a part of a message costs besides its own, see spend() */
+#define NGX_HTTP_CLAUDE_CHAT_PART  128
+
+
+/*
+ * Both of them return NGX_AGAIN when the slice has nothing left: they are
+ * called again with the same node.
+ */
 
 /*
  * Reads an image_url or file part, whose type is known to be a string, into a

@@ -17,15 +17,15 @@
 #include "ngx_http_claude_chat_tools.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_params.h"
-#include "ngx_claude_utf8.h"
 
 
 static ngx_int_t request_modalities(void *data, const char *name,
     ngx_claude_json_t *node);
 static ngx_int_t request_messages(void *data, const char *name,
     ngx_claude_json_t *node);
-static ngx_int_t request_list(ngx_http_claude_chat_reader_t *reader,
-    ngx_claude_json_t *list);
+static ngx_http_claude_chat_reader_t *request_reader(
+    ngx_http_claude_exchange_t *ex, ngx_claude_json_t *list);
+static ngx_int_t request_list(ngx_http_claude_chat_reader_t *reader);
 static ngx_int_t request_message(ngx_http_claude_chat_reader_t *reader,
     ngx_claude_json_t *message);
 static ngx_uint_t request_calls(ngx_claude_json_t *message);
@@ -37,12 +37,12 @@ static ngx_int_t request_parts(ngx_http_claude_chat_reader_t *reader,
 static ngx_int_t request_part(ngx_http_claude_chat_reader_t *reader,
     ngx_uint_t system, ngx_claude_role_e role, ngx_claude_json_t *part);
 static ngx_int_t request_text(ngx_http_claude_chat_reader_t *reader,
-    ngx_uint_t system, ngx_claude_role_e role, ngx_str_t *text,
+    ngx_uint_t system, ngx_claude_role_e role, ngx_claude_json_t *text,
     const char *member);
 
 
 #define request_field  ngx_claude_json_field
-#define request_blank  ngx_claude_utf8_blank
+#define request_blank  ngx_claude_json_blank
 #define request_is     ngx_claude_json_is
 #define request_value  ngx_claude_json_value
 #define request_first  ngx_claude_json_first
@@ -244,7 +244,7 @@ request_messages(void *data, const char *name, ngx_claude_json_t *node)
 
     ngx_int_t                       rc;
     ngx_http_claude_chat_t         *chat;
-    ngx_http_claude_chat_reader_t   reader;
+    ngx_http_claude_chat_reader_t  *reader;
 
     if (node == NULL) {
         return request_error(ex, name, "'%s' is missing: it must be an array "
@@ -256,35 +256,35 @@ request_messages(void *data, const char *name, ngx_claude_json_t *node)
                              "one message.", name);
     }
 
-    ngx_memzero(&reader, sizeof(ngx_http_claude_chat_reader_t));
-
-    reader.ex = ex;
-    reader.place.ctx = ex->ctx;
-    reader.media.place = &reader.place;
-    reader.media.pool = ex->turn.pool;
-
-    if (ngx_array_init(&reader.system, ex->ctx->scratch, 2, sizeof(ngx_str_t))
-        != NGX_OK
-        || ngx_http_claude_chat_calls_init(&reader) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    rc = request_list(&reader, node);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
     chat = ex->own;
 
-    if (chat->functions
-        && ngx_http_claude_calls_next(&reader.calls, &ex->turn.call_id)
-           != NGX_OK)
-    {
+    if (chat->reader == NULL) {
+        chat->reader = request_reader(ex, node);
+    }
+
+    reader = chat->reader;
+
+    if (reader == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_claude_params_system(ex, &reader.system);
+    if (!reader->listed) {
+        rc = request_list(reader);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        reader->listed = 1;
+
+        if (chat->functions
+            && ngx_http_claude_calls_next(&reader->calls, &ex->turn.call_id)
+               != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    rc = ngx_http_claude_params_system(ex, &reader->system);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -294,30 +294,66 @@ request_messages(void *data, const char *name, ngx_claude_json_t *node)
         return rc;
     }
 
-    return ngx_http_claude_calls_session(&reader.calls);
+    return ngx_http_claude_calls_session(&reader->calls);
+}
+
+
+/* NULL: no memory */
+
+static ngx_http_claude_chat_reader_t *
+request_reader(ngx_http_claude_exchange_t *ex, ngx_claude_json_t *list)
+{
+    ngx_http_claude_chat_reader_t  *reader;
+
+    reader = ngx_pcalloc(ex->ctx->scratch,
+                         sizeof(ngx_http_claude_chat_reader_t));
+    if (reader == NULL) {
+        return NULL;
+    }
+
+    reader->ex = ex;
+    reader->next = request_first(list);
+    reader->place.ctx = ex->ctx;
+    reader->media.place = &reader->place;
+    reader->media.pool = ex->turn.pool;
+    reader->media.left = &ex->left;
+
+    if (ngx_array_init(&reader->system, ex->ctx->scratch, 2, sizeof(ngx_str_t))
+        != NGX_OK
+        || ngx_http_claude_chat_calls_init(reader) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return reader;
 }
 
 
 static ngx_int_t
-request_list(ngx_http_claude_chat_reader_t *reader, ngx_claude_json_t *list)
+request_list(ngx_http_claude_chat_reader_t *reader)
 {
-    ngx_int_t           rc;
-    ngx_claude_json_t  *message;
+    ngx_int_t  rc;
 
-    for (message = request_first(list);
-         message;
-         message = request_next(message))
-    {
+    while (reader->next) {
+
+        if (reader->ex->left == 0) {
+            return NGX_AGAIN;
+        }
+
         reader->place.n = 0;
         ngx_http_claude_place_in(&reader->place, "messages");
         ngx_http_claude_place_at(&reader->place, reader->message);
 
-        rc = request_message(reader, message);
+        rc = request_message(reader, reader->next);
         if (rc != NGX_OK) {
             return rc;
         }
 
+        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+
+        reader->next = request_next(reader->next);
         reader->message++;
+        reader->stage = 0;
     }
 
     return ngx_http_claude_chat_calls_done(reader);
@@ -353,7 +389,8 @@ request_message(ngx_http_claude_chat_reader_t *reader,
         return request_content(reader, 1, NGX_CLAUDE_USER, content);
     }
 
-    rc = ngx_http_claude_chat_calls_done(reader);
+    rc = (reader->stage == 0) ? ngx_http_claude_chat_calls_done(reader)
+                              : NGX_OK;
     if (rc != NGX_OK) {
         return rc;
     }
@@ -370,7 +407,9 @@ request_message(ngx_http_claude_chat_reader_t *reader,
 
     /* a message that calls may have nothing to say */
 
-    if (!request_calls(message) || !request_empty(content)) {
+    if (reader->stage == 0
+        && (!request_calls(message) || !request_empty(content)))
+    {
         rc = request_content(reader, 0, NGX_CLAUDE_ASSISTANT, content);
         if (rc != NGX_OK) {
             return rc;
@@ -396,16 +435,12 @@ request_calls(ngx_claude_json_t *message)
 static ngx_uint_t
 request_empty(ngx_claude_json_t *content)
 {
-    ngx_str_t  text;
-
     if (content == NULL) {
         return 1;
     }
 
-    text = request_value(content);
-
     return (content->type == NGX_CLAUDE_JSON_STRING
-            && request_blank(&text))
+            && request_blank(content))
            || (content->type == NGX_CLAUDE_JSON_ARRAY
                && request_first(content) == NULL);
 }
@@ -416,7 +451,6 @@ request_content(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
     ngx_claude_role_e role, ngx_claude_json_t *content)
 {
     ngx_int_t   rc;
-    ngx_str_t   text;
     ngx_uint_t  n;
 
     if (content == NULL) {
@@ -424,8 +458,7 @@ request_content(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
     }
 
     if (content->type == NGX_CLAUDE_JSON_STRING) {
-        text = request_value(content);
-        return request_text(reader, system, role, &text, "content");
+        return request_text(reader, system, role, content, "content");
     }
 
     if (content->type != NGX_CLAUDE_JSON_ARRAY
@@ -449,24 +482,36 @@ static ngx_int_t
 request_parts(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
     ngx_claude_role_e role, ngx_claude_json_t *content)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          i, n;
-    ngx_claude_json_t  *part;
+    ngx_int_t   rc;
+    ngx_uint_t  n;
 
     ngx_http_claude_place_in(&reader->place, "content");
 
-    n = reader->place.n;
-    i = 0;
+    if (reader->part == NULL) {
+        reader->part = request_first(content);
+        reader->index = 0;
+    }
 
-    for (part = request_first(content); part; part = request_next(part)) {
+    n = reader->place.n;
+
+    while (reader->part) {
+
+        if (reader->ex->left == 0) {
+            return NGX_AGAIN;
+        }
 
         reader->place.n = n;
-        ngx_http_claude_place_at(&reader->place, i++);
+        ngx_http_claude_place_at(&reader->place, reader->index);
 
-        rc = request_part(reader, system, role, part);
+        rc = request_part(reader, system, role, reader->part);
         if (rc != NGX_OK) {
             return rc;
         }
+
+        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+
+        reader->part = request_next(reader->part);
+        reader->index++;
     }
 
     return NGX_OK;
@@ -478,7 +523,6 @@ request_part(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
     ngx_claude_role_e role, ngx_claude_json_t *part)
 {
     ngx_int_t            rc;
-    ngx_str_t            value;
     ngx_claude_json_t   *type, *text;
     ngx_claude_block_t  *block, one;
 
@@ -531,9 +575,7 @@ request_part(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
         return request_place_error(reader, "text", "must be a string");
     }
 
-    value = request_value(text);
-
-    return request_text(reader, system, role, &value, "text");
+    return request_text(reader, system, role, text, "text");
 }
 
 
@@ -541,7 +583,7 @@ request_part(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
 
 static ngx_int_t
 request_text(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
-    ngx_claude_role_e role, ngx_str_t *text, const char *member)
+    ngx_claude_role_e role, ngx_claude_json_t *text, const char *member)
 {
     ngx_str_t           *one;
     ngx_claude_block_t  *block;
@@ -557,7 +599,7 @@ request_text(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        *one = *text;
+        *one = request_value(text);
 
         return NGX_OK;
     }
@@ -572,7 +614,7 @@ request_text(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    block->text = *text;
+    block->text = request_value(text);
 
     return NGX_OK;
 }

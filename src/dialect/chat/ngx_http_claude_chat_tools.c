@@ -13,8 +13,19 @@
 #include "ngx_http_claude_tools.h"
 
 
-static ngx_int_t tools_list(ngx_http_claude_tools_t *tools,
-    ngx_claude_json_t *list, const char *name);
+/* the tools of a body, while they are read */
+typedef struct {
+    ngx_http_claude_tools_t   tools;
+    ngx_http_claude_place_t   place;
+    const char               *name;          /* member that has them */
+    ngx_claude_json_t        *next;          /* tool that is read next */
+    ngx_uint_t                index;         /* its number */
+} tools_reader_t;
+
+
+static ngx_int_t tools_begin(ngx_http_claude_exchange_t *ex,
+    tools_reader_t *reader, const char *name, ngx_claude_json_t *node);
+static ngx_int_t tools_list(tools_reader_t *reader);
 static ngx_int_t tools_tool(ngx_http_claude_tools_t *tools,
     ngx_claude_json_t *tool);
 static ngx_int_t tools_choice(ngx_http_claude_tools_t *tools);
@@ -40,9 +51,43 @@ ngx_http_claude_chat_tools(void *data, const char *name,
     ngx_http_claude_exchange_t *ex = data;
 
     ngx_int_t                rc;
-    ngx_claude_json_t       *choice;
-    ngx_http_claude_tools_t  tools;
-    ngx_http_claude_place_t  place;
+    tools_reader_t          *reader;
+    ngx_http_claude_chat_t  *chat;
+
+    chat = ex->own;
+    reader = chat->tools;
+
+    if (reader == NULL) {
+
+        reader = ngx_pcalloc(ex->ctx->scratch, sizeof(tools_reader_t));
+        if (reader == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        chat->tools = reader;
+
+        rc = tools_begin(ex, reader, name, node);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = tools_list(reader);
+
+    if (rc == NGX_OK) {
+        rc = tools_choice(&reader->tools);
+    }
+
+    return (rc == NGX_OK) ? ngx_http_claude_tools_done(&reader->tools) : rc;
+}
+
+
+static ngx_int_t
+tools_begin(ngx_http_claude_exchange_t *ex, tools_reader_t *reader,
+    const char *name, ngx_claude_json_t *node)
+{
+    ngx_int_t           rc;
+    ngx_claude_json_t  *choice;
 
     if (node == NULL || (node->type == NGX_CLAUDE_JSON_ARRAY
                          && tools_first(node) == NULL))
@@ -53,50 +98,51 @@ ngx_http_claude_chat_tools(void *data, const char *name,
         tools_functions(ex) = (node && ngx_claude_json_holds(node));
     }
 
-    ngx_memzero(&place, sizeof(ngx_http_claude_place_t));
-    place.ctx = ex->ctx;
+    reader->place.ctx = ex->ctx;
 
     choice = tools_field(ex->body, tools_functions(ex) ? "function_call"
                                                        : "tool_choice");
 
-    rc = ngx_http_claude_tools_init(&tools, ex, &place, name, node,
-                                    "parameters",
+    rc = ngx_http_claude_tools_init(&reader->tools, ex, &reader->place, name,
+                                    node, "parameters",
                                     choice
                                     && !ngx_claude_json_is(choice, "auto")
                                     && !ngx_claude_json_is(choice, "none"));
 
     if (rc == NGX_OK && node) {
-        rc = tools_list(&tools, node, name);
+        reader->name = name;
+        reader->next = tools_first(node);
     }
 
-    if (rc == NGX_OK) {
-        rc = tools_choice(&tools);
-    }
-
-    return (rc == NGX_OK) ? ngx_http_claude_tools_done(&tools) : rc;
+    return rc;
 }
 
 
 static ngx_int_t
-tools_list(ngx_http_claude_tools_t *tools, ngx_claude_json_t *list,
-    const char *name)
+tools_list(tools_reader_t *reader)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          i;
-    ngx_claude_json_t  *tool;
+    ngx_int_t                 rc;
+    ngx_http_claude_tools_t  *tools;
 
-    i = 0;
+    tools = &reader->tools;
 
-    for (tool = tools_first(list); tool; tool = tools_next(tool)) {
+    while (reader->next) {
+
+        if (tools->ex->left == 0) {
+            return NGX_AGAIN;
+        }
 
         tools->place->n = 0;
-        ngx_http_claude_place_in(tools->place, name);
-        ngx_http_claude_place_at(tools->place, i++);
+        ngx_http_claude_place_in(tools->place, reader->name);
+        ngx_http_claude_place_at(tools->place, reader->index);
 
-        rc = tools_tool(tools, tool);
+        rc = tools_tool(tools, reader->next);
         if (rc != NGX_OK) {
             return rc;
         }
+
+        reader->next = tools_next(reader->next);
+        reader->index++;
     }
 
     return NGX_OK;

@@ -14,11 +14,14 @@
 #include "ngx_http_claude_chat_common.h"
 #include "ngx_http_claude_chat_request.h"
 #include "ngx_http_claude_chat_whole.h"
-#include "ngx_http_claude_conversation.h"
 #include "ngx_http_claude_error.h"
 #include "ngx_http_claude_openai.h"
 #include "ngx_http_claude_params.h"
 #include "ngx_http_claude_session.h"
+
+
+/* bytes of a prompt that is repeated before its answer */
+#define COMPLETIONS_ECHO  1048576
 
 
 static ngx_int_t completions_request(ngx_http_claude_exchange_t *ex,
@@ -44,8 +47,6 @@ static void completions_whole(ngx_http_claude_exchange_t *ex,
     ngx_http_claude_document_t *document);
 static void completions_choice(ngx_http_claude_answer_t *answer,
     ngx_http_claude_document_t *document);
-static ngx_int_t completions_first(ngx_http_claude_first_t *first,
-    ngx_claude_json_t *body);
 
 
 #define completions_error(ex, param, ...)                                     \
@@ -67,12 +68,10 @@ const ngx_claude_json_field_t  ngx_http_claude_completions_fields[] = {
 };
 
 
-/* of messages it is only asked whether there are any */
+/* a body with messages is a chat's, whatever else is in it */
 
-static const ngx_claude_json_field_t  completions_opening[] = {
-    { ngx_string("messages"), NULL, NULL },
-    { ngx_string("prompt"), ngx_claude_json_all, NULL },
-    { ngx_null_string, NULL, NULL }
+static const ngx_http_claude_opening_t  completions_opening = {
+    NULL, "prompt", "messages"
 };
 
 
@@ -95,8 +94,7 @@ const ngx_http_claude_dialect_t  ngx_http_claude_completions = {
     .whole = completions_whole,
     .reason = ngx_http_claude_chat_reason,
 
-    .opening = completions_opening,
-    .first = completions_first
+    .opening = &completions_opening
 };
 
 
@@ -211,7 +209,8 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     ngx_http_claude_exchange_t *ex = data;
 
     ngx_int_t                rc;
-    ngx_uint_t               max;
+    ngx_str_t               *prompt;
+    ngx_uint_t               i, max;
     ngx_http_claude_chat_t  *chat;
 
     chat = ex->own;
@@ -226,6 +225,16 @@ completions_prompts(void *data, const char *name, ngx_claude_json_t *node)
     rc = ngx_http_claude_params_texts(ex, name, node, max, &chat->prompts);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    prompt = chat->prompts.elts;
+
+    for (i = 0; chat->echo && i < chat->prompts.nelts; i++) {
+
+        if (prompt[i].len > COMPLETIONS_ECHO) {
+            return completions_error(ex, "echo", "'echo' is not supported for "
+                                     "a prompt of more than 1 MB.");
+        }
     }
 
     if (chat->prompts.nelts > max) {
@@ -253,20 +262,29 @@ completions_answer(ngx_http_claude_answer_t *answer)
     chat = ex->own;
     prompt = (ngx_str_t *) chat->prompts.elts + answer->index / ex->n;
 
-    if (ngx_array_init(&answer->turn.messages, ex->turn.pool, 1,
-                       sizeof(ngx_claude_message_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    if (answer->index % ex->n) {
 
-    block = ngx_claude_turn_add(&answer->turn, NGX_CLAUDE_USER,
-                                NGX_CLAUDE_TEXT);
-    if (block == NULL) {
-        return NGX_ERROR;
-    }
+        /* one of several answers to the prompt of the one before */
 
-    block->text = *prompt;
+        answer->turn.messages = answer[-1].turn.messages;
+
+    } else {
+
+        if (ngx_array_init(&answer->turn.messages, ex->turn.pool, 1,
+                           sizeof(ngx_claude_message_t))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        block = ngx_claude_turn_add(&answer->turn, NGX_CLAUDE_USER,
+                                    NGX_CLAUDE_TEXT);
+        if (block == NULL) {
+            return NGX_ERROR;
+        }
+
+        block->text = *prompt;
+    }
 
     if (chat->echo) {
         answer->before = *prompt;
@@ -315,21 +333,4 @@ completions_choice(ngx_http_claude_answer_t *answer,
 {
     ngx_http_claude_chat_text(answer, document, "\"text\":",
                               NGX_CLAUDE_TEXT);
-}
-
-
-/* a body with messages is a chat's, whatever else is in it, and wherever */
-
-static ngx_int_t
-completions_first(ngx_http_claude_first_t *first, ngx_claude_json_t *body)
-{
-    ngx_claude_json_t  *prompt;
-
-    prompt = ngx_claude_json_member(body, "prompt");
-
-    if (prompt == NULL || ngx_claude_json_member(body, "messages")) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_claude_conversation_add(first, prompt);
 }

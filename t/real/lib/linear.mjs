@@ -91,8 +91,8 @@ function report() {
 export function holdShapes(shapes) {
     describe('until the turn is made', { concurrency: 1 }, () => {
         before(async () => {
-            server = await startMeasured({ http: 'claude_max_concurrent 1; claude_max_processes 1; claude_queue 0;' });
-            await server.hold();
+            server = await startMeasured({ http: 'claude_max_concurrent 8; claude_max_processes 8; claude_queue 0;' });
+            await server.hold(8);
             for (const size of SIZES) await once(plain, size);            /* first use of everything */
         });
         after(async () => {
