@@ -191,10 +191,13 @@ sub kind {
 
     kind($s, 'a new session', '/v1/chat/completions',
          chat([user(fake('seven', $flood))]), %session, rung => 'cold');
+    my $id = '0198a2b4-1111-4222-8333-000000000002';
+    $s->chat('eight', headers => ["X-Session-Id: $id"]);
     my ($its) = map { $_->{pid} } grep { $_->{event} eq 'asked' }
                 reverse $s->events;
     kind($s, 'a session on disk', '/v1/chat/completions',
-         chat([user(fake('eight', $flood))]), %session, rung => 'resumed',
+         chat([user(fake('eight and', $flood))]),
+         headers => { 'x-session-id' => $id }, rung => 'resumed',
          before => sub {
              kill 'TERM', $its;
              wait_for { !grep { $_->{pid} == $its }
