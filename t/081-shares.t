@@ -148,16 +148,16 @@ for my $workers (1, 2) {
 
 {
     my $s = ClaudeTest->start(keys => $keys,
-        http => 'claude_max_concurrent 2; claude_queue 20 timeout=2s;');
+        http => 'claude_max_concurrent 2; claude_queue 20 timeout=1s;');
     my $hold = enter($s, 'b0', '1+0', fake => $hang);
     $hold->until(qr/first/);
     my ($a, $next, $comes);
 
     for (1 .. 5) {                     # until the third one is in time
         $a = $s->open_chat('a1', key => 'sk-a', stream => 1, with => { n => 2 },
-                           fake => { deltas => ['x'], gap_ms => 3700 });
+                           fake => { deltas => ['x'], gap_ms => 1800 });
         $a->until(qr/"x"/) or last;
-        sleep 2.5;
+        sleep 1.2;
         $next = $s->open_chat('c1', key => 'sk-c', stream => 1, fake => $hang);
         last if $comes = $next->until(qr/first/);
         $_->close for $a, $next;
@@ -167,7 +167,7 @@ for my $workers (1, 2) {
     ok($comes, 'one of two answers came for nearly twice the time of the queue, '
                . 'and its place goes to another key');
     is($a->rest->{error}{code}, 'queue_timeout', '  the other one waits');
-    cmp_ok(time - $since, '>', 1, '    for all of its time');
+    cmp_ok(time - $since, '>', 0.5, '    for all of its time');
     $_->close for $hold, $next;
     $s->wait_idle;
     $s->stop;

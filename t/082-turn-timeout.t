@@ -19,7 +19,10 @@ my $trickle = { deltas => ["x\n"], repeat => 2_000, gap_ms => 20 };
 my @listen = (listen => 'listen 127.0.0.1:' . port() . ' sndbuf=4k;');
 my $locations = 'location /v1/ { claude_openai; claude_turn_timeout 1h; } '
     . 'location /soon/ { claude_openai; } '
-    . 'location /agent/ { claude_openai; claude_tools Read; } ';
+    . 'location /two/ { claude_openai; claude_turn_timeout 2s; } '
+    . 'location /now/ { claude_openai; claude_turn_timeout 200ms; } '
+    . 'location /agent/ { claude_openai; claude_tools Read; '
+    . 'claude_turn_timeout 2s; } ';
 
 sub start {
     my (%o) = @_;
@@ -53,7 +56,20 @@ sub is_over {
     $s->wait_idle('  and its place is free');
 }
 
-# What a stream is: the error is its last event.
+# A stream that has begun in time, which a busy machine may not allow at once.
+
+sub begun {
+    my (@ask) = @_;
+    my $r;
+
+    for (1 .. 5) {
+        $r = soon(@ask, stream => 1)->rest;
+        last if $r->{status} == 200;
+    }
+    return $r;
+}
+
+# What such a stream is: the error is its last event.
 
 sub ends_so {
     my ($s, $r, $name) = @_;
@@ -74,27 +90,26 @@ sub ends_so {
     my ($its) = map { $_->{pid} } reverse $s->events('asked');
     ok((grep { $_->{pid} == $its && $_->{event} eq 'interrupt' } $s->events),
        '  which is interrupted in the CLI');
-    is(soon($s, 'ho')->rest->{text}, 'echo: ho', '  the next turn is served');
+    is($s->chat('ho')->{text}, 'echo: ho', '  the next turn is served');
     is((map { $_->{pid} } reverse $s->events('asked'))[0], $its,
        '    by the same process');
 
-    my $r = soon($s, 'hi', stream => 1, fake => $trickle)->rest;
+    my $r = begun($s, 'hi', fake => $trickle);
     ends_so($s, $r, 'a stream that is read');
     like($r->{text}, qr/^(?:x\n)+\z/, '  with what there was');
     $s->wait_idle('  and its place is free');
 
-    ends_so($s, soon($s, 'hi', stream => 1, fake => $hang)->rest,
-            'a stream that is silent');
+    ends_so($s, begun($s, 'hi', fake => $hang), 'a stream that is silent');
     $s->wait_idle;
 
     my @prompt = (body => json->encode({ stream => $true,
         prompt => 'hi [[fake ' . json->encode($trickle) . ']]' }));
-    ends_so($s, soon($s, '', path => '/soon/completions', @prompt)->rest,
+    ends_so($s, begun($s, '', path => '/soon/completions', @prompt),
             'completions');
     $s->wait_idle;
 
-    ends_so($s, soon($s, 'hi', path => '/agent/chat/completions', stream => 1,
-                     fake => $trickle)->rest, 'an agent');
+    ends_so($s, begun($s, 'hi', path => '/agent/chat/completions',
+                      fake => $trickle), 'an agent');
     $s->wait_idle;
 
     # of several answers one is enough
@@ -105,13 +120,13 @@ sub ends_so {
     # elsewhere there is time
 
     is($s->chat('hi', stream => 1, fake => { deltas => ['a', 'b'],
-                                             gap_ms => 1500 })->{text}, 'ab',
+                                             gap_ms => 600 })->{text}, 'ab',
        'a location may have its own');
 
     $s->get('/status');
     my @errors = ClaudeTest::lines_of("$ENV{TEST_NGINX_SERVROOT}/errors");
-    is(scalar(grep { $_ eq "turn_timeout\n" } @errors), 7,
-       '$claude_error says so');
+    cmp_ok(scalar(grep { $_ eq "turn_timeout\n" } @errors), '>=', 7,
+           '$claude_error says so');
     my $status = $s->status;
     cmp_ok($status->{failures}{turn_timeout}, '>=', 7, 'so does the status');
     like($s->get('/status?format=prometheus')->{body},
@@ -139,7 +154,8 @@ for (['a process that starts', { silent => $true }],
                   http => 'claude_warm 0; claude_max_concurrent 2;');
     my @pairs = map { { role => 'user', content => "q$_" },
                       { role => 'assistant', content => "a$_" } } 1 .. 20_000;
-    is_over($s, soon($s, 'hi', history => \@pairs)->rest, 'a long history');
+    is_over($s, soon($s, 'hi', path => '/now/chat/completions',
+                     history => \@pairs)->rest, 'a long history');
     $s->stop;
 }
 
@@ -149,16 +165,15 @@ for (['a process that starts', { silent => $true }],
     my $s = start(start => { ignore_term => $true }, http =>
         'claude_warm 0; claude_max_concurrent 1; claude_max_processes 1;');
     is($s->chat('hi', key => 'sk-other')->{status}, 200, 'all processes are another\'s');
-    is_over($s, soon($s, 'hi')->rest, 'a turn that waits for one of them to end');
+    is_over($s, soon($s, 'hi', path => '/now/chat/completions')->rest,
+            'a turn that waits for one of them to end');
     $s->stop;
 }
 
 # a process of another worker's that does not come
 
 {
-    my $s = start(workers => 2, http => 'claude_warm 0;',
-                  server => $locations . 'location /now/ { claude_openai; '
-                            . 'claude_turn_timeout 200ms; }');
+    my $s = start(workers => 2, http => 'claude_warm 0;');
     $s->chat('one', fake => { text => 'answer' });
     $s->wait_idle;
     my ($idle) = grep { $_->{state} eq 'idle' } @{ $s->status->{processes} };
@@ -171,7 +186,7 @@ for (['a process that starts', { silent => $true }],
     kill 'CONT', $idle->{worker};
     SKIP: {
         # the kernel may have given it to the worker that stands still
-        skip 'the other worker had it', 6 if $r->{status} == 200;
+        skip 'the other worker had it', 5 if $r->{status} == 200;
         is_over($s, $r, 'a turn that waits for another worker');
     }
     wait_for { grep { $_->{pid} == $idle->{pid} && $_->{state} eq 'idle' }
@@ -227,9 +242,10 @@ for (['a process that starts', { silent => $true }],
     my $s = start(http => 'claude_max_concurrent 1; claude_queue 5 timeout=60s;');
     my $hold = $s->open_chat('hold', stream => 1, fake => $hang);
     $hold->until(qr/first/);
-    my $w = soon($s, 'waits');
+    my @two = (path => '/two/chat/completions');
+    my $w = soon($s, 'waits', @two);
     wait_for { turns($s) eq '1+1' } 'a turn waits';
-    sleep 1.2;                         # longer than it may take
+    sleep 2.1;                         # longer than it may take
     is(turns($s), '1+1', '  for longer than it may take');
     $hold->close;
     is($w->rest->{text}, 'echo: waits', '  and is served');
@@ -248,12 +264,12 @@ for (['a process that starts', { silent => $true }],
                              parameters => { type => 'object' } } }]);
     my $call = { role => 'user', content => 'look [[fake ' . json->encode(
         { tool_use => [{ id => 'toolu_1', name => 'look', input => {} }] }) . ']]' };
-    $r = soon($s, '', body => json->encode({ @tools, messages => [$call] }))->rest;
+    $r = soon($s, '', @two, body => json->encode({ @tools, messages => [$call] }))->rest;
     is($r->{json}{choices}[0]{finish_reason}, 'tool_calls', 'a call');
     my $asked = () = $s->events('asked');
-    sleep 1.2;
+    sleep 2.1;
     my $said = $r->{json}{choices}[0]{message};
-    $r = soon($s, '', body => json->encode({ @tools, messages => [$call, $said,
+    $r = soon($s, '', @two, body => json->encode({ @tools, messages => [$call, $said,
         { role => 'tool', content => 'seen',
           tool_call_id => $said->{tool_calls}[0]{id} }] }))->rest;
     is($r->{status}, 200, '  whose result comes later than a turn may last');
@@ -268,10 +284,10 @@ for (['a process that starts', { silent => $true }],
 {
     my $s = start();
     my @id = (headers => ['X-Session-Id: 0198a2b4-1111-4222-8333-000000000002']);
-    soon($s, 'one', @id)->rest;
+    $s->chat('one', @id);
     is_over($s, soon($s, 'two', @id, fake => { hang => $true })->rest,
             'a turn of a session');
-    is(soon($s, 'three', @id)->rest->{text}, 'echo: three', '  it goes on');
+    is($s->chat('three', @id)->{text}, 'echo: three', '  it goes on');
     my ($asked) = reverse $s->events('asked');
     is(join('|', map { ref $_->{content} ? $_->{content}[0]{text} : $_->{content} }
                      @{ $asked->{messages} }), 'one|echo: one|three',

@@ -31,6 +31,7 @@ sub start {
         http => 'claude_max_concurrent 2; claude_max_processes 8; '
                 . 'claude_heartbeat 50ms; ' . ($o{http} // 'claude_warm 0;'),
         server => 'location /v1/ { claude_openai; } '
+                  . 'location /soon/ { claude_openai; claude_turn_timeout 1s; } '
                   . 'location /agent/ { claude_openai; claude_tools Read; }');
 }
 
@@ -101,15 +102,23 @@ sub stalled {
     return @busy;
 }
 
+sub texts {                            # how much each answer has
+    my %text;
+    my %decoded;                       # megabytes of the same line: once
+    for ($_[0] =~ /^data: (\{.*)$/mg) {
+        my $choice = ($decoded{$_} //= json->decode($_))->{choices}[0] // next;
+        $text{ $choice->{index} } +=
+            length($choice->{delta}{content} // $choice->{text} // '');
+    }
+    return %text;
+}
+
 sub takes_all {                        # the client, from now on
     my ($s, $c, $n, $name) = @_;
     $c->take(1 << 30);
-    my $text = '';
-    for ($c->rest =~ /^data: (\{.*)$/mg) {
-        my $choice = json->decode($_)->{choices}[0] // next;
-        $text .= $choice->{delta}{content} // $choice->{text} // '';
-    }
-    is(length $text, $n * $all, "  $name: takes all, and gets it");
+    my %text = texts($c->rest);
+    is_deeply(\%text, { map { $_ => $all } 0 .. $n - 1 },
+              "  $name: takes all, and gets it");
     is($c->{end}, 'end', '    to its end');
     $c->close;
     $s->wait_idle;
@@ -182,10 +191,13 @@ sub kind {
 
     kind($s, 'a new session', '/v1/chat/completions',
          chat([user(fake('seven', $flood))]), %session, rung => 'cold');
+    my $id = '0198a2b4-1111-4222-8333-000000000002';
+    $s->chat('eight', headers => ["X-Session-Id: $id"]);
     my ($its) = map { $_->{pid} } grep { $_->{event} eq 'asked' }
                 reverse $s->events;
     kind($s, 'a session on disk', '/v1/chat/completions',
-         chat([user(fake('eight', $flood))]), %session, rung => 'resumed',
+         chat([user(fake('eight and', $flood))]),
+         headers => { 'x-session-id' => $id }, rung => 'resumed',
          before => sub {
              kill 'TERM', $its;
              wait_for { !grep { $_->{pid} == $its }
@@ -210,6 +222,36 @@ sub kind {
                { role => 'tool', content => 'seen', tool_call_id =>
                  $r->{json}{choices}[0]{message}{tool_calls}[0]{id} }],
               @tools), rung => 'live');
+    $s->stop;
+}
+
+# It may take nothing for as long as a turn may last, whatever its process is at
+# then; that goes on with others.
+
+{
+    my $s = start(workers => 1);
+    for my $kind (['a new process', {}], ['a used one', {}],
+                  ['one of a session', { 'x-session-id' =>
+                   '0198a2b4-1111-4222-8333-000000000003' }])
+    {
+        my ($name, $headers) = @$kind;
+        my @hold = hold($s);
+        my $c = ask($s, '/soon/chat/completions',
+                    chat([user(fake("$name is asked", $flood))]), %$headers);
+        $c->until(sub { $c->{headers} });
+        $_->close for @hold;
+        $s->wait_idle("nothing is taken for too long, of $name: it is over");
+        wait_for { !grep { $_->{state} ne 'idle' }
+                         @{ $s->status->{processes} } } '  for its process, too';
+        $c->take(1 << 30);
+        like($c->rest, qr/"code":"turn_timeout"/, '  the client is told so');
+        is($c->{end}, 'end', '    in good order');
+        $c->close;
+        is($s->chat("after $name")->{text}, "echo: after $name",
+           '  the next turn is served');
+    }
+    is(scalar(grep { $_->{messages}[-1]{content} =~ /is asked/ }
+                   $s->events('asked')), 0, 'nothing of it was asked');
     $s->stop;
 }
 
@@ -290,13 +332,9 @@ sub stream {
     cmp_ok(rss($s) - $before, '<', 2000, '    with nothing of it in nginx')
         if !$ENV{TEST_SANITIZED};
 
-    my %text;
-    for ($c->rest->{body} =~ /^data: (\{.*)$/mg) {
-        my $choice = json->decode($_)->{choices}[0];
-        $text{$choice->{index}} .= $choice->{delta}{content} // '';
-    }
-    is_deeply({ map { $_ => length $text{$_} } keys %text },
-              { 0 => $all, 1 => $all }, '  a client that reads has all of both');
+    my %text = texts($c->rest->{body});
+    is_deeply(\%text, { 0 => $all, 1 => $all },
+              '  a client that reads has all of both');
     $s->wait_idle;
 }
 
