@@ -12,6 +12,7 @@
 #include "ngx_claude_cstr.h"
 #include "ngx_claude_engine.h"
 #include "ngx_claude_gate.h"
+#include "ngx_claude_home.h"
 #include "ngx_http_claude_auth.h"
 #include "ngx_http_claude_chat.h"
 #include "ngx_http_claude_completions.h"
@@ -48,6 +49,10 @@ static char *ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
+static ngx_int_t ngx_http_claude_state_path(ngx_conf_t *cf,
+    ngx_http_claude_main_conf_t *mcf);
+static ngx_int_t ngx_http_claude_owners(ngx_http_claude_main_conf_t *mcf,
+    ngx_http_claude_loc_conf_t *lcf);
 static ngx_int_t ngx_http_claude_profiles(ngx_cycle_t *cycle,
     ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
 static void ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid,
@@ -133,6 +138,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_claude_main_conf_t, max_line),
+      NULL },
+
+    { ngx_string("claude_state_path"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_claude_conf_state,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("claude_gate_path"),
@@ -452,7 +464,9 @@ ngx_http_claude_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_claude_default_directory(cf, mcf) != NGX_OK) {
+    if (ngx_http_claude_default_directory(cf, mcf) != NGX_OK
+        || ngx_http_claude_state_path(cf, mcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -527,6 +541,82 @@ ngx_http_claude_default_directory(ngx_conf_t *cf,
 }
 
 
+/*
+ * The state path, whose links are resolved: the CLI names transcripts after
+ * where an agent's working directory really is.
+ */
+
+static ngx_int_t
+ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
+{
+    char                         *real;
+    u_char                       *p;
+    ngx_str_t                    *name, base;
+    ngx_uint_t                    i;
+    ngx_http_claude_loc_conf_t  **lcf;
+
+    lcf = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts && !lcf[i]->openai; i++) {
+        /* void */
+    }
+
+    if (i == mcf->locations.nelts) {
+        return NGX_OK;
+    }
+
+    mcf->state = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
+    if (mcf->state == NULL) {
+        return NGX_ERROR;
+    }
+
+    name = &mcf->state->name;
+    *name = mcf->state_path;
+
+    if (name->len == 0) {
+        ngx_str_set(name, "claude_state");
+
+        if (ngx_conf_full_name(cf->cycle, name, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (base.len = 0; name->data[name->len - base.len - 1] != '/'; base.len++)
+    {
+        /* the path is a full one */
+    }
+
+    base.data = name->data + name->len - base.len;
+
+    p = ngx_pnalloc(cf->pool, name->len - base.len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(p, name->data, name->len - base.len + 1);
+
+    real = realpath(ngx_claude_cstr(p), NULL);
+
+    if (real) {
+        p = ngx_pnalloc(cf->pool, ngx_strlen(real) + base.len + 2);
+
+        if (p) {
+            name->len = ngx_sprintf(p, "%s/%V%Z", real[1] ? real : "",
+                                    &base) - p - 1;
+            name->data = p;
+        }
+
+        free(real);
+
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_add_path(cf, &mcf->state);
+}
+
+
 static void *
 ngx_http_claude_create_main_conf(ngx_conf_t *cf)
 {
@@ -543,6 +633,7 @@ ngx_http_claude_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&mcf->profiles, cf->pool, 4,
                           sizeof(ngx_claude_profile_t *))
            != NGX_OK
+        || ngx_array_init(&mcf->homes, cf->pool, 4, sizeof(char *)) != NGX_OK
         || ngx_array_init(&mcf->dialects, cf->pool, 4,
                           sizeof(ngx_http_claude_dialect_t *))
            != NGX_OK)
@@ -624,6 +715,7 @@ ngx_http_claude_init_main_conf(ngx_conf_t *cf, void *conf)
     mcf->limits.session_ttl = (ngx_msec_t) mcf->session_ttl * 1000;
     mcf->limits.max_line = mcf->max_line;
     mcf->limits.profiles = &mcf->profiles;
+    mcf->limits.homes = &mcf->homes;
 
     return NGX_CONF_OK;
 }
@@ -817,11 +909,24 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
     uid_t                         uid;
     gid_t                         gid;
     ngx_uint_t                    i, j;
+    ngx_core_conf_t              *ccf;
     ngx_claude_launch_t           launch;
     ngx_claude_profile_t         *profile, **known;
     ngx_http_claude_loc_conf_t  **lcf;
 
     ngx_http_claude_workers_user(cycle, &uid, &gid);
+
+    if (mcf->state) {
+        ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                               ngx_core_module);
+
+        mcf->limits.state = ngx_claude_cstr(mcf->state->name.data);
+        mcf->limits.nginx = ccf->pid;
+
+        if (ngx_claude_home_check(&mcf->state->name, uid, log) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
 
     lcf = mcf->locations.elts;
 
@@ -841,6 +946,8 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.binary = lcf[i]->binary;
         launch.directory = lcf[i]->directory.len ? lcf[i]->directory
                                                  : mcf->directory->name;
+        launch.shared = (lcf[i]->directory.len != 0);
+        launch.state = mcf->state->name;
         launch.env = lcf[i]->env;
         launch.args = lcf[i]->args;
         launch.fallback_model = lcf[i]->fallback_model;
@@ -875,6 +982,65 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         }
 
         lcf[i]->profile = profile;
+
+        if (ngx_claude_home_fits(profile, log) != NGX_OK
+            || ngx_http_claude_owners(mcf, lcf[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    known = mcf->profiles.elts;
+
+    for (j = 0; j < mcf->profiles.nelts; j++) {
+        if (known[j]->owners > 1) {
+            known[j]->owner.home = NULL;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The homes of a location's keys.  An agent that is one key's alone is kept
+ * warm for that from the start.
+ */
+
+static ngx_int_t
+ngx_http_claude_owners(ngx_http_claude_main_conf_t *mcf,
+    ngx_http_claude_loc_conf_t *lcf)
+{
+    char                   **home;
+    ngx_uint_t               i, n;
+    ngx_claude_hash_t       *tenant;
+    ngx_claude_owner_t      *owner;
+    ngx_http_claude_key_t   *key;
+
+    static ngx_claude_hash_t  nobody;
+
+    n = (lcf->auth && lcf->keys) ? lcf->keys->nelts : 1;
+    key = (lcf->auth && lcf->keys) ? lcf->keys->elts : NULL;
+
+    owner = &lcf->profile->owner;
+
+    for (i = 0; i < n; i++) {
+
+        home = ngx_array_push(&mcf->homes);
+        if (home == NULL) {
+            return NGX_ERROR;
+        }
+
+        *home = key ? key[i].home : NGX_HTTP_CLAUDE_ANYBODY;
+        tenant = key ? &key[i].tenant : &nobody;
+
+        if (owner->home == NULL
+            || !ngx_claude_hash_same(&owner->tenant, tenant))
+        {
+            owner->home = *home;
+            owner->tenant = *tenant;
+            lcf->profile->owners++;
+        }
     }
 
     return NGX_OK;

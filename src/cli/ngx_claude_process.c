@@ -11,6 +11,7 @@
 
 
 #include "ngx_claude_process.h"
+#include "ngx_claude_home.h"
 #include "ngx_claude_rights.h"
 
 #include <poll.h>
@@ -66,26 +67,35 @@ static void process_reason(ngx_claude_process_t *process, const char *fmt,
 
 ngx_claude_process_t *
 ngx_claude_process_create(ngx_pool_t *pool, ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    const ngx_claude_process_handlers_t *handlers, void *data, ngx_log_t *log)
+    const char *home, ngx_claude_record_ask_t *ask, ngx_uint_t ungated,
+    size_t max_line, const ngx_claude_process_handlers_t *handlers, void *data,
+    ngx_log_t *log)
 {
+    ngx_claude_home_t      place;
     ngx_claude_process_t  *process;
 
     process = process_alloc(pool, profile, max_line, handlers, data);
-    if (process == NULL) {
+
+    if (process == NULL
+        || ngx_claude_home(&place, pool, profile, home) != NGX_OK)
+    {
         return NULL;
     }
 
     process->spawn.binary = profile->binary;
-    process->spawn.directory = profile->directory;
+    process->spawn.directory = place.directory;
+    process->spawn.config = place.config;
+    process->spawn.key = place.key;
+    process->spawn.made = place.made;
+    process->spawn.temporary = place.temporary;
     process->spawn.argv = profile->argv;
-    process->spawn.envp = profile->envp;
+    process->spawn.envp = place.envp;
     process->spawn.gate = profile->gate;
     process->spawn.ungated = ungated;
 
     if (ask) {
         process->spawn.argv = profile->session_argv;
-        process->spawn.transcripts = profile->transcripts;
+        process->spawn.transcripts = place.transcripts;
         process->spawn.ask = *ask;
     }
 
@@ -402,23 +412,24 @@ static void
 process_detail(ngx_claude_process_t *process, ngx_err_t err,
     const char *what)
 {
-    u_char                *p, *last;
-    ngx_claude_profile_t  *profile;
+    u_char              *p, *last;
+    ngx_claude_spawn_t  *spawn;
 
-    profile = process->profile;
+    spawn = &process->spawn;
 
     p = ngx_pnalloc(process->pool,
-                    sizeof("\"\" in \"\":  failed") + NGX_MAX_ERROR_STR
-                    + ngx_strlen(profile->binary)
-                    + ngx_strlen(profile->directory) + ngx_strlen(what));
+                    sizeof("\"\" in \"\" with \"\":  failed")
+                    + NGX_MAX_ERROR_STR
+                    + ngx_strlen(spawn->binary) + ngx_strlen(spawn->directory)
+                    + ngx_strlen(spawn->config) + ngx_strlen(what));
     if (p == NULL) {
         return;
     }
 
     process->detail.data = p;
 
-    p = ngx_sprintf(p, "\"%s\" in \"%s\": %s failed", profile->binary,
-                    profile->directory, what);
+    p = ngx_sprintf(p, "\"%s\" in \"%s\" with \"%s\": %s failed",
+                    spawn->binary, spawn->directory, spawn->config, what);
 
     if (err) {
         last = p + NGX_MAX_ERROR_STR;

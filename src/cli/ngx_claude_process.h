@@ -102,12 +102,14 @@ struct ngx_claude_process_s {
 
 /*
  * Begins a process in a pool, which the caller destroys when it is gone;
- * started() or broken() comes later, never from inside the call.  ask: for
- * its session on disk, or NULL; ungated: without the gate of its profile.
- * NULL: no memory, or no spawner (logged).
+ * started() or broken() comes later, never from inside the call.  home: of the
+ * key that it is for, or NULL, see ngx_claude_home(); ask: for its session on
+ * disk, or NULL; ungated: without the gate of its profile.  NULL: no memory, or
+ * no spawner (logged).
  */
 ngx_claude_process_t *ngx_claude_process_create(ngx_pool_t *pool,
-    ngx_claude_profile_t *profile, ngx_claude_record_ask_t *ask,
+    ngx_claude_profile_t *profile, const char *home,
+    ngx_claude_record_ask_t *ask,
     ngx_uint_t ungated, size_t max_line,
     const ngx_claude_process_handlers_t *handlers, void *data,
     ngx_log_t *log);

@@ -194,9 +194,12 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn->timeout = lcf->timeout;
     turn->limit = lcf->turn_timeout;
 
+    turn->home = NGX_HTTP_CLAUDE_ANYBODY;
+
     if (ctx->key) {
-        turn->tenant = ctx->key->hash;
+        turn->tenant = ctx->key->tenant;
         turn->tenant_name = ctx->key->name;
+        turn->home = ctx->key->home;
     }
 
     ex->n = 1;

@@ -229,8 +229,8 @@ ngx_claude_driver_free_row(ngx_int_t row)
 
 ngx_claude_seat_t *
 ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    ngx_int_t row, ngx_log_t *log)
+    const ngx_claude_owner_t *owner, ngx_claude_record_ask_t *ask,
+    ngx_uint_t ungated, size_t max_line, ngx_int_t row, ngx_log_t *log)
 {
     ngx_claude_seat_t  *seat;
 
@@ -241,7 +241,13 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         return NULL;
     }
 
-    seat->process = ngx_claude_process_create(seat->pool, profile, ask,
+    if (owner) {
+        seat->holding.owned = 1;
+        seat->holding.tenant = owner->tenant;
+    }
+
+    seat->process = ngx_claude_process_create(seat->pool, profile,
+                                              owner ? owner->home : NULL, ask,
                                               ungated
                                               || driver_gate_barred(profile),
                                               max_line, &driver_handlers,

@@ -56,13 +56,14 @@ void ngx_claude_driver_init(ngx_claude_zone_t *zone,
 void ngx_claude_driver_exit(void);
 
 /*
- * A new process in the row of the zone, greeted but without a turn.  ask: for
- * a session on disk, or NULL; ungated: without the gate of its profile.  NULL:
- * no memory or no spawner; the row is freed.
+ * A new process in the row of the zone, greeted but without a turn.  owner:
+ * whose home it has, or NULL; ask: for a session on disk, or NULL; ungated:
+ * without the gate of its profile.  NULL: no memory or no spawner; the row is
+ * freed.
  */
 ngx_claude_seat_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
-    ngx_claude_record_ask_t *ask, ngx_uint_t ungated, size_t max_line,
-    ngx_int_t row, ngx_log_t *log);
+    const ngx_claude_owner_t *owner, ngx_claude_record_ask_t *ask,
+    ngx_uint_t ungated, size_t max_line, ngx_int_t row, ngx_log_t *log);
 
 /*
  * Begins a turn in a process that has none.  plan: what the process was rated

@@ -15,6 +15,7 @@
 #include "ngx_claude_chain.h"
 #include "ngx_claude_driver.h"
 #include "ngx_claude_handover.h"
+#include "ngx_claude_home.h"
 #include "ngx_claude_mailbox.h"
 #include "ngx_claude_peers.h"
 
@@ -686,7 +687,8 @@ engine_ask(ngx_claude_turn_t *turn)
         ngx_claude_pool_realm(turn->profile,
                               (turn->engine.asked == ENGINE_ASK_KEY)
                               ? &turn->tenant : NULL,
-                              NULL, &realm);
+                              turn->profile->agent ? &turn->tenant : NULL,
+                              &realm);
 
         rc = ngx_claude_handover_ask(turn, &what);
     }
@@ -728,14 +730,20 @@ engine_handed(ngx_claude_turn_t *turn, ngx_claude_seat_t *seat)
 static void
 engine_spawn(ngx_claude_turn_t *turn, ngx_int_t row)
 {
-    ngx_claude_seat_t       *seat;
-    ngx_claude_record_ask_t  ask;
+    ngx_claude_seat_t        *seat;
+    ngx_claude_owner_t        owner;
+    ngx_claude_record_ask_t  *session, ask;
 
-    seat = ngx_claude_driver_spawn(turn->profile,
-                     ngx_claude_record_ask(turn,
-                             engine->session_ttl / 1000, &ask),
-                                   turn->engine.ungated, engine->max_line,
-                                   row, turn->log);
+    /* what goes to disk goes into the key's own directories */
+
+    session = ngx_claude_record_ask(turn, engine->session_ttl / 1000, &ask);
+
+    owner.home = turn->home;
+    owner.tenant = turn->tenant;
+
+    seat = ngx_claude_driver_spawn(turn->profile, session ? &owner : NULL,
+                                   session, turn->engine.ungated,
+                                   engine->max_line, row, turn->log);
     if (seat == NULL) {
         engine_leave(turn->engine.row);
         ngx_str_set(&turn->answer.words, "see the line before");
@@ -891,7 +899,9 @@ engine_leave(ngx_int_t row)
 
 /*
  * Transcripts of sessions are deleted in time though nobody asks for them any
- * more: one worker has the directory of one profile after the other swept.
+ * more, and so is what keys leave that are no more: one worker has the homes
+ * swept, and each time the directory in which one of the profiles has left
+ * transcripts before there were homes.
  */
 
 static void
@@ -907,6 +917,9 @@ engine_sweep_init(void)
     engine_sweep.cancelable = 1;
 
     if (ngx_worker == 0 && engine->profiles->nelts) {
+        ngx_claude_home_names(engine->state, engine->homes, &engine->nginx,
+                              ngx_cycle->log);
+
         ngx_add_timer(&engine_sweep, ENGINE_SWEEP_MIN);
     }
 }
@@ -924,12 +937,11 @@ engine_sweep_handler(ngx_event_t *ev)
 
     profile = engine->profiles->elts;
 
-    ngx_claude_spawner_forget_sessions(
+    ngx_claude_spawner_sweep(engine->state,
         profile[engine_swept++ % engine->profiles->nelts]->transcripts,
         engine->session_ttl / 1000, ev->log);
 
-    interval = engine->session_ttl / 2 / engine->profiles->nelts;
-    interval = ngx_min(interval, ENGINE_SWEEP_MAX);
+    interval = ngx_min(engine->session_ttl / 2, ENGINE_SWEEP_MAX);
 
     ngx_add_timer(ev, ngx_max(interval, ENGINE_SWEEP_MIN));
 }

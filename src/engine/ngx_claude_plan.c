@@ -177,6 +177,16 @@ plan_rate(ngx_claude_plan_t *plan, const ngx_claude_holding_t *holding,
 
     if (!holding->used) {
 
+        /* an agent's directories are one key's, a chat's nobody's */
+
+        if (turn->profile->agent
+            ? !holding->owned
+              || !ngx_claude_hash_same(&holding->tenant, &turn->tenant)
+            : holding->owned)
+        {
+            return;
+        }
+
         /*
          * An agent's earlier turns are on disk perhaps, in a transcript that
          * only a process at its start can take up.

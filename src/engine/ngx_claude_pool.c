@@ -20,11 +20,13 @@
 #define POOL_WARM_BACKOFF  60000
 
 
+static void pool_owner(ngx_claude_turn_t *turn);
 static void pool_look(ngx_claude_profile_t *profile);
 static ngx_claude_seat_t *pool_nearest(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_plan_t *nearest);
 static ngx_claude_seat_t *pool_take_starting(ngx_claude_turn_t *turn,
     ngx_claude_plan_t *plan);
+static void pool_realm_of(ngx_claude_seat_t *seat, ngx_claude_hash_t *realm);
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
@@ -89,6 +91,7 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
 
     if (least >= NGX_CLAUDE_RUNG_WARM) {
         pool_look(turn->profile);
+        pool_owner(turn);
     }
 
     do {
@@ -111,6 +114,27 @@ ngx_claude_pool_pick(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
     }
 
     return best;
+}
+
+
+/* an agent is kept warm for the key that has asked last */
+
+static void
+pool_owner(ngx_claude_turn_t *turn)
+{
+    ngx_claude_owner_t  *owner;
+
+    owner = &turn->profile->owner;
+
+    if (turn->profile->agent
+        && (owner->home == NULL
+            || !ngx_claude_hash_same(&owner->tenant, &turn->tenant)))
+    {
+        owner->home = turn->home;
+        owner->tenant = turn->tenant;
+
+        ngx_claude_pool_warm();
+    }
 }
 
 
@@ -255,11 +279,7 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
     what.session = &seat->holding.session;
     what.realm = &realm;
 
-    ngx_claude_pool_realm(seat->process->profile,
-                          seat->holding.used ? &seat->holding.tenant : NULL,
-                          seat->holding.named_session ? &seat->holding.session
-                                                      : NULL,
-                          &realm);
+    pool_realm_of(seat, &realm);
 
     if (pool == NULL || ngx_exiting || ngx_terminate
         || (seat->holding.used && seat->process->profile->single)
@@ -284,6 +304,26 @@ ngx_claude_pool_put(ngx_claude_seat_t *seat)
 
     seat->timer.cancelable = 1;
     ngx_add_timer(&seat->timer, timeout);
+}
+
+
+static void
+pool_realm_of(ngx_claude_seat_t *seat, ngx_claude_hash_t *realm)
+{
+    ngx_claude_holding_t  *holding;
+
+    holding = &seat->holding;
+
+    if (holding->used) {
+        ngx_claude_pool_realm(seat->process->profile, &holding->tenant,
+                              holding->named_session ? &holding->session
+                                                     : NULL,
+                              realm);
+        return;
+    }
+
+    ngx_claude_pool_realm(seat->process->profile, NULL,
+                          holding->owned ? &holding->tenant : NULL, realm);
 }
 
 
@@ -429,6 +469,7 @@ pool_warm_handler(ngx_event_t *ev)
 {
     ngx_int_t                row;
     ngx_uint_t               i;
+    ngx_claude_owner_t      *owner;
     ngx_claude_profile_t   **profile;
     ngx_claude_record_ask_t  ask;
 
@@ -440,7 +481,11 @@ pool_warm_handler(ngx_event_t *ev)
 
     for (i = 0; i < pool->profiles->nelts; i++) {
 
-        if (pool_warm_count(profile[i]) >= pool->warm) {
+        owner = profile[i]->agent ? &profile[i]->owner : NULL;
+
+        if ((owner && owner->home == NULL)
+            || pool_warm_count(profile[i]) >= pool->warm)
+        {
             continue;
         }
 
@@ -451,7 +496,7 @@ pool_warm_handler(ngx_event_t *ev)
             return;
         }
 
-        pool_starting = ngx_claude_driver_spawn(profile[i],
+        pool_starting = ngx_claude_driver_spawn(profile[i], owner,
                          ngx_claude_record_ask_warm(profile[i],
                                    pool->session_ttl / 1000, &ask),
                                                 0, pool->max_line, row,

@@ -39,8 +39,9 @@ ngx_claude_seat_t *ngx_claude_pool_find(ngx_int_t row);
 
 /*
  * The realm of a process, a hash: turns of the same one may have it.  tenant:
- * the key's, NULL of a process that is nobody's yet; session: one that a
- * client has named, or NULL.
+ * the key's, NULL of a process that has not been used yet; session: one that a
+ * client has named, or, of an unused one, the tenant that it was started for;
+ * or NULL.
  */
 void ngx_claude_pool_realm(ngx_claude_profile_t *profile,
     const ngx_claude_hash_t *tenant, const ngx_claude_hash_t *session,

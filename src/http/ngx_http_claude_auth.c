@@ -8,11 +8,13 @@
 #include "ngx_http_claude_conf_lines.h"
 #include "ngx_http_claude_ctx.h"
 #include "ngx_http_claude_error.h"
+#include "ngx_claude_home.h"
 #include "ngx_claude_utf8.h"
 
 
 static ngx_int_t auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
     ngx_str_t *key, ngx_str_t *name);
+static void auth_identity(ngx_http_claude_key_t *key);
 static ngx_uint_t auth_is_name(ngx_str_t *name);
 static void auth_hash(ngx_claude_hash_t *hash, ngx_str_t *key);
 static ngx_int_t auth_file_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
@@ -207,6 +209,13 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
 
     ngx_explicit_memzero(key->data, key->len);
 
+    auth_identity(k);
+
+    k->home = ngx_claude_home_name(cf->pool, name, &k->tenant);
+    if (k->home == NULL) {
+        return NGX_ERROR;
+    }
+
     if (name->len == 0) {
         p = ngx_pnalloc(cf->pool, sizeof("key") + NGX_INT_T_LEN);
         if (p == NULL) {
@@ -218,6 +227,28 @@ auth_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf, ngx_str_t *key,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Secrets of one name are one key, so that it can be changed.  A name's sum is
+ * none that a secret could have.
+ */
+
+static void
+auth_identity(ngx_http_claude_key_t *key)
+{
+    ngx_sha1_t  sha1;
+
+    if (key->name.len == 0) {
+        key->tenant = key->hash;
+        return;
+    }
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, "name", sizeof("name"));
+    ngx_sha1_update(&sha1, key->name.data, key->name.len);
+    ngx_claude_hash_final(&key->tenant, &sha1);
 }
 
 

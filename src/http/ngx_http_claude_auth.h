@@ -2,7 +2,8 @@
 /*
  * API keys: reading them from the configuration and finding out whose key a
  * request carries.  Keys themselves are forgotten once read; what remains are
- * their SHA-1 sums, which also are the tenants of the engine.
+ * their SHA-1 sums and their identities, the tenants of the engine: a key's is
+ * its name, else its sum.
  */
 
 

@@ -303,6 +303,31 @@ ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_claude_conf_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_main_conf_t *mcf = conf;
+
+    size_t     *len;
+    char       *error;
+
+    error = conf_path(cf, &mcf->state_path, 0,
+                      "must be the path of a directory");
+
+    len = &mcf->state_path.len;
+
+    /* "/a/b/" is "/a/b", whose parent is looked at */
+
+    while (error == NGX_CONF_OK && *len > 1
+           && mcf->state_path.data[*len - 1] == '/')
+    {
+        mcf->state_path.data[--*len] = '\0';
+    }
+
+    return error;
+}
+
+
+char *
 ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;

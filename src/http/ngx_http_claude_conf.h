@@ -37,6 +37,12 @@ typedef struct {
                                                      empty */
     char                     *gate_directory;     /* the gate's own, beneath
                                                      that; NULL: off */
+    ngx_str_t                 state_path;         /* claude_state_path, or
+                                                     empty */
+    ngx_path_t               *state;              /* the same, or the
+                                                     default */
+    ngx_array_t               homes;              /* char *, names of keys'
+                                                     directories */
 
     ngx_cycle_t              *cycle;              /* cycle of this
                                                      configuration */
@@ -53,9 +59,18 @@ typedef struct {
 
 /* an API key, of which nothing remains but its SHA-1 */
 typedef struct {
-    ngx_str_t                      name;
-    ngx_claude_hash_t              hash;
+    ngx_str_t                      name;          /* label in logs and
+                                                     metrics */
+    ngx_claude_hash_t              hash;          /* SHA-1 of the secret */
+    ngx_claude_hash_t              tenant;        /* identity: that of its
+                                                     name, which secrets may
+                                                     share, else of itself */
+    char                          *home;          /* name of its directories */
 } ngx_http_claude_key_t;
+
+
+/* the name of the directories of all who need no key */
+#define NGX_HTTP_CLAUDE_ANYBODY  "key-none"
 
 
 /* a client's model name, and the one that the CLI knows */
@@ -115,6 +130,8 @@ char *ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_claude_conf_env_file(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_state(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_directory(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -167,6 +167,7 @@ ngx_claude_holding_record(ngx_claude_holding_t *recorded,
 
     recorded->nheld = n;
     recorded->used = 0;
+    recorded->owned = 0;
     recorded->settings = 0;
 
     ngx_memzero(&recorded->profile, sizeof(ngx_claude_hash_t));

@@ -29,8 +29,8 @@
 typedef struct {
     /* profile, key and session that the process is for */
     ngx_claude_hash_t    profile;        /* hash of its launch */
-    ngx_claude_hash_t    tenant;         /* hash of the key that it is used
-                                            by */
+    ngx_claude_hash_t    tenant;         /* identity of the key that it is
+                                            of, if it is used or owned */
     ngx_claude_hash_t    session;        /* hash of the session that its
                                             conversation is of, or zeroes */
     ngx_claude_hash_t    hint;           /* hash of a name that is no session,
@@ -65,7 +65,10 @@ typedef struct {
     uint32_t             requests;       /* control requests' ids given out */
     uint32_t             server;         /* number of its server of tools */
 
-    unsigned             used:1;         /* the tenant is set */
+    unsigned             used:1;         /* by the tenant */
+    unsigned             owned:1;        /* started with the tenant's
+                                            directories: it is for nobody
+                                            else */
     unsigned             named_session:1; /* a client has named its session:
                                              it is for nothing else */
     unsigned             recorded:1;     /* a transcript is written */

@@ -20,8 +20,11 @@
 
 #define PROFILE_GROUPS  256
 
-/* the CLI shortens the name of a directory of transcripts that is longer */
-#define PROFILE_TRANSCRIPTS  200
+/* bytes that are read of the CLI's file of settings, which has a login early */
+#define PROFILE_CONSOLE  (1024 * 1024)
+
+/* the permission mode in which nothing is asked for */
+#define PROFILE_BYPASS  "bypassPermissions"
 
 /* kinds of a checked path's end */
 #define PROFILE_EXECUTE    0
@@ -38,8 +41,6 @@
  */
 
 #define PROFILE_REFUSE  "\"crossSessionInbound\":\"refuse\""
-
-#define PROFILE_SETTINGS_AGENT  "{" PROFILE_REFUSE "}"
 
 #define PROFILE_SETTINGS_CHAT                                                 \
     "{" PROFILE_REFUSE ",\"enabledPlugins\":{"                                \
@@ -86,12 +87,19 @@ static ngx_int_t profile_check(char *path, profile_user_t *user,
     ngx_uint_t kind, const char *directive, ngx_log_t *log);
 static ngx_uint_t profile_may(struct stat *st, profile_user_t *user,
     mode_t bit);
-static char *profile_transcripts(ngx_pool_t *pool,
+static ngx_int_t profile_places(ngx_pool_t *pool,
     ngx_claude_profile_t *profile, ngx_log_t *log);
+static char *profile_own(ngx_pool_t *pool, ngx_claude_profile_t *profile);
 static char **profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
-    ngx_uint_t record);
-static ngx_int_t profile_args_tools(ngx_array_t *args,
-    ngx_claude_launch_t *launch);
+    const char *own, ngx_uint_t record);
+static ngx_int_t profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
+    ngx_claude_launch_t *launch, const char *own);
+static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+    const char *own);
+static u_char *profile_deny(u_char *p, const char *dir, const char *below);
+static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
+static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
+static ngx_uint_t profile_unbound(ngx_claude_launch_t *launch);
 static ngx_int_t profile_arg(ngx_array_t *args, const char *value);
 static ngx_int_t profile_option(ngx_array_t *args, const char *name,
     const char *value);
@@ -147,6 +155,19 @@ static const char  *profile_environment[] = {
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK=1",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1",
     "CLAUDE_CODE_MAX_RETRIES=2",
+    NULL
+};
+
+
+/* variables that are a login, or say that another provider has it */
+
+static const char  *profile_logins[] = {
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
     NULL
 };
 
@@ -221,6 +242,12 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     }
 
     profile->agent = profile_agent(launch);
+    profile->homely = profile->agent && !launch->shared;
+
+    profile->state = profile_copy(pool, &launch->state);
+    if (profile->state == NULL) {
+        return NULL;
+    }
 
     if (!profile->agent && launch->gate) {
         profile->gate = launch->gate;
@@ -234,22 +261,31 @@ ngx_claude_profile_create(ngx_pool_t *pool,
         return NULL;
     }
 
-    profile->argv = profile_args(pool, launch, 0);
-    profile->session_argv = profile_args(pool, launch, 1);
     profile->envp = profile_env(pool, launch,
                                 profile_path(profile->binary, launch), &user);
 
-    if (profile->argv == NULL || profile->session_argv == NULL
-        || profile->envp == NULL)
+    if (profile->envp == NULL || profile_places(pool, profile, log) != NGX_OK)
     {
+        return NULL;
+    }
+
+    profile->argv = profile_args(pool, launch, profile->own, 0);
+    profile->session_argv = profile_args(pool, launch, profile->own, 1);
+
+    if (profile->argv == NULL || profile->session_argv == NULL) {
         return NULL;
     }
 
     profile_effort(profile, log);
 
-    profile->transcripts = profile_transcripts(pool, profile, log);
-    if (profile->transcripts == NULL) {
-        return NULL;
+    profile_console(profile, log);
+
+    if (profile_unbound(launch)) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "claude_tools: an agent that runs commands, or has all "
+                      "permissions, can read what the CLIs of all keys have, "
+                      "on disk and in their environment, see \"Levels of "
+                      "isolation\" in docs/security.md");
     }
 
     profile->single = (launch->max_budget.len != 0);
@@ -535,88 +571,176 @@ profile_may(struct stat *st, profile_user_t *user, mode_t bit)
 }
 
 
-/*
- * The directory that the CLI keeps transcripts in: under its own, one for each
- * working directory, which is what all links lead to, with a dash for what is
- * no letter or digit of each UTF-16 unit of its path (2.1.330).
- */
+/* what the CLI has of a directory of its own, without a home */
 
-static char *
-profile_transcripts(ngx_pool_t *pool, ngx_claude_profile_t *profile,
-    ngx_log_t *log)
+static ngx_int_t
+profile_places(ngx_pool_t *pool, ngx_claude_profile_t *profile, ngx_log_t *log)
 {
-    char    *real, *home, *config, *path;
-    size_t   len;
-    u_char  *p, *s, *start;
-
-    home = profile_env_get(profile->envp, "HOME");
-    config = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+    char       *real;
+    u_char     *p, *start;
+    ngx_str_t   s;
 
     real = realpath(profile->directory, NULL);
     if (real == NULL) {
         ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
                       "claude_working_directory: \"%s\" cannot be found",
                       profile->directory);
-        return NULL;
+        return NGX_ERROR;
     }
 
-    if (config == NULL || *config == '\0') {
-        config = "";
-        len = ngx_strlen(home);
+    s.data = (u_char *) real;
+    s.len = ngx_strlen(real);
+    profile->real = profile_copy(pool, &s);
 
-    } else {
-        len = ngx_strlen(config);
-        home = "";
+    free(real);
+
+    profile->own = profile_own(pool, profile);
+
+    if (profile->real == NULL || profile->own == NULL) {
+        return NGX_ERROR;
     }
 
-    len += sizeof("/.claude/projects/") + 2 * ngx_strlen(real);
-
-    path = ngx_pnalloc(pool, len);
-    if (path == NULL) {
-        free(real);
-        return NULL;
+    profile->transcripts = ngx_pnalloc(pool, ngx_strlen(profile->own)
+                                             + sizeof("/projects/")
+                                             + 2 * s.len);
+    if (profile->transcripts == NULL) {
+        return NGX_ERROR;
     }
 
-    p = ngx_sprintf((u_char *) path, "%s%s%s/projects/", config, home,
-                    *config ? "" : "/.claude");
-    start = p;
+    start = ngx_sprintf((u_char *) profile->transcripts, "%s/projects/",
+                        profile->own);
+    p = ngx_claude_profile_projects(start, profile->real);
+    *p = '\0';
 
-    for (s = (u_char *) real; *s; s++) {
+    if (p - start > NGX_CLAUDE_PROFILE_PROJECTS) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "claude_working_directory: the path \"%s\" has more "
+                      "than %d characters, for which the CLI has another name "
+                      "of its own", profile->directory, NGX_CLAUDE_PROFILE_PROJECTS);
+        return NGX_ERROR;
+    }
 
-        if ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z')
-            || (*s >= '0' && *s <= '9'))
+    return NGX_OK;
+}
+
+
+u_char *
+ngx_claude_profile_projects(u_char *p, const char *path)
+{
+    u_char  c;
+
+    for ( /* void */ ; *path; path++) {
+        c = (u_char) *path;
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+            || (c >= '0' && c <= '9'))
         {
-            *p++ = *s;
+            *p++ = c;
 
-        } else if (*s < 0x80 || *s >= 0xc0) {
+        } else if (c < 0x80 || c >= 0xc0) {
             *p++ = '-';
 
-            if (*s >= 0xf0) {
+            if (c >= 0xf0) {
                 *p++ = '-';
             }
         }
     }
 
-    *p = '\0';
+    return p;
+}
 
-    free(real);
 
-    if (p - start > PROFILE_TRANSCRIPTS) {
-        ngx_log_error(NGX_LOG_EMERG, log, 0,
-                      "claude_working_directory: the path \"%s\" has more "
-                      "than %d characters, for which the CLI has another name "
-                      "of its own", profile->directory, PROFILE_TRANSCRIPTS);
+/*
+ * A login of the Console's is in a file that the CLI has in each directory of
+ * its own and nowhere else, so no home has it.
+ */
+
+static void
+profile_console(ngx_claude_profile_t *profile, ngx_log_t *log)
+{
+    u_char       *buf;
+    size_t        n;
+    ssize_t       len;
+    ngx_fd_t      fd;
+    const char   *home, **name;
+
+    static const char  key[] = "\"primaryApiKey\"";
+
+    for (name = profile_logins; *name; name++) {
+        if (profile_env_get(profile->envp, *name)) {
+            return;
+        }
+    }
+
+    buf = ngx_alloc(NGX_MAX_PATH + PROFILE_CONSOLE, log);
+    if (buf == NULL) {
+        return;
+    }
+
+    home = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+
+    if (home == NULL || *home == '\0') {
+        home = profile_env_get(profile->envp, "HOME");
+    }
+
+    fd = ngx_open_file(ngx_claude_cstr_print(buf, NGX_MAX_PATH,
+                                             "%s/.claude.json", home),
+                       NGX_FILE_RDONLY|O_NONBLOCK, NGX_FILE_OPEN, 0);
+
+    len = (fd == NGX_INVALID_FILE)
+          ? 0 : ngx_read_fd(fd, buf + NGX_MAX_PATH, PROFILE_CONSOLE);
+
+    for (n = 0; len > 0 && n + sizeof(key) - 1 <= (size_t) len; n++) {
+        if (ngx_memcmp(buf + NGX_MAX_PATH + n, key, sizeof(key) - 1) == 0) {
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "claude: the login in \"%s\" is one of the Console "
+                          "that no CLI of nginx can take from there: write "
+                          "its key, or the token of \"claude setup-token\", "
+                          "into claude_env_file",
+                          ngx_claude_cstr(buf));
+            break;
+        }
+    }
+
+    if (fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(fd);
+    }
+
+    ngx_free(buf);
+}
+
+
+/* the directory that the CLI would take for its own */
+
+static char *
+profile_own(ngx_pool_t *pool, ngx_claude_profile_t *profile)
+{
+    char    *config, *home;
+    u_char  *p;
+
+    config = profile_env_get(profile->envp, "CLAUDE_CONFIG_DIR");
+
+    if (config && *config) {
+        return config;
+    }
+
+    home = profile_env_get(profile->envp, "HOME");
+
+    p = ngx_pnalloc(pool, ngx_strlen(home) + sizeof("/.claude"));
+    if (p == NULL) {
         return NULL;
     }
 
-    return path;
+    (void) ngx_sprintf(p, "%s/.claude%Z", home);
+
+    return (char *) ngx_claude_cstr(p);
 }
 
 
 /* record: with a transcript; the spawner puts its id at the end */
 
 static char **
-profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch, const char *own,
     ngx_uint_t record)
 {
     ngx_int_t      rc;
@@ -636,7 +760,7 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         }
     }
 
-    if (profile_args_tools(&args, launch) != NGX_OK) {
+    if (profile_args_tools(pool, &args, launch, own) != NGX_OK) {
         return NULL;
     }
 
@@ -686,12 +810,16 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 /* arguments for what the model may have done, and others may say to it */
 
 static ngx_int_t
-profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
+profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
+    ngx_claude_launch_t *launch, const char *own)
 {
-    if (profile_option(args, "--settings",
-                       profile_agent(launch) ? PROFILE_SETTINGS_AGENT
-                                             : PROFILE_SETTINGS_CHAT)
-        != NGX_OK
+    const char  *settings;
+
+    settings = profile_agent(launch) ? profile_settings(pool, launch, own)
+                                     : PROFILE_SETTINGS_CHAT;
+
+    if (settings == NULL
+        || profile_option(args, "--settings", settings) != NGX_OK
         || profile_option(args, "--permission-mode",
                           profile_cstr(launch->permission_mode))
            != NGX_OK
@@ -716,11 +844,155 @@ profile_args_tools(ngx_array_t *args, ngx_claude_launch_t *launch)
         return NGX_ERROR;
     }
 
+    /*
+     * The tools for files stay in the working directory.  The CLI exits where
+     * it is to have all permissions as well.
+     */
+
+    if (!profile_bypasses(launch)
+        && profile_arg(args, "--restricted") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (ngx_claude_is(&launch->tools, "default")) {
         return profile_option(args, "--disallowedTools", PROFILE_DENIED);
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * An agent's settings.  What is other keys', and the login, is denied by name
+ * of the tree: whatever else a directive may open stays closed there.  Paths
+ * have no links in them, which 2.1.260 would not follow.
+ */
+
+static char *
+profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
+    const char *own)
+{
+    char        *real;
+    u_char      *settings, *p;
+    const char  *state;
+
+    state = profile_cstr(launch->state);
+
+    real = realpath(own, NULL);
+    own = real ? real : own;
+
+    settings = ngx_pnalloc(pool, 1024 + 6 * launch->state.len
+                                 + 4 * ngx_strlen(own));
+    if (settings) {
+        p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
+                                  "{\"deny\":[");
+
+        p = profile_deny(p, state, "/keys/**");
+        p = profile_deny(p, state, "/chat/**");
+        p = profile_deny(p, state, "/names.*");
+        p = profile_deny(p, own, "/projects/**");
+        p = profile_deny(p, own, "/.credentials.json");
+
+        /* in the place of the last comma */
+
+        (void) ngx_sprintf(p - 1, "]}}%Z");
+    }
+
+    free(real);
+
+    return settings ? (char *) ngx_claude_cstr(settings) : NULL;
+}
+
+
+/*
+ * The rules of one tree.  A path from the root has a slash more: without that
+ * a rule denies nothing, silently.  It is a pattern, in which a backslash
+ * escapes nothing, so that any character stands for an odd one.  "Edit" is for
+ * 2.1.260, where "Read" does not cover it.
+ */
+
+static u_char *
+profile_deny(u_char *p, const char *dir, const char *below)
+{
+    u_char       ch, last;
+    const char  **tool, *c;
+
+    static const char  *tools[] = { "Read", "Edit", NULL };
+
+    for (tool = tools; *tool; tool++) {
+        p = ngx_sprintf(p, "\"%s(/", *tool);
+
+        for (c = dir, last = '/'; *c; c++) {
+            ch = (u_char) *c;
+
+            if (ch >= 0x80) {
+                ch = '*';
+
+            } else if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+                         || (ch >= '0' && ch <= '9') || ch == '_' || ch == '/'
+                         || ch == '.' || ch == '-'))
+            {
+                ch = '?';
+            }
+
+            /* "**" would be any directories */
+
+            if (ch != '*' || last != '*') {
+                *p++ = ch;
+            }
+
+            last = ch;
+        }
+
+        p = ngx_sprintf(p, "%s)\",", below);
+    }
+
+    return p;
+}
+
+
+/* whether an agent can do what the workers' user can */
+
+static ngx_uint_t
+profile_unbound(ngx_claude_launch_t *launch)
+{
+    static const char  *commands[] = { "Bash", NULL };
+
+    return profile_agent(launch)
+           && (profile_bypasses(launch)
+               || profile_names(&launch->tools, commands));
+}
+
+
+/* whether nothing that a tool does is asked for, by whatever word */
+
+static ngx_uint_t
+profile_bypasses(ngx_claude_launch_t *launch)
+{
+    ngx_str_t   *arg;
+    ngx_uint_t   i;
+
+    if (ngx_claude_is(&launch->permission_mode, PROFILE_BYPASS)) {
+        return 1;
+    }
+
+    if (launch->args == NULL) {
+        return 0;
+    }
+
+    arg = launch->args->elts;
+
+    for (i = 0; i < launch->args->nelts; i++) {
+        if (ngx_claude_is(&arg[i], PROFILE_BYPASS)
+            || ngx_claude_is(&arg[i], "--permission-mode=" PROFILE_BYPASS)
+            || ngx_claude_is(&arg[i], "--dangerously-skip-permissions"))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -972,6 +1244,9 @@ profile_hash(ngx_claude_profile_t *profile)
     ngx_sha1_update(&sha1, profile->binary, ngx_strlen(profile->binary) + 1);
     ngx_sha1_update(&sha1, profile->directory,
                     ngx_strlen(profile->directory) + 1);
+    ngx_sha1_update(&sha1, profile->state, ngx_strlen(profile->state) + 1);
+    ngx_sha1_update(&sha1, profile->homely ? "homely" : "shared",
+                    sizeof("shared"));
 
     for (s = profile->argv; *s; s++) {
         ngx_sha1_update(&sha1, *s, ngx_strlen(*s) + 1);

@@ -16,15 +16,34 @@
 #include "ngx_claude_turn.h"
 
 
+/* the CLI shortens the name of a directory of transcripts that is longer */
+#define NGX_CLAUDE_PROFILE_PROJECTS  200
+
+
+/* whose a process is from its start on */
+typedef struct {
+    const char         *home;      /* name of its directories, the
+                                      configuration's; NULL: nobody's */
+    ngx_claude_hash_t   tenant;
+} ngx_claude_owner_t;
+
+
 struct ngx_claude_profile_s {
     char            *binary;       /* absolute, links resolved */
-    char            *directory;
+    char            *directory;    /* working directory; of agents that have
+                                      none but their key's, the empty one */
+    char            *real;         /* the same, links resolved */
+    char            *state;        /* claude_state_path, links resolved */
+    char            *own;          /* what the CLI has without a home: where
+                                      a login is that it keeps in a file */
     char           **argv;         /* NULL-terminated, argv[0] included */
     char           **envp;         /* NULL-terminated */
 
     char           **session_argv; /* argv of a process with a transcript; the
                                       last two are the spawner's to set */
-    char            *transcripts;  /* the CLI's directory of transcripts */
+    char            *transcripts;  /* where those of the working directory
+                                      are by default, and were before there
+                                      were homes */
     char            *gate;         /* directory of the gate; NULL: none */
     ngx_claude_effort_e  effort;   /* of questions that name none, as the
                                       environment has it */
@@ -36,9 +55,15 @@ struct ngx_claude_profile_s {
 
     unsigned         agent:1;      /* the CLI has tools of its own */
 
+    unsigned         homely:1;     /* a key's own working directory */
+
     /* a failure that another start would only repeat, per worker */
     ngx_msec_t       failed_until; /* ngx_current_msec */
     ngx_claude_fail_e  failed;
+
+    /* the key that an agent of this worker's was of last, or the only one */
+    ngx_claude_owner_t  owner;
+    ngx_uint_t          owners;    /* keys that may use it */
 
     /* the binary, as this worker has seen it last; zeroes: not yet */
     uint64_t         inode;
@@ -51,6 +76,7 @@ typedef struct {
     ngx_str_t        binary;       /* path as written, or empty: claude on
                                       PATH */
     ngx_str_t        directory;
+    ngx_str_t        state;        /* the state path, links resolved */
     ngx_array_t     *env;          /* ngx_str_t, "NAME=value", or NULL */
     ngx_array_t     *args;         /* ngx_str_t, or NULL */
     ngx_str_t        fallback_model;
@@ -60,6 +86,8 @@ typedef struct {
     ngx_str_t        mcp_config;   /* a file, or empty */
     char            *gate;         /* directory of the gate, for chats; NULL:
                                       none */
+    unsigned         shared:1;     /* the directory is the operator's, for all
+                                      keys */
 } ngx_claude_launch_t;
 
 
@@ -71,6 +99,14 @@ typedef struct {
  */
 ngx_claude_profile_t *ngx_claude_profile_create(ngx_pool_t *pool,
     ngx_claude_launch_t *launch, uid_t uid, gid_t gid, ngx_log_t *log);
+
+/*
+ * Writes the name of the directory that the CLI keeps transcripts in, below
+ * its own: one for each working directory, with a dash for what is no letter
+ * or digit of each UTF-16 unit of its path, all links resolved (2.1.330).
+ * Returns the end; there are two bytes for each of the path.
+ */
+u_char *ngx_claude_profile_projects(u_char *p, const char *path);
 
 /*
  * Looks at the binary, which an update may have replaced.  One that is not

@@ -103,6 +103,7 @@ static const char  *ngx_claude_spawner_stages[] = {
     [NGX_CLAUDE_SPAWNER_EXEC] = "exec",
     [NGX_CLAUDE_SPAWNER_DESCRIPTORS] = "descriptors",
     [NGX_CLAUDE_SPAWNER_KEEPER] = "keeper",
+    [NGX_CLAUDE_SPAWNER_STATE] = "state",
     [NGX_CLAUDE_SPAWNER_RECORD] = "record",
     [NGX_CLAUDE_SPAWNER_LOCK] = "lock",
     [NGX_CLAUDE_SPAWNER_SPAWNER] = "spawner"
@@ -179,8 +180,8 @@ ngx_claude_spawner_forget(ngx_claude_spawn_t *spawn)
  */
 
 void
-ngx_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
-    ngx_log_t *log)
+ngx_claude_spawner_sweep(const char *state, const char *transcripts,
+    time_t ttl, ngx_log_t *log)
 {
     u_char                             *p;
     size_t                              size;
@@ -198,8 +199,9 @@ ngx_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
     ngx_memzero(&request, sizeof(ngx_claude_spawner_request_t));
     request.ask.ttl = (uint32_t) ttl;
 
-    size = sizeof(ngx_claude_spawner_request_t) + 2
-           + ngx_strlen(transcripts) + 1;
+    size = sizeof(ngx_claude_spawner_request_t)
+           + ngx_strlen(state) + ngx_strlen(transcripts)
+           + NGX_CLAUDE_SPAWNER_STRINGS;
 
     buf = ngx_alloc(size, log);
     if (buf == NULL) {
@@ -208,8 +210,10 @@ ngx_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
 
     p = ngx_cpymem(buf, &request, sizeof(ngx_claude_spawner_request_t));
     p = ngx_claude_spawner_copy(p, "");
+    p = ngx_claude_spawner_copy(p, state);
+    p = ngx_claude_spawner_copy(p, transcripts);
     p = ngx_claude_spawner_copy(p, "");
-    (void) ngx_claude_spawner_copy(p, transcripts);
+    (void) ngx_claude_spawner_copy(p, "");
 
     if (send(spawner.connection->fd, buf, size, MSG_NOSIGNAL) == -1) {
         ngx_log_debug0(NGX_LOG_DEBUG_CORE, log, ngx_socket_errno,
@@ -298,12 +302,16 @@ ngx_claude_spawner_size(ngx_claude_spawn_t *spawn,
     request->id = spawn->node.key;
     request->ask = spawn->ask;
     request->ungated = (uint32_t) spawn->ungated;
+    request->home = (spawn->key ? NGX_CLAUDE_SPAWNER_KEY : 0)
+                    | (spawn->made ? NGX_CLAUDE_SPAWNER_WORK : 0)
+                    | (spawn->temporary ? NGX_CLAUDE_SPAWNER_TMP : 0);
 
     size = sizeof(ngx_claude_spawner_request_t)
            + ngx_strlen(spawn->binary) + 1
            + ngx_strlen(spawn->directory) + 1
            + (spawn->transcripts ? ngx_strlen(spawn->transcripts) : 0) + 1
-           + (spawn->gate ? ngx_strlen(spawn->gate) : 0) + 1;
+           + (spawn->gate ? ngx_strlen(spawn->gate) : 0) + 1
+           + ngx_strlen(spawn->config) + 1;
 
     for (p = spawn->argv; *p; p++) {
         size += ngx_strlen(*p) + 1;
@@ -797,6 +805,7 @@ ngx_claude_spawner_send(ngx_claude_spawn_t *spawn, ngx_err_t *err)
     p = ngx_claude_spawner_copy(p, spawn->transcripts
                                    ? spawn->transcripts : "");
     p = ngx_claude_spawner_copy(p, spawn->gate ? spawn->gate : "");
+    p = ngx_claude_spawner_copy(p, spawn->config);
 
     for (s = spawn->argv; *s; s++) {
         p = ngx_claude_spawner_copy(p, *s);

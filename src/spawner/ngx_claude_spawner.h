@@ -76,6 +76,17 @@ struct ngx_claude_spawn_s {
     ngx_uint_t                 ungated;       /* starts without it */
 
     /*
+     * The home: the CLI's own directory, and the working directory, if that is
+     * below the state path, are made before it starts.
+     */
+    char                      *config;
+    ngx_uint_t                 key;           /* it is one key's */
+    ngx_uint_t                 made;          /* so is the working
+                                                 directory */
+    ngx_uint_t                 temporary;     /* and one for temporary
+                                                 files */
+
+    /*
      * A session: the directory of transcripts, and what is asked of the
      * record there.  The last two arguments are then overwritten with
      * "--session-id" or "--resume" and the CLI's session id.
@@ -90,7 +101,8 @@ struct ngx_claude_spawn_s {
     /*
      * nothing runs; what: "request" (the strings are too long), "memory",
      * "pipe", "fork", "setup", "chdir", "exec", "descriptors" (no room for
-     * them in this worker), "keeper" or "spawner" (it died), "record" (of
+     * them in this worker), "keeper" or "spawner" (it died), "state" (a
+     * directory of its home cannot be made), "record" (of
      * the session, cannot be opened), "lock" (EAGAIN: another process holds
      * the session and does not let go of it)
      */
@@ -131,11 +143,12 @@ ngx_int_t ngx_claude_spawner_spawn(ngx_claude_spawn_t *spawn, ngx_log_t *log);
 void ngx_claude_spawner_forget(ngx_claude_spawn_t *spawn);
 
 /*
- * Deletes what sessions have left in a directory of transcripts for more than
- * ttl seconds, in a process of its own.  Nothing is told of it.
+ * Deletes what sessions, and keys that are no more, have left below the state
+ * path for more than ttl seconds, and sessions in the directory of
+ * transcripts, in a process of its own.  Nothing is told of it.
  */
-void ngx_claude_spawner_forget_sessions(char *transcripts, time_t ttl,
-    ngx_log_t *log);
+void ngx_claude_spawner_sweep(const char *state, const char *transcripts,
+    time_t ttl, ngx_log_t *log);
 
 /*
  * Has the record of a session written, by the other end of the lifeline.

@@ -14,6 +14,16 @@
 #include <ngx_core.h>
 
 
+/* an entry of a directory, as getdents64() has it */
+typedef struct {
+    uint64_t         ino;
+    int64_t          off;
+    unsigned short   reclen;
+    unsigned char    type;
+    char             name[];
+} ngx_claude_spawner_entry_t;
+
+
 /* "nginx: <title>" for ps, name for comm; writes no log line */
 void ngx_claude_spawner_title(char *title, const char *name);
 
@@ -27,6 +37,21 @@ ngx_msec_t ngx_claude_spawner_now(void);
  */
 ngx_int_t ngx_claude_spawner_kill_children(
     ngx_uint_t (*keep)(void *data, pid_t pid), void *data);
+
+/*
+ * Opens a directory, and makes it, and those above it, as the CLI would, with
+ * mode 700.  The path is written to meanwhile.  -1: errno is set.
+ */
+int ngx_claude_spawner_directory(char *path);
+
+/* whether what is open has that name still; follows no link */
+ngx_uint_t ngx_claude_spawner_same(int directory, const char *name, int fd);
+
+/* removes a directory and all in it; links are not followed */
+void ngx_claude_spawner_remove(int directory, const char *name);
+
+/* whether an entry is "." or ".." */
+ngx_uint_t ngx_claude_spawner_is_dot(const char *name);
 
 
 #endif /* _NGX_CLAUDE_SPAWNER_CHILD_H_INCLUDED_ */

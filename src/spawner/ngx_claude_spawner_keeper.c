@@ -120,6 +120,13 @@ ngx_claude_keeper_start(ngx_claude_keeper_ctx_t *ctx)
     ngx_memzero(&reply, sizeof(ngx_claude_spawner_reply_t));
     reply.type = NGX_CLAUDE_SPAWNER_FAILED;
 
+    if (ngx_claude_keeper_home(keeper) != NGX_OK) {
+        reply.stage = NGX_CLAUDE_SPAWNER_STATE;
+        reply.code = ngx_errno;
+        ngx_claude_keeper_report(keeper, &reply);
+        _exit(0);
+    }
+
     if (ngx_claude_keeper_session_open(keeper, &ctx->session,
                                        &reply.stage)
         != NGX_OK)

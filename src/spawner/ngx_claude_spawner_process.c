@@ -653,22 +653,13 @@ static void
 ngx_claude_spawner_sweep_sessions(ngx_claude_spawner_ctx_t *ctx,
     size_t size)
 {
-    char                          *p, *last;
-    ngx_uint_t                     i;
+    ngx_claude_keeper_t            sweep;
     ngx_claude_spawner_request_t  *request;
 
     request = (ngx_claude_spawner_request_t *) ctx->buffer;
 
-    p = ctx->buffer + sizeof(ngx_claude_spawner_request_t);
-    last = ctx->buffer + size;
-    *last = '\0';
-
-    for (i = 0; i < 2 && p < last; i++) {
-        p += ngx_strlen(p) + 1;
-    }
-
-    if (p >= last || ctx->sweeper || ctx->terminating
-        || access(p, F_OK) == -1)
+    if (ctx->sweeper || ctx->terminating
+        || ngx_claude_spawner_parse(ctx, size, &sweep) != NGX_OK)
     {
         return;
     }
@@ -683,7 +674,8 @@ ngx_claude_spawner_sweep_sessions(ngx_claude_spawner_ctx_t *ctx,
         }
 
         ngx_claude_spawner_close_rows(ctx);
-        ngx_claude_keeper_sweep_process(p, request->ask.ttl);
+        ngx_claude_keeper_sweep_process(sweep.directory, sweep.transcripts,
+                                        request->ask.ttl);
     }
 
     if (ctx->sweeper == -1) {
@@ -699,6 +691,7 @@ ngx_claude_spawner_parse(ngx_claude_spawner_ctx_t *ctx, size_t size,
     ngx_claude_keeper_t *keeper)
 {
     char                          *p, *last, **string;
+    char                         **places[NGX_CLAUDE_SPAWNER_STRINGS];
     uint32_t                       i, n;
     ngx_claude_spawner_request_t  *request;
 
@@ -715,17 +708,20 @@ ngx_claude_spawner_parse(ngx_claude_spawner_ctx_t *ctx, size_t size,
     last = ctx->buffer + size;
     string = ctx->strings;
 
-    keeper->binary = p;
-    keeper->directory = p + ngx_strlen(p) + 1;
-    keeper->transcripts = keeper->directory;
-    keeper->gate = keeper->directory;
+    places[0] = &keeper->binary;
+    places[1] = &keeper->directory;
+    places[2] = &keeper->transcripts;
+    places[3] = &keeper->gate;
+    places[4] = &keeper->config;
+
     keeper->ungated = request->ungated;
+    keeper->home = request->home;
     keeper->ask = request->ask;
     keeper->argc = request->argc;
     keeper->argv = string;
     keeper->envp = string + request->argc + 1;
 
-    n = request->argc + request->envc + 4;
+    n = request->argc + request->envc + NGX_CLAUDE_SPAWNER_STRINGS;
 
     *last = '\0';
 
@@ -735,16 +731,11 @@ ngx_claude_spawner_parse(ngx_claude_spawner_ctx_t *ctx, size_t size,
             return NGX_ERROR;
         }
 
-        if (i == 2) {
-            keeper->transcripts = p;
-        }
+        if (i < NGX_CLAUDE_SPAWNER_STRINGS) {
+            *places[i] = p;
 
-        if (i == 3) {
-            keeper->gate = p;
-        }
-
-        if (i >= 4) {
-            if (i == request->argc + 4) {
+        } else {
+            if (i == request->argc + NGX_CLAUDE_SPAWNER_STRINGS) {
                 *string++ = NULL;
             }
 

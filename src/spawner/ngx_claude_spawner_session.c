@@ -35,9 +35,6 @@
 /* records that were replaced between open() and flock() */
 #define KEEPER_LOCK_TRIES    100
 
-/* levels of directories that are deleted */
-#define KEEPER_DEPTH         16
-
 #define KEEPER_NAME          256
 
 /* bytes that a disk has to have free for a transcript to be trusted */
@@ -55,23 +52,12 @@ static const char  *keeper_places[] = {
 };
 
 
-typedef struct {
-    uint64_t         ino;
-    int64_t          off;
-    unsigned short   reclen;
-    unsigned char    type;
-    char             name[];
-} keeper_dirent_t;
-
-
-static int keeper_directory(char *path);
 static ngx_int_t keeper_lock_old(ngx_claude_keeper_session_t *session);
 static ngx_int_t keeper_lock(ngx_claude_keeper_t *keeper,
     ngx_claude_keeper_session_t *session, uint32_t *stage);
 static ngx_int_t keeper_lock_wait(ngx_claude_keeper_t *keeper, int fd,
     ngx_msec_t deadline);
 static void keeper_lock_helper(pid_t parent, int fd);
-static ngx_uint_t keeper_same(int directory, const char *name, int fd);
 static ngx_int_t keeper_read(int fd, ngx_claude_record_t *record);
 static ngx_int_t keeper_read_other(int fd, ngx_claude_record_t *record);
 static void keeper_record(ngx_claude_keeper_session_t *session,
@@ -81,7 +67,6 @@ static ngx_uint_t keeper_full(int fd);
 static ngx_uint_t keeper_alive(int directory, ngx_claude_record_t *record,
     time_t ttl);
 static void keeper_forget(int directory, ngx_claude_record_t *record);
-static void keeper_remove(int directory, const char *name, ngx_uint_t depth);
 static void keeper_sweep_record(int directory, const char *name, time_t ttl);
 static char *keeper_name(char *buf, const char *dir, const char *name,
     const char *suffix);
@@ -113,7 +98,7 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
         return NGX_ERROR;
     }
 
-    session->directory = keeper_directory(keeper->transcripts);
+    session->directory = ngx_claude_spawner_directory(keeper->transcripts);
 
     if (session->directory == -1) {
         return NGX_ERROR;
@@ -171,34 +156,6 @@ ngx_claude_keeper_session_open(ngx_claude_keeper_t *keeper,
 }
 
 
-/* opens a directory, and makes it as the CLI would, if it is not there */
-
-static int
-keeper_directory(char *path)
-{
-    int    fd;
-    char  *p;
-
-    fd = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-
-    if (fd != -1 || ngx_errno != NGX_ENOENT) {
-        return fd;
-    }
-
-    for (p = path + 1; *p; p++) {
-        if (*p == '/') {
-            *p = '\0';
-            (void) mkdir(path, 0700);
-            *p = '/';
-        }
-    }
-
-    (void) mkdir(path, 0700);
-
-    return open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-}
-
-
 /*
  * A conversation that is known by what it holds.  Where another process has
  * it, or it is not there, a new one does as well.
@@ -219,7 +176,7 @@ keeper_lock_old(ngx_claude_keeper_session_t *session)
     }
 
     if (flock(session->fd, LOCK_EX|LOCK_NB) == 0
-        && keeper_same(session->directory, name, session->fd))
+        && ngx_claude_spawner_same(session->directory, name, session->fd))
     {
         return NGX_OK;
     }
@@ -261,7 +218,7 @@ keeper_lock(ngx_claude_keeper_t *keeper,
 
         /* deleted or replaced by who had the lock before: a lock of nothing */
 
-        if (keeper_same(session->directory, name, session->fd)) {
+        if (ngx_claude_spawner_same(session->directory, name, session->fd)) {
             return NGX_OK;
         }
 
@@ -366,17 +323,6 @@ keeper_lock_helper(pid_t parent, int fd)
     }
 
     _exit(0);
-}
-
-
-static ngx_uint_t
-keeper_same(int directory, const char *name, int fd)
-{
-    struct stat  a, b;
-
-    return fstatat(directory, name, &a, AT_SYMLINK_NOFOLLOW) == 0
-           && fstat(fd, &b) == 0
-           && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 
@@ -524,54 +470,12 @@ keeper_forget(int directory, ngx_claude_record_t *record)
     keeper_name(name, "", record->session, KEEPER_TRANSCRIPT);
     (void) unlinkat(directory, name, 0);
 
-    keeper_remove(directory, record->session, 0);
+    ngx_claude_spawner_remove(directory, record->session);
 
     for (i = 0; keeper_places[i]; i++) {
         keeper_name(name, keeper_places[i], record->session, "");
-        keeper_remove(directory, name, 0);
+        ngx_claude_spawner_remove(directory, name);
     }
-}
-
-
-/* a directory and all in it; links are not followed */
-
-static void
-keeper_remove(int directory, const char *name, ngx_uint_t depth)
-{
-    int               fd;
-    long              n, i;
-    u_char            buf[2048] __attribute__((aligned(8)));
-    keeper_dirent_t  *entry;
-
-    if (depth == KEEPER_DEPTH) {
-        return;
-    }
-
-    fd = openat(directory, name, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
-
-    if (fd == -1) {
-        return;
-    }
-
-    while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
-
-        for (i = 0; i < n; i += entry->reclen) {
-            entry = (keeper_dirent_t *) (buf + i);
-
-            if (ngx_strcmp(entry->name, ".") == 0
-                || ngx_strcmp(entry->name, "..") == 0)
-            {
-                continue;
-            }
-
-            if (unlinkat(fd, entry->name, 0) == -1) {
-                keeper_remove(fd, entry->name, depth + 1);
-            }
-        }
-    }
-
-    (void) close(fd);
-    (void) unlinkat(directory, name, AT_REMOVEDIR);
 }
 
 
@@ -696,26 +600,17 @@ ngx_claude_keeper_session_ended(
 
 
 void
-ngx_claude_keeper_sweep_process(char *transcripts, time_t ttl)
+ngx_claude_keeper_sweep(int transcripts, time_t ttl)
 {
-    int               fd;
-    long              n, i;
-    size_t            len;
-    u_char            buf[4096] __attribute__((aligned(8)));
-    keeper_dirent_t  *entry;
+    long                        n, i;
+    size_t                      len;
+    u_char                      buf[4096] __attribute__((aligned(8)));
+    ngx_claude_spawner_entry_t *entry;
 
-    ngx_claude_spawner_title("claude sweep process", "claude-sweep");
-
-    fd = open(transcripts, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-
-    if (fd == -1) {
-        _exit(0);
-    }
-
-    while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
+    while ((n = syscall(SYS_getdents64, transcripts, buf, sizeof(buf))) > 0) {
 
         for (i = 0; i < n; i += entry->reclen) {
-            entry = (keeper_dirent_t *) (buf + i);
+            entry = (ngx_claude_spawner_entry_t *) (buf + i);
             len = ngx_strlen(entry->name);
 
             if (len > sizeof(NGX_CLAUDE_RECORD_SUFFIX) - 1
@@ -724,12 +619,10 @@ ngx_claude_keeper_sweep_process(char *transcripts, time_t ttl)
                               NGX_CLAUDE_RECORD_SUFFIX)
                    == 0)
             {
-                keeper_sweep_record(fd, entry->name, ttl);
+                keeper_sweep_record(transcripts, entry->name, ttl);
             }
         }
     }
-
-    _exit(0);
 }
 
 
@@ -748,7 +641,7 @@ keeper_sweep_record(int directory, const char *name, time_t ttl)
     /* a session whose lock is held is in use */
 
     if (flock(fd, LOCK_EX|LOCK_NB) == 0
-        && keeper_same(directory, name, fd))
+        && ngx_claude_spawner_same(directory, name, fd))
     {
         if (keeper_read(fd, &record) != NGX_OK
             && keeper_read_other(fd, &record) != NGX_OK)

@@ -45,6 +45,7 @@ typedef enum {
     NGX_CLAUDE_SPAWNER_EXEC,
     NGX_CLAUDE_SPAWNER_DESCRIPTORS,
     NGX_CLAUDE_SPAWNER_KEEPER,
+    NGX_CLAUDE_SPAWNER_STATE,
     NGX_CLAUDE_SPAWNER_RECORD,
     NGX_CLAUDE_SPAWNER_LOCK,
     NGX_CLAUDE_SPAWNER_SPAWNER,
@@ -61,16 +62,25 @@ typedef enum {
 
 /*
  * Followed by zero-terminated strings: binary, directory, directory of
- * transcripts or "", gate or "", argc arguments, envc variables.  Without an
- * argument it asks for a sweep of the directory of transcripts, and for no
- * reply.
+ * transcripts or "", gate or "", the CLI's own directory, argc arguments,
+ * envc variables.  Without an argument it asks for a sweep, and for no reply:
+ * of the homes below the state path, which is the directory, and of the
+ * directory of transcripts.
  */
+
+#define NGX_CLAUDE_SPAWNER_STRINGS  5
+
+/* what is made of a home, beside the CLI's own directory; bits */
+#define NGX_CLAUDE_SPAWNER_KEY      1   /* it is a key's, and locked */
+#define NGX_CLAUDE_SPAWNER_WORK     2   /* the working directory */
+#define NGX_CLAUDE_SPAWNER_TMP      4   /* one for temporary files */
 
 typedef struct {
     uint64_t                       id;
     uint32_t                       argc;
     uint32_t                       envc;
     uint32_t                       ungated;   /* boolean: without the gate */
+    uint32_t                       home;      /* what is made of it */
     ngx_claude_record_ask_t        ask;
 } ngx_claude_spawner_request_t;
 
@@ -127,6 +137,9 @@ typedef struct {
     char                             **envp;
     char                              *gate;       /* "": none */
     ngx_uint_t                         ungated;    /* it is left out */
+    char                              *config;     /* the CLI's own
+                                                      directory */
+    ngx_uint_t                         home;       /* what is made of it */
     ngx_claude_spawner_limit_t        *limits;
 
     /* a session, if transcripts is not "" */
@@ -176,6 +189,13 @@ void ngx_claude_spawner_process(ngx_cycle_t *cycle, void *data);
 void ngx_claude_keeper_process(ngx_claude_keeper_t *keeper);
 
 /*
+ * Makes what the CLI has of directories of its own, and keeps a key's from
+ * being removed as long as the calling process lives.  NGX_ERROR: errno is
+ * set.
+ */
+ngx_int_t ngx_claude_keeper_home(ngx_claude_keeper_t *keeper);
+
+/*
  * Opens the record of a session and waits for its lock, for seconds at most,
  * decides whether the session is resumed or begins, and sets the last two
  * arguments accordingly.  NGX_OK; NGX_ERROR, with *stage and errno; does not
@@ -195,8 +215,15 @@ ngx_int_t ngx_claude_keeper_session_read(ngx_claude_keeper_t *keeper,
 void ngx_claude_keeper_session_ending(ngx_claude_keeper_session_t *session);
 void ngx_claude_keeper_session_ended(ngx_claude_keeper_session_t *session);
 
-/* a process that deletes what is too old in a directory; _exit()s */
-void ngx_claude_keeper_sweep_process(char *transcripts, time_t ttl);
+/* deletes what sessions have left for too long in an open directory */
+void ngx_claude_keeper_sweep(int transcripts, time_t ttl);
+
+/*
+ * A process that deletes what is too old, in the homes below the state path,
+ * and in the directory of transcripts; _exit()s.  Either may be "".
+ */
+void ngx_claude_keeper_sweep_process(char *state, char *transcripts,
+    time_t ttl);
 
 
 #endif /* _NGX_CLAUDE_SPAWNER_WIRE_H_INCLUDED_ */

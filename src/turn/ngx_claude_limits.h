@@ -21,6 +21,10 @@ typedef struct {
     ngx_uint_t    warm;            /* warm processes that this worker keeps for
                                       each profile */
     ngx_array_t  *profiles;        /* profile_t *, each one once */
+    const char   *state;           /* the state path; NULL: no profiles */
+    ngx_array_t  *homes;           /* char *, names of all keys' homes */
+    ngx_str_t     nginx;           /* what tells this nginx from others: the
+                                      path of its pid file */
 } ngx_claude_limits_t;
 
 

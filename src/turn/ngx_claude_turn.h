@@ -375,8 +375,11 @@ struct ngx_claude_turn_s {
     ngx_claude_profile_t                *profile;    /* how its CLI is started,
                                                         the location's */
     const ngx_claude_hash_t             *launch;     /* hash of the profile */
-    ngx_claude_hash_t                    tenant;     /* SHA-1 of the API key;
-                                                        zeroes: no keys */
+    ngx_claude_hash_t                    tenant;     /* identity of the API
+                                                        key; zeroes: no keys */
+    const char                          *home;       /* name of the tenant's
+                                                        directories, the
+                                                        configuration's */
     ngx_str_t                            tenant_name; /* label in metrics */
     ngx_str_t                            model;      /* alias or full id */
     ngx_str_t                            system;     /* system text, never

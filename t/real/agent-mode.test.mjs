@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OTHER_KEY, SLOW, waitFor } from './lib/server.mjs';
+import { KEY, OTHER_KEY, SLOW, waitFor } from './lib/server.mjs';
 import { ask, endIdle, logged, rowsIn, startEngine, workerAgents } from './lib/engine.mjs';
 import { assistant, user } from './lib/upstream.mjs';
 
@@ -223,15 +223,30 @@ describe('agent mode', () => {
         assert.match(blocks(strict).at(-1), /tool_result/);
     });
 
-    test('a warm process serves the first message of a conversation', async (t) => {
-        const warm = await startEngine({ http: 'claude_warm 1; claude_max_concurrent 2; claude_max_processes 4;', server: 'claude_tools Read;' });
+    test('a warm process serves the first message of a conversation of its own key', async (t) => {
+        const warm = await startEngine({
+            workers: 1, http: 'claude_warm 1; claude_max_concurrent 2; claude_max_processes 6;', server: 'claude_tools Read;',
+        });
         t.after(() => warm.end());
-        await waitFor('a warm process', async () => (await rowsIn(warm, 'idle')).some(({ turns }) => turns === 0), 15000 * SLOW);
-        const [{ agent }] = await workerAgents(warm);
-        const first = await turn(warm, [user('a')], { agent });
+        const fresh = async () => (await rowsIn(warm, 'idle')).filter(({ turns }) => turns === 0);
+        assert.equal((await turn(warm, [user('before')])).rung, 'cold', 'whose it would be is not known yet');
+        await waitFor('a warm process', async () => (await fresh()).length > 0, 15000 * SLOW);
+        assert.equal((await turn(warm, [user('of another')], { key: OTHER_KEY })).rung, 'cold');
+        assert.equal((await fresh()).length, 1, 'it is there still');
+        const first = await turn(warm, [user('a')]);
         assert.equal(first.rung, 'warm');
         await endIdle(warm);
-        assert.equal((await turn(warm, [user('a'), assistant(first.content), user('b')], { agent })).rung, 'resumed');
+        assert.equal((await turn(warm, [user('a'), assistant(first.content), user('b')])).rung, 'resumed');
+    });
+
+    test('the agent of an only key is warm from the start', async (t) => {
+        const warm = await startEngine({
+            workers: 1, http: 'claude_warm 1; claude_max_concurrent 2;',
+            server: `location /only/ { claude_openai; claude_tools Read; claude_api_key ${KEY} name=one; }`,
+        });
+        t.after(() => warm.end());
+        await waitFor('a warm agent and a warm chat', async () => (await rowsIn(warm, 'idle')).length === 2, 15000 * SLOW);
+        assert.equal((await turn(warm, [user('a')], { path: '/only/' })).rung, 'warm');
     });
 
     test('the servers of claude_mcp_config are there, and no others', async (t) => {

@@ -16,7 +16,7 @@ import {
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import readline from 'node:readline';
 import { KEY, OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
@@ -83,6 +83,11 @@ function listens(pid) {
     }).filter((name) => unix.has(name) || tcp.includes(name)).map((name) => unix.get(name) ?? name);
 }
 
+/* The CLIs' own directories, and a directory of theirs in all of them. */
+const homes = ({ dir }) => ['chat', 'keys/one', 'keys/two'].map((home) => join(dir, 'claude_state', home));
+const inHomes = (server, name) => homes(server).map((home) => join(home, name)).filter((path) => existsSync(path))
+    .flatMap((path) => readdirSync(path).map((file) => join(path, file)));
+
 /* Files under a directory whose content has a word. */
 function filesWith(dir, word) {
     return readdirSync(dir, { recursive: true }).filter((name) => {
@@ -139,9 +144,10 @@ describe('messages of other sessions', () => {
                 assert.ok(!existsSync(join(dir, `${pid}.sock`)), `${profile}: a socket in ${dir}`);
             }
         }
-        const sessions = readdirSync(join(server.dir, 'home/.claude/sessions'));
+        const sessions = inHomes(server, 'sessions');
+        assert.ok(sessions.length >= its.size, `${sessions}`);
         assert.deepEqual(sessions.filter((name) => name.endsWith('.key')), []);
-        assert.deepEqual(filesWith(join(server.dir, 'home/.claude/sessions'), 'messagingSocketPath'), []);
+        assert.deepEqual(sessions.filter((name) => readFileSync(name).includes('messagingSocketPath')), []);
     });
 
     test("one key's agent can neither list nor message another key's process", async () => {
@@ -184,9 +190,8 @@ describe('messages of other sessions, the socket opened by the operator', () => 
 
     /* As any process of the same user could: with the key that lies in HOME. */
     async function post(pid) {
-        const dir = join(server.dir, 'home/.claude/sessions');
-        const key = await waitFor('its key', () => readdirSync(dir).find((name) => name.startsWith(`${pid}.`) && name.endsWith('.key')));
-        const { peerToken } = JSON.parse(readFileSync(join(dir, key), 'utf8'));
+        const key = await waitFor('its key', () => inHomes(server, 'sessions').find((name) => basename(name).startsWith(`${pid}.`) && name.endsWith('.key')));
+        const { peerToken } = JSON.parse(readFileSync(key, 'utf8'));
         const socket = net.connect(join(run, 'cc-socks', `${pid}.sock`));
         await once(socket, 'connect');
         const closed = once(socket, 'close');
@@ -196,22 +201,27 @@ describe('messages of other sessions, the socket opened by the operator', () => 
         await closed;
     }
 
-    for (const [profile, path] of [['chat', '/v1/'], ['tools default', '/agent/'], ['named tools', '/named/']]) {
-        test(`a message to an idle process is refused: ${profile}`, async () => {
-            const first = await turn(server, [user(`secret at ${path}`)], { path, key: OTHER_KEY });
-            assert.equal(listens(first.pid).length, 1, 'the socket is there');
-            server.stub.clear();
-            await post(first.pid);
-            const next = await turn(server, [user(`secret at ${path}`), assistant(first.content), user('and?')], { path, key: OTHER_KEY });
-            assert.equal(next.rung, 'live');
-            assert.deepEqual(server.stub.requests.map((request) => (path === '/v1/' ? conversation : spoken)(request).length), [3]);
-            assert.doesNotMatch(said(server), /attacker words/);
+    test('a message to an idle process of a chat is refused', async () => {
+        const first = await turn(server, [user('secret')], { key: OTHER_KEY });
+        assert.equal(listens(first.pid).length, 1, 'the socket is there');
+        server.stub.clear();
+        await post(first.pid);
+        const next = await turn(server, [user('secret'), assistant(first.content), user('and?')], { key: OTHER_KEY });
+        assert.equal(next.rung, 'live');
+        assert.deepEqual(server.stub.requests.map((request) => conversation(request).length), [3]);
+        assert.doesNotMatch(said(server), /attacker words/);
+    });
+
+    for (const path of ['/agent/', '/named/']) {
+        test(`an agent has no socket even then: ${path}`, async () => {
+            const { pid } = await turn(server, [user(`secret at ${path}`)], { path, key: OTHER_KEY });
+            assert.deepEqual(listens(pid), []);
         });
     }
 
     test("nor does another key's agent reach it that was given the tools", async () => {
         const victim = await turn(server, [user('secret of two')], { key: OTHER_KEY });
-        assert.match(await use(server, 'ListAgents', {}, { path: '/listed/' }), /Peer sessions/);
+        assert.match(await use(server, 'ListAgents', {}, { path: '/listed/' }), /No reachable agents/, 'its home has no other');
         const sent = await use(server, 'SendMessage',
             { to: `uds:${join(run, 'cc-socks', `${victim.pid}.sock`)}`, summary: 'a word to you', message: 'attacker words' }, { path: '/listed/' });
         assert.match(sent, /success/);
@@ -226,7 +236,7 @@ describe('messages of other sessions, the socket opened by the operator', () => 
         server.stub.clear();
         await turn(server, [user('tools?')], { path: '/agent/' });
         const tools = offered(server.stub.requests[0]);
-        assert.ok(tools.has('Bash'), [...tools.keys()].join(' '));
+        assert.ok(tools.has('Read'), [...tools.keys()].join(' '));
         for (const name of ['ListAgents', 'SendMessage']) assert.ok(!tools.has(name), name);
     });
 });
@@ -245,16 +255,16 @@ describe('after the answer', () => {
     });
     after(() => server?.end());
 
-    const NOT_OFFERED = ['CronCreate', 'CronDelete', 'CronList', 'ListAgents', 'Monitor', 'PushNotification', 'RemoteTrigger',
+    const NOT_OFFERED = ['Bash', 'WebFetch', 'CronCreate', 'CronDelete', 'CronList', 'ListAgents', 'Monitor', 'PushNotification', 'RemoteTrigger',
         'ScheduleWakeup', 'SendMessage', 'SetGoal', 'Workflow'];
 
     test('claude_tools default offers nothing that acts later', async () => {
         server.stub.clear();
         await turn(server, [user('tools?')], { path: '/agent/' });
         const tools = offered(server.stub.requests[0]);
-        for (const name of ['Agent', 'Bash', 'Edit', 'Read', 'WebFetch', 'Write']) assert.ok(tools.has(name), `${name} is missing`);
+        for (const name of ['Agent', 'Edit', 'Glob', 'Grep', 'Read', 'Write']) assert.ok(tools.has(name), `${name} is missing`);
         for (const name of NOT_OFFERED) assert.ok(!tools.has(name), `${name} is offered`);
-        for (const name of ['Agent', 'Bash']) assert.ok(!tools.get(name).includes('run_in_background'), name);
+        assert.ok(!tools.get('Agent').includes('run_in_background'));
     });
 
     for (const [name, input] of [
@@ -270,11 +280,11 @@ describe('after the answer', () => {
         });
     }
 
-    for (const path of ['/agent/', '/named/']) {
+    for (const [path, words] of [['/agent/', /No such tool available/], ['/named/', /unexpected parameter `run_in_background`/]]) {
         test(`no command goes on behind the answer: ${path}`, async () => {
             const mark = join(server.dir, `mark${path.replaceAll('/', '-')}`);
             const told = await use(server, 'Bash', { command: `touch ${mark}`, run_in_background: true }, { path });
-            assert.match(told, /unexpected parameter `run_in_background`/);
+            assert.match(told, words);
             assert.equal(server.stub.requests.length, 2);
             assert.ok(!existsSync(mark), 'and it does not run');
         });
@@ -387,14 +397,13 @@ describe('what lies about on the server', () => {
     test('no word of a chat is on disk; a named session has its transcript', async () => {
         const word = 'words-that-stay-in-memory';
         await turn(server, [user(word)]);
-        assert.deepEqual(filesWith(join(server.dir, 'home'), word), []);
-        assert.deepEqual(filesWith(join(server.dir, 'work'), word), []);
+        for (const dir of ['home', 'work', 'claude_state']) assert.deepEqual(filesWith(join(server.dir, dir), word), [], dir);
         await turn(server, [user(word)], { headers: { 'x-session-id': randomUUID() } });
         const [file, ...more] = await waitFor('its transcript', () => {
-            const found = filesWith(join(server.dir, 'home'), word);
+            const found = filesWith(join(server.dir, 'claude_state'), word);
             return found.length > 0 && found;
         });
-        assert.match(file, /^\.claude\/projects\/.*\.jsonl$/);
+        assert.match(file, /^keys\/one\/projects\/.*\.jsonl$/);
         assert.deepEqual(more, []);
     });
 });

@@ -38,9 +38,9 @@ const said = (...texts) => texts.flatMap((text, i) => (
 
 /* The files that sessions have left: transcripts and records. */
 function onDisk(server) {
-    const projects = join(server.dir, 'home/.claude/projects');
-    if (!existsSync(projects)) return [];
-    return readdirSync(projects).flatMap((dir) => readdirSync(join(projects, dir)).map((name) => join(projects, dir, name)));
+    const keys = join(server.dir, 'claude_state/keys');
+    const inside = (dir) => (existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : []);
+    return inside(keys).flatMap((key) => inside(join(key, 'projects'))).flatMap(inside);
 }
 const transcripts = (server) => onDisk(server).filter((name) => name.endsWith('.jsonl'));
 const records = (server) => onDisk(server).filter((name) => name.endsWith('.nginx'));
@@ -764,11 +764,11 @@ describe('over reload, restart and time', () => {
     });
 
     test('two trees of nginx: what one holds the other one waits for, and gets', async (t) => {
-        /* the transcripts' place follows from HOME and from the directory that the CLI runs in */
+        /* the transcripts' place follows from the state path and from the directory that the CLI runs in */
         const directory = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'work-'));
-        const http = `${DEFAULTS} claude_working_directory "${directory}";`;
+        const http = `${DEFAULTS} claude_working_directory "${directory}"; claude_state_path "${directory}-state";`;
         const server = await started(t, { http });
-        const second = await startEngine({ http, env: { HOME: join(server.dir, 'home') } });
+        const second = await startEngine({ http });
         await withServer(second, async () => {
             const id = randomUUID();
             await turn(server, id, 'a');

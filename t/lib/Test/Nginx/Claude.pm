@@ -60,6 +60,7 @@ our $Common = <<"_EOC_";
     claude_api_key sk-other name=other;
     claude_binary @{[ root ]}/t/bin/claude;
     claude_working_directory $dir/cwd;
+    claude_state_path $dir/state;
     claude_env HOME=$dir/home FAKE_CLAUDE_LOG=$log;
 _EOC_
 
