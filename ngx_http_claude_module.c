@@ -245,6 +245,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       0,
       NULL },
 
+    { ngx_string("claude_sandbox"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_claude_loc_conf_t, sandbox),
+      NULL },
+
     { ngx_string("claude_working_directory"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_claude_conf_directory,
@@ -261,13 +268,13 @@ static ngx_command_t  ngx_http_claude_commands[] = {
 
     { ngx_string("claude_fallback_model"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
+      ngx_http_claude_conf_fallback,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_claude_loc_conf_t, fallback_model),
       NULL },
 
     { ngx_string("claude_model_map"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_claude_models_map,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -275,7 +282,7 @@ static ngx_command_t  ngx_http_claude_commands[] = {
 
     { ngx_string("claude_system_prompt"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_claude_conf_prompt,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_claude_loc_conf_t, system_prompt),
       NULL },
@@ -574,7 +581,7 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
     *name = mcf->state_path;
 
     if (name->len == 0) {
-        ngx_str_set(name, "claude_state");
+        ngx_str_set(name, "claude-state");
 
         if (ngx_conf_full_name(cf->cycle, name, 0) != NGX_OK) {
             return NGX_ERROR;
@@ -597,20 +604,25 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
 
     real = realpath(ngx_claude_cstr(p), NULL);
 
-    if (real) {
-        p = ngx_pnalloc(cf->pool, ngx_strlen(real) + base.len + 2);
+    if (real == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, ngx_errno,
+                      "claude_state_path: \"%s\" cannot be found: make it, "
+                      "or write another path", ngx_claude_cstr(p));
+        return NGX_ERROR;
+    }
 
-        if (p) {
-            name->len = ngx_sprintf(p, "%s/%V%Z", real[1] ? real : "",
-                                    &base) - p - 1;
-            name->data = p;
-        }
+    p = ngx_pnalloc(cf->pool, ngx_strlen(real) + base.len + 2);
 
-        free(real);
+    if (p) {
+        name->len = ngx_sprintf(p, "%s/%V%Z", real[1] ? real : "", &base)
+                    - p - 1;
+        name->data = p;
+    }
 
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
+    free(real);
+
+    if (p == NULL || ngx_claude_home_look(name, cf->log) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_add_path(cf, &mcf->state);
@@ -760,26 +772,9 @@ ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
     lcf->turn_timeout = NGX_CONF_UNSET_MSEC;
     lcf->heartbeat = NGX_CONF_UNSET_MSEC;
     lcf->sampling = NGX_CONF_UNSET;
+    lcf->sandbox = NGX_CONF_UNSET;
 
     return lcf;
-}
-
-
-/* a constant as a complex value */
-
-static ngx_http_complex_value_t *
-ngx_http_claude_constant(ngx_conf_t *cf, const char *text)
-{
-    ngx_http_complex_value_t  *cv;
-
-    cv = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
-
-    if (cv) {
-        cv->value.data = (u_char *) text;
-        cv->value.len = ngx_strlen(text);
-    }
-
-    return cv;
 }
 
 
@@ -809,6 +804,7 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               3600000);
     ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 15000);
     ngx_conf_merge_value(conf->sampling, prev->sampling, 0);
+    ngx_conf_merge_value(conf->sandbox, prev->sandbox, 0);
 
     if (prev->models == NGX_CONF_UNSET_PTR
         && conf->models == NGX_CONF_UNSET_PTR
@@ -820,12 +816,12 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->models, prev->models, NULL);
 
     if (prev->default_model == NGX_CONF_UNSET_PTR) {
-        prev->default_model = ngx_http_claude_constant(cf, "sonnet");
+        prev->default_model = ngx_http_claude_conf_constant(cf, "sonnet");
     }
 
     if (prev->system_prompt == NGX_CONF_UNSET_PTR) {
         prev->system_prompt =
-            ngx_http_claude_constant(cf, "You are a helpful assistant.");
+            ngx_http_claude_conf_constant(cf, NGX_HTTP_CLAUDE_CONF_PROMPT);
     }
 
     if (prev->default_model == NULL || prev->system_prompt == NULL) {
@@ -955,6 +951,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
         launch.tools = lcf[i]->tools;
         launch.permission_mode = lcf[i]->permission_mode;
         launch.mcp_config = lcf[i]->mcp_config;
+        launch.sandbox = lcf[i]->sandbox;
         launch.gate = mcf->gate_directory;
 
         profile = ngx_claude_profile_create(cycle->pool, &launch, uid,

@@ -113,11 +113,13 @@ my %directive = map { $_->{name} => $_ } @{ $code->{directives} };
 
         # [name=`value`] is one that may be missing; … says that more may
         # follow
+        # "off" alone takes back what a level above says
         my $rest = ($syntax // '') =~ s/^$name\s*//r =~ s/;$//r;
+        my $off = $rest =~ / \| off$/;
         my $more = $rest =~ s/ …//;
         $rest =~ s/ \| \S+//g;             # one or the other
         my @words = split ' ', $rest =~ s/`\[=`value`\]/`/r;
-        my $needed = grep { !/^\[/ } @words;
+        my $needed = $off ? 1 : grep { !/^\[/ } @words;
 
         is_deeply([$needed, $more ? 99 : scalar @words],
                   [$known->{least}, $known->{most}],

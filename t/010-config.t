@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
+use File::Path ();
 use Test::More;
 
 my $openai = 'location /v1/ { claude_openai; %s }';
@@ -47,7 +48,9 @@ my %places = (
     claude_tools             => ['Read Grep', 'hsl'],
     claude_permission_mode   => ['plan', 'hsl'],
     claude_mcp_config        => ['$DIR/mcp.json', 'hsl'],
+    claude_sandbox           => ['off', 'hsl'],
     claude_session_ttl       => ['1h', 'h'],
+    claude_state_path        => ['$DIR/state', 'h'],
     claude_working_directory => ['/tmp', 'hsl'],
     claude_default_model     => ['opus', 'hsl'],
     claude_fallback_model    => ['haiku', 'hsl'],
@@ -55,6 +58,7 @@ my %places = (
     claude_system_prompt     => ['"Be kind."', 'hsl'],
     claude_max_budget_usd    => ['0.50', 'hsl'],
     claude_timeout           => ['5m', 'hsl'],
+    claude_turn_timeout      => ['2h', 'hsl'],
     claude_heartbeat         => ['5s', 'hsl'],
     claude_sampling          => ['on', 'hsl'],
 );
@@ -176,7 +180,7 @@ refused('a working directory that is a file', qr/is not a directory/,
         server => sprintf($openai, 'claude_working_directory /etc/passwd;'));
 refused('a map to no Claude model', qr/"gpt-4" is no Claude model/,
         server => sprintf($openai, 'claude_model_map x gpt-4;'));
-refused('a map of one argument', qr/invalid number of arguments/,
+refused('a map of one argument', qr/claude_model_map" directive needs two/,
         server => sprintf($openai, 'claude_model_map x;'));
 refused('a map from nothing', qr/model's name is empty/,
         server => sprintf($openai, 'claude_model_map "" opus;'));
@@ -292,6 +296,34 @@ refused('an endpoint with an argument', qr/invalid number of arguments/,
         server => 'location /v1/ { claude_openai; claude_env NOT_THERE_1; }');
     is($status, 0, 'accepted: a variable that nginx itself does not have');
     like($said, qr/\[warn\].*NOT_THERE_1/, '  with a warning');
+}
+
+# A login that no CLI of nginx can use is told, whatever way the CLI has HOME.
+
+{
+    my $console = sub {
+        my ($at) = @_;
+        return sub {
+            File::Path::make_path("$_[0]/$at");
+            open my $fh, '>', "$_[0]/$at/.claude.json" or die;
+            print $fh '{"numStartups":1,"primaryApiKey":"sk-secret"}';
+        };
+    };
+    my @home = (http => 'claude_env HOME=$DIR/h;');
+    my ($status, $said) = ClaudeTest->try(@home, prepare => $console->('h'));
+    is($status, 0, 'accepted: a login of the Console in HOME');
+    like($said, qr{\[error\] .*"[^"]*/h/\.claude\.json" is one of the Console},
+         '  which is said');
+    unlike($said, qr/sk-secret/, '  without the key');
+
+    ($status, $said) = ClaudeTest->try(prepare => $console->('c'),
+        http => 'claude_env HOME=$DIR/h CLAUDE_CONFIG_DIR=$DIR/c;');
+    like($said, qr{/c/\.claude\.json" is one of the Console},
+         '  also in CLAUDE_CONFIG_DIR');
+
+    ($status, $said) = ClaudeTest->try(prepare => $console->('h'),
+        http => 'claude_env HOME=$DIR/h ANTHROPIC_API_KEY=x;');
+    unlike($said, qr/Console/, '  not where there is another login');
 }
 
 done_testing();

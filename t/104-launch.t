@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
+use Cwd ();
 use Test::More;
 
 my %lock = (
@@ -132,6 +133,156 @@ $s->stop;
     is($start->{env}{PATH}, '/usr/bin', '  PATH, too');
     is($start->{settings}{crossSessionInbound}, 'refuse',
        '  messages are refused all the same');
+    $own->stop;
+}
+
+
+# How far the tools of an agent reach: confined, and told so whatever path the
+# state has; with all permissions only told.
+
+{
+    my $odd = 'a state (of [ours]) \\"quoted\\" Ü';
+    my $own = ClaudeTest->start(
+        http => "claude_warm 0; claude_state_path '$odd';",
+        server => 'location /v1/ { claude_openai; } '
+            . 'location /agent/ { claude_openai; claude_tools Read; } '
+            . 'location /all/ { claude_openai; claude_tools Read; '
+            . 'claude_permission_mode bypassPermissions; } '
+            . 'location /skip/ { claude_openai; claude_tools Read; '
+            . 'claude_args --dangerously-skip-permissions; }');
+    my $start = launch($own, '/v1');
+    ok(!exists $start->{option}{'--restricted'}, 'a chat has no tools');
+    ok(!exists $start->{settings}{permissions}, '  and no rules for them');
+
+    $start = launch($own, '/agent');
+    ok(exists $start->{option}{'--restricted'}, 'an agent is confined');
+    my $deny = $start->{settings}{permissions}{deny};
+    my $state = Cwd::realpath($own->{dir}) . '/a?state??of??ours???'
+                . '?quoted?' . '?*';
+    my $home = Cwd::realpath($own->{dir} . '/cli/home') . '/.claude';
+    is_deeply([sort @$deny], [sort map { ("Read(/$_)", "Edit(/$_)") }
+        "$state/keys/**", "$state/chat/**", "$state/names.*",
+        "$home/projects/**", "$home/.credentials.json"],
+        '  and denied what is kept of keys, and the login');
+    ok(!exists $start->{settings}{sandbox}, '  without a sandbox');
+
+    for my $path ('/all', '/skip') {
+        $start = launch($own, $path);
+        ok(!exists $start->{option}{'--restricted'},
+           'with all permissions it cannot be confined');
+        is_deeply($start->{settings}{permissions}{deny}, $deny,
+                  '  but denied the same');
+    }
+    $own->stop;
+}
+
+
+# claude_sandbox: looked for by nginx -t, and told to the CLI
+
+{
+    my $bin = ClaudeTest::root() . '/build/none';
+    my @agent = (server => 'location /v1/ { claude_openai; claude_tools Bash; '
+                           . 'claude_sandbox on; }');
+    my ($status, $said) = ClaudeTest->try(@agent,
+        env => 'PATH=$DIR/bin:/nonexistent');
+    isnt($status, 0, 'a sandbox that is not there is refused');
+    like($said, qr/claude_sandbox: there is no "bwrap" in PATH/, '  by name');
+
+    ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_sandbox on; }',
+        env => 'PATH=/nonexistent');
+    is($status, 0, 'a chat needs none');
+
+    my $programs = sub {
+        mkdir "$_[0]/bin";
+        for (qw(bwrap socat)) {
+            open my $fh, '>', "$_[0]/bin/$_" or die;
+            chmod 0755, $fh;
+        }
+    };
+    ($status, $said) = ClaudeTest->try(@agent, prepare => $programs,
+        env => 'PATH=/nonexistent:$DIR/bin');
+    is($status, 0, 'it is looked for in all of PATH') or diag($said);
+    unlike($said, qr/can read what the CLIs of all keys have/,
+           '  and commands are not warned of');
+
+    ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_tools Read Bash; }');
+    is($status, 0, 'accepted: commands without a sandbox');
+    like($said, qr/\[warn\] .*can read what the CLIs of all keys have/,
+         '  with a warning');
+    ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_tools Read; '
+                  . 'claude_permission_mode bypassPermissions; }');
+    like($said, qr/\[warn\] .*can read what the CLIs of all keys have/,
+         'all permissions: warned of, too');
+    ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_tools default; }');
+    unlike($said, qr/\[warn\]/, 'claude_tools default: not');
+}
+
+SKIP: {
+    my @there = grep { -x "/usr/bin/$_" } qw(bwrap socat);
+    skip 'no bubblewrap and socat', 4 if @there < 2;
+
+    my $own = ClaudeTest->start(http => 'claude_warm 0;',
+        server => 'location /v1/ { claude_openai; claude_tools Bash; '
+                  . 'claude_sandbox on; }');
+    my $box = launch($own, '/v1')->{settings}{sandbox};
+    is_deeply($box->{filesystem}, {
+        denyRead => [Cwd::realpath($own->{dir}) . '/claude-state',
+                     "$own->{dir}/cli/home/.claude"], allowRead => ['.'] },
+        'commands see their working directory, and no other of keys');
+    is_deeply([@$box{qw(enabled failIfUnavailable allowUnsandboxedCommands)}],
+              [JSON::PP::true, JSON::PP::true, JSON::PP::false],
+              '  always');
+    is(scalar(grep { $_->{name} eq 'CLAUDE_CODE_OAUTH_TOKEN'
+                     && $_->{mode} eq 'deny' }
+              @{ $box->{credentials}{envVars} }), 1, '  and no login');
+    $own->stop;
+}
+
+
+# off takes back what a level above says
+
+{
+    my $mcp = ClaudeTest::root() . '/t/data/README.md';
+    my $own = ClaudeTest->start(
+        env => 'ABOVE=1',
+        http => 'claude_warm 0; claude_args --max-turns 7; '
+                . "claude_mcp_config $mcp; claude_fallback_model haiku; "
+                . 'claude_max_budget_usd 5; claude_system_prompt Above; '
+                . 'claude_model_map gpt-4 opus;',
+        server => 'location /v1/ { claude_openai; } '
+                  . 'location /off/ { claude_openai; claude_args off; '
+                  . 'claude_mcp_config off; claude_fallback_model off; '
+                  . 'claude_max_budget_usd off; claude_system_prompt off; '
+                  . 'claude_working_directory off; claude_model_map off; } '
+                  . 'location /bare/ { claude_openai; claude_env off; }');
+    my $start = launch($own, '/v1');
+    is(join(' ', map { $start->{option}{$_} // '' } qw(--max-turns --mcp-config
+            --fallback-model --max-budget-usd)), "7 $mcp haiku 5",
+       'a level above');
+    is($start->{env}{ABOVE}, 1, '  and its environment');
+    my $system = sub { (($own->events('asked'))[-1])->{system} };
+    is($system->(), 'Above', '  and its system text');
+
+    $start = launch($own, '/off');
+    ok(!exists $start->{option}{$_}, "off: no $_") for qw(--max-turns
+        --mcp-config --fallback-model --max-budget-usd);
+    is($system->(), 'You are a helpful assistant.', '  the system text of all');
+    is($start->{cwd} =~ s{.*/}{}r, 'claude', '  the directory of all');
+    is($own->send(POST => '/off/chat/completions', body => ClaudeTest::body(
+           'x', with => { model => 'gpt-4' }))->rest->{status}, 404,
+       '  no names of models but Claude\'s');
+
+    my %before = map { $_->{pid} => 1 } @{ $own->status->{processes} };
+    my $r = $own->send(POST => '/bare/chat/completions',
+                       body => ClaudeTest::body('x'))->rest;
+    is($r->{text}, 'echo: x', 'claude_env off: a turn');
+    my ($row) = grep { !$before{ $_->{pid} } } @{ $own->status->{processes} };
+    open my $fh, '<', "/proc/$row->{pid}/environ" or die;
+    unlike(join('', <$fh>), qr/ABOVE=/, '  with nothing from above');
     $own->stop;
 }
 

@@ -9,6 +9,10 @@
 #include "ngx_claude_cstr.h"
 
 
+/* for what a level above says, that it is not inherited */
+#define CONF_OFF  "off"
+
+
 static ngx_int_t conf_env_line(ngx_conf_t *cf, void *conf, ngx_str_t *file,
     ngx_uint_t n, ngx_str_t *line);
 static char *conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf,
@@ -217,9 +221,17 @@ conf_env_add(ngx_conf_t *cf, ngx_http_claude_loc_conf_t *lcf,
 char *
 ngx_http_claude_conf_env(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
     ngx_int_t   rc;
     ngx_str_t  *value;
     ngx_uint_t  i;
+
+    rc = ngx_http_claude_conf_off(cf, &lcf->env, sizeof(ngx_str_t));
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK) ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
 
     value = cf->args->elts;
 
@@ -274,11 +286,18 @@ ngx_http_claude_conf_args(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;
 
+    ngx_int_t    rc;
     ngx_str_t   *value, *arg;
     ngx_uint_t   i;
 
     if (lcf->args != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
+    }
+
+    rc = ngx_http_claude_conf_off(cf, &lcf->args, sizeof(ngx_str_t));
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK) ? NGX_CONF_OK : NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
@@ -351,6 +370,12 @@ ngx_http_claude_conf_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
+
+    if (ngx_claude_is(&value[1], CONF_OFF)) {
+        ngx_str_set(&lcf->max_budget, "");
+        return NGX_CONF_OK;
+    }
+
     budget = strtod(ngx_claude_cstr(value[1].data), &end);
 
     if (value[1].len == 0 || *end != '\0' || !(budget > 0 && budget < 1e9)) {
@@ -470,7 +495,97 @@ ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* path: from nginx's prefix, or with from_conf from the configuration's */
+char *
+ngx_http_claude_conf_fallback(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->fallback_model.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_claude_is(&value[1], CONF_OFF)) {
+        ngx_str_set(&lcf->fallback_model, "");
+
+    } else {
+        lcf->fallback_model = value[1];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_claude_conf_prompt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_claude_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (!ngx_claude_is(&value[1], CONF_OFF)) {
+        return ngx_http_set_complex_value_slot(cf, cmd, conf);
+    }
+
+    if (lcf->system_prompt != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    lcf->system_prompt = ngx_http_claude_conf_constant(cf,
+                                                NGX_HTTP_CLAUDE_CONF_PROMPT);
+
+    return lcf->system_prompt ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_claude_conf_off(ngx_conf_t *cf, ngx_array_t **list, size_t size)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts != 2 || !ngx_claude_is(&value[1], CONF_OFF)) {
+        return NGX_DECLINED;
+    }
+
+    if (*list != NGX_CONF_UNSET_PTR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"off\" stands before all else of its kind");
+        return NGX_ERROR;
+    }
+
+    *list = ngx_array_create(cf->pool, 1, size);
+
+    return *list ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_http_complex_value_t *
+ngx_http_claude_conf_constant(ngx_conf_t *cf, const char *text)
+{
+    ngx_http_complex_value_t  *cv;
+
+    cv = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
+
+    if (cv) {
+        cv->value.data = (u_char *) text;
+        cv->value.len = ngx_strlen(text);
+    }
+
+    return cv;
+}
+
+
+/*
+ * path: from nginx's prefix, or with from_conf from the configuration's;
+ * empty: "off", which takes back what a level above says
+ */
 
 static char *
 conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)
@@ -485,6 +600,11 @@ conf_path(ngx_conf_t *cf, ngx_str_t *path, ngx_uint_t from_conf, char *empty)
 
     if (value[1].len == 0) {
         return empty;
+    }
+
+    if (ngx_claude_is(&value[1], CONF_OFF)) {
+        ngx_str_set(path, "");
+        return NGX_CONF_OK;
     }
 
     *path = value[1];

@@ -105,6 +105,7 @@ struct ngx_http_claude_loc_conf_s {
     ngx_str_t                      tools;
     ngx_str_t                      permission_mode;
     ngx_str_t                      mcp_config;
+    ngx_flag_t                     sandbox;
     ngx_claude_profile_t          *profile;
 
     ngx_http_complex_value_t      *default_model;
@@ -142,6 +143,24 @@ char *ngx_http_claude_conf_tools(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_claude_conf_permission(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_claude_conf_mcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_claude_conf_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_claude_conf_prompt(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Whether "off" is all that a repeatable directive says: what a level above
+ * has is not inherited then, and *list is an empty array of such elements.
+ * NGX_OK, NGX_DECLINED: it says something else; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_claude_conf_off(ngx_conf_t *cf, ngx_array_t **list,
+    size_t size);
+
+/* a constant as a complex value, or NULL: no memory */
+ngx_http_complex_value_t *ngx_http_claude_conf_constant(ngx_conf_t *cf,
+    const char *text);
+
+#define NGX_HTTP_CLAUDE_CONF_PROMPT  "You are a helpful assistant."
 
 
 #endif /* _NGX_HTTP_CLAUDE_CONF_H_INCLUDED_ */

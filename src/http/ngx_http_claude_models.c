@@ -56,11 +56,23 @@ ngx_http_claude_models_map(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_claude_loc_conf_t *lcf = conf;
 
+    ngx_int_t                 rc;
     ngx_str_t                *value;
     ngx_uint_t                i;
     ngx_http_claude_model_t  *model;
 
+    rc = ngx_http_claude_conf_off(cf, &lcf->models,
+                                  sizeof(ngx_http_claude_model_t));
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK) ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
     value = cf->args->elts;
+
+    if (cf->args->nelts != 3) {
+        return "needs two names of models, or \"off\"";
+    }
 
     if (value[1].len == 0 || value[2].len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -282,20 +282,14 @@ ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
+ngx_claude_home_look(ngx_str_t *state, ngx_log_t *log)
 {
-    char         *path;
     struct stat   st;
+    const char   *path;
 
     /* the path of a directive, which ends with a NUL */
 
-    path = (char *) ngx_claude_cstr(state->data);
-
-    if (geteuid() == 0 && uid != 0
-        && home_check_parent(path, log) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    path = ngx_claude_cstr(state->data);
 
     if (lstat(path, &st) == -1) {
 
@@ -323,10 +317,28 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    if (geteuid() != 0 && st.st_uid != uid) {
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
+{
+    char         *path;
+    struct stat   st;
+
+    path = (char *) ngx_claude_cstr(state->data);
+
+    if (geteuid() == 0 && uid != 0
+        && home_check_parent(path, log) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (lstat(path, &st) == 0 && st.st_uid != uid) {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
-                      "claude_state_path: \"%s\" does not belong to the user "
-                      "that nginx runs as: write another path", path);
+                      "claude_state_path: \"%s\" does not belong to the "
+                      "workers' user: write another path", path);
         return NGX_ERROR;
     }
 
@@ -335,7 +347,7 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
 
 
 /*
- * nginx makes the directory, or gives it to the workers' user, as root: who
+ * nginx has made the directory, or given it to the workers' user, as root: who
  * can put a link in its place would be given what that leads to.
  */
 
@@ -360,8 +372,7 @@ home_check_parent(char *path, ngx_log_t *log)
 
     if (rc == -1) {
         ngx_log_error(NGX_LOG_EMERG, log, err,
-                      "claude_state_path: \"%s\" cannot be found: make it, "
-                      "or write another path", path);
+                      "claude_state_path: \"%s\" cannot be found", path);
         rc = NGX_ERROR;
 
     } else if (st.st_uid != 0

@@ -72,10 +72,15 @@ ngx_int_t ngx_claude_home(ngx_claude_home_t *home, ngx_pool_t *pool,
 ngx_int_t ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log);
 
 /*
- * Looks at the state path, for the master and nginx -t: nobody but the
- * workers' user may read it, and where nginx is root nobody else may have put
- * something in its place.  One that is not there yet is made later.
- * NGX_ERROR: the log says what is wrong.
+ * Looks at what is at the state path before nginx makes a directory of it, or
+ * gives it to the workers' user.  NGX_ERROR: the log says what is wrong.
+ */
+ngx_int_t ngx_claude_home_look(ngx_str_t *state, ngx_log_t *log);
+
+/*
+ * Looks at the state path that is there, for the master and nginx -t: nobody
+ * but the workers' user may read it, and where nginx is root nobody else may
+ * put something in its place.  NGX_ERROR: the log says what is wrong.
  */
 ngx_int_t ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log);
 

@@ -99,6 +99,10 @@ static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 static u_char *profile_deny(u_char *p, const char *dir, const char *below);
 static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
 static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
+static u_char *profile_sandbox(u_char *p, const char *state, const char *own);
+static u_char *profile_quoted(u_char *p, const char *path);
+static ngx_int_t profile_sandboxed(ngx_claude_profile_t *profile,
+    ngx_log_t *log);
 static ngx_uint_t profile_unbound(ngx_claude_launch_t *launch);
 static ngx_int_t profile_arg(ngx_array_t *args, const char *value);
 static ngx_int_t profile_option(ngx_array_t *args, const char *name,
@@ -279,6 +283,12 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     profile_effort(profile, log);
 
     profile_console(profile, log);
+
+    if (profile->agent && launch->sandbox
+        && profile_sandboxed(profile, log) != NGX_OK)
+    {
+        return NULL;
+    }
 
     if (profile_unbound(launch)) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
@@ -882,8 +892,8 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     real = realpath(own, NULL);
     own = real ? real : own;
 
-    settings = ngx_pnalloc(pool, 1024 + 6 * launch->state.len
-                                 + 4 * ngx_strlen(own));
+    settings = ngx_pnalloc(pool, 2048 + 8 * launch->state.len
+                                 + 6 * ngx_strlen(own));
     if (settings) {
         p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
                                   "{\"deny\":[");
@@ -896,7 +906,13 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 
         /* in the place of the last comma */
 
-        (void) ngx_sprintf(p - 1, "]}}%Z");
+        p = ngx_sprintf(p - 1, "]}");
+
+        if (launch->sandbox) {
+            p = profile_sandbox(p, state, own);
+        }
+
+        (void) ngx_sprintf(p, "}%Z");
     }
 
     free(real);
@@ -952,6 +968,96 @@ profile_deny(u_char *p, const char *dir, const char *below)
 }
 
 
+/*
+ * Commands see no home and no login, of the working directories their own, and
+ * no network.  The CLI does not start where it has no sandbox.
+ */
+
+static u_char *
+profile_sandbox(u_char *p, const char *state, const char *own)
+{
+    const char  **name;
+
+    p = ngx_sprintf(p, ",\"sandbox\":{\"enabled\":true,"
+                       "\"failIfUnavailable\":true,"
+                       "\"allowUnsandboxedCommands\":false,"
+                       "\"filesystem\":{\"denyRead\":[\"");
+
+    p = profile_quoted(p, state);
+    p = ngx_sprintf(p, "\",\"");
+    p = profile_quoted(p, own);
+    p = ngx_sprintf(p, "\"],\"allowRead\":[\".\"]},"
+                       "\"credentials\":{\"envVars\":[");
+
+    for (name = profile_logins; *name; name++) {
+        p = ngx_sprintf(p, "{\"name\":\"%s\",\"mode\":\"deny\"},", *name);
+    }
+
+    return ngx_sprintf(p - 1, "]}}");
+}
+
+
+/* a path in a JSON string; control characters are no directive's */
+
+static u_char *
+profile_quoted(u_char *p, const char *path)
+{
+    for ( /* void */ ; *path; path++) {
+        if (*path == '"' || *path == '\\') {
+            *p++ = '\\';
+        }
+
+        *p++ = (u_char) *path;
+    }
+
+    return p;
+}
+
+
+/*
+ * Whether the programs that the CLI's sandbox is made of are where the CLI
+ * looks for them.
+ */
+
+static ngx_int_t
+profile_sandboxed(ngx_claude_profile_t *profile, ngx_log_t *log)
+{
+    size_t         len;
+    u_char         path[NGX_MAX_PATH];
+    ngx_uint_t     i;
+    const char    *dir, *colon;
+
+    static const char  *programs[] = { "bwrap", "socat", NULL };
+
+    for (i = 0; programs[i]; i++) {
+
+        for (dir = profile_env_get(profile->envp, "PATH"); dir && *dir;
+             dir = *colon ? colon + 1 : colon)
+        {
+            colon = strchrnul(dir, ':');
+            len = colon - dir;
+
+            if (access(ngx_claude_cstr_print(path, sizeof(path), "%*s/%s", len,
+                                             dir, programs[i]), X_OK)
+                == 0)
+            {
+                break;
+            }
+        }
+
+        if (dir == NULL || *dir == '\0') {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "claude_sandbox: there is no \"%s\" in PATH of the "
+                          "CLI: install bubblewrap and socat, or write "
+                          "\"claude_sandbox off;\"", programs[i]);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* whether an agent can do what the workers' user can */
 
 static ngx_uint_t
@@ -961,7 +1067,8 @@ profile_unbound(ngx_claude_launch_t *launch)
 
     return profile_agent(launch)
            && (profile_bypasses(launch)
-               || profile_names(&launch->tools, commands));
+               || (!launch->sandbox
+                   && profile_names(&launch->tools, commands)));
 }
 
 

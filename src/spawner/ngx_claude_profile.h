@@ -88,6 +88,8 @@ typedef struct {
                                       none */
     unsigned         shared:1;     /* the directory is the operator's, for all
                                       keys */
+    unsigned         sandbox:1;    /* an agent's commands run in the CLI's
+                                      sandbox */
 } ngx_claude_launch_t;
 
 

@@ -203,7 +203,9 @@ put_default(ngx_command_t *cmd, tables_conf_t *conf)
         put_size(*(size_t *) p);
         putc('"', out);
 
-    } else if ((void *) cmd->set == find("ngx_http_set_complex_value_slot")) {
+    } else if ((void *) cmd->set == find("ngx_http_set_complex_value_slot")
+               || (void *) cmd->set == find("ngx_http_claude_conf_prompt"))
+    {
         cv = (ngx_http_complex_value_t **) p;
         putc('"', out);
         put_word(&(*cv)->value);

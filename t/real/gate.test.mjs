@@ -50,8 +50,12 @@ const gateOf = (server) => {
 };
 const REGISTER = 'hooks/register.mjs';
 
-/* nginx is there, a first CLI is not: warm 0. */
-const startWithout = (http = '', options = {}) => startServer({ workers: 2, listen: 'reuseport', ...options, http: `claude_warm 0; ${http}` });
+/* nginx is there, a first CLI is not: warm 0. It listens before the master writes the gate, and has workers only then. */
+async function startWithout(http = '', options = {}) {
+    const server = await startServer({ workers: 2, listen: 'reuseport', ...options, http: `claude_warm 0; ${http}` });
+    await waitFor('its workers', () => server.workers().length > 0);
+    return server;
+}
 
 /*
  * Two turns, an answer that is cut, and a round trip in the same conversation: all are answered. The log has

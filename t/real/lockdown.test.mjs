@@ -84,7 +84,7 @@ function listens(pid) {
 }
 
 /* The CLIs' own directories, and a directory of theirs in all of them. */
-const homes = ({ dir }) => ['chat', 'keys/one', 'keys/two'].map((home) => join(dir, 'claude_state', home));
+const homes = ({ dir }) => ['chat', 'keys/one', 'keys/two'].map((home) => join(dir, 'claude-state', home));
 const inHomes = (server, name) => homes(server).map((home) => join(home, name)).filter((path) => existsSync(path))
     .flatMap((path) => readdirSync(path).map((file) => join(path, file)));
 
@@ -397,10 +397,10 @@ describe('what lies about on the server', () => {
     test('no word of a chat is on disk; a named session has its transcript', async () => {
         const word = 'words-that-stay-in-memory';
         await turn(server, [user(word)]);
-        for (const dir of ['home', 'work', 'claude_state']) assert.deepEqual(filesWith(join(server.dir, dir), word), [], dir);
+        for (const dir of ['home', 'work', 'claude-state']) assert.deepEqual(filesWith(join(server.dir, dir), word), [], dir);
         await turn(server, [user(word)], { headers: { 'x-session-id': randomUUID() } });
         const [file, ...more] = await waitFor('its transcript', () => {
-            const found = filesWith(join(server.dir, 'claude_state'), word);
+            const found = filesWith(join(server.dir, 'claude-state'), word);
             return found.length > 0 && found;
         });
         assert.match(file, /^keys\/one\/projects\/.*\.jsonl$/);

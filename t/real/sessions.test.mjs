@@ -38,7 +38,7 @@ const said = (...texts) => texts.flatMap((text, i) => (
 
 /* The files that sessions have left: transcripts and records. */
 function onDisk(server) {
-    const keys = join(server.dir, 'claude_state/keys');
+    const keys = join(server.dir, 'claude-state/keys');
     const inside = (dir) => (existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : []);
     return inside(keys).flatMap((key) => inside(join(key, 'projects'))).flatMap(inside);
 }
