@@ -152,7 +152,7 @@ async function startWorld(agent) {
             writeFileSync(join(dir, 'home/.claude/.credentials.json'), '{"x":"login in a file"}');
             writeFileSync(join(dir, 'home/other.txt'), 'file of the user\n');
             if (process.getuid() === 0) spawnSync('chown', ['-R', `${ID}`, join(dir, 'home'), join(dir, 'temp')]);
-            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir, state)}; }`);
+            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir)}; }`);
         },
     });
 
@@ -261,16 +261,7 @@ hold(1, () => `claude_tools default; ${ALLOWED}`);
 
 hold(2, () => `${NAMED} ${ALLOWED}`);
 
-/* As the page has it; the paths are this server's. */
-hold(3, (dir, state) => `${NAMED} ${ALLOWED} --settings '${JSON.stringify({
-    crossSessionInbound: 'refuse',
-    permissions: { deny: ['keys', 'chat'].flatMap((name) => ['Read', 'Edit'].map((tool) => `${tool}(/${state}/${name}/**)`)) },
-    sandbox: {
-        enabled: true, failIfUnavailable: true, allowUnsandboxedCommands: false,
-        filesystem: { denyRead: [state, join(dir, 'home')], allowRead: ['.'] },
-        credentials: { envVars: [{ name: 'ANTHROPIC_API_KEY', mode: 'deny' }] },
-    },
-})}'`);
+hold(3, () => `${NAMED} ${ALLOWED}; claude_sandbox on`);
 
 /* The recipe, as it stands there; the CLI is the one of the tests. */
 hold(4, (dir) => {
