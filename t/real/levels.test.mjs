@@ -9,36 +9,22 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KEY, OTHER_KEY, ROOT, isAlive } from './lib/server.mjs';
+import { NO_BOX, USER, give, ownHome, writeBox } from './lib/box.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
 import { user } from './lib/upstream.mjs';
 
 const DEFAULTS = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 12;';
 const LOGIN = 'login-of-this-server';
 
-/* The user that the CLIs run as: bubblewrap of root's would be another matter. */
-const ID = process.getuid() === 0 ? Number(spawnSync('id', ['-u', 'nobody'], { encoding: 'utf8' }).stdout) : process.getuid();
-
 const FILES = 'Read Grep Glob Edit Write NotebookEdit Agent';
 const ALLOWED = `claude_args --allowedTools ${FILES.replaceAll(' ', ',')},Bash,SendMessage,ListAgents,EnterWorktree,WebFetch`;
 
 const NAMED = `claude_tools ${FILES} Bash;`;
-
-/* Whether this user may have a box at all. */
-function whyNoBox() {
-    const box = ['bwrap', '--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
-    const as = process.getuid() === 0 ? ['setpriv', '--reuid', `${ID}`, '--regid', `${ID}`, '--clear-groups', ...box] : box;
-    const tried = spawnSync(as[0], as.slice(1), { encoding: 'utf8' });
-    if (tried.error) return `no ${as[0]}`;
-    if (tried.status !== 0) return `no bubblewrap here: ${(tried.stderr || 'it fails').trim().split('\n')[0]}`;
-    return spawnSync('socat', ['-V']).error ? 'no socat' : false;
-}
-const NO_BOX = whyNoBox();
 
 /* ---------------------------------------------------------------------------------------- */
 /* The table                                                                                 */
@@ -143,7 +129,7 @@ async function startWorld(agent) {
     const state = join(short, 'state');
     const server = await startEngine({
         workers: 1,
-        user: 'nobody nogroup',
+        user: USER,
         env: { ANTHROPIC_API_KEY: LOGIN, PATH: '/usr/local/bin:/usr/bin:/bin' },
         http: `${DEFAULTS} claude_state_path ${state};`,
         server: `include agent.conf; location /victim/ { claude_openai; ${NAMED} ${ALLOWED}; }`,
@@ -151,7 +137,7 @@ async function startWorld(agent) {
             mkdirSync(join(dir, 'home/.claude'));
             writeFileSync(join(dir, 'home/.claude/.credentials.json'), '{"x":"login in a file"}');
             writeFileSync(join(dir, 'home/other.txt'), 'file of the user\n');
-            if (process.getuid() === 0) spawnSync('chown', ['-R', `${ID}`, join(dir, 'home'), join(dir, 'temp')]);
+            ownHome(dir);
             writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir)}; }`);
         },
     });
@@ -185,7 +171,7 @@ async function startWorld(agent) {
 
 function put(path, text) {
     writeFileSync(path, text);
-    if (process.getuid() === 0) chownSync(path, ID, ID);
+    give(path);
 }
 
 async function turn(server, text, { path, key = KEY, session = randomUUID() } = {}) {
@@ -264,10 +250,4 @@ hold(2, () => `${NAMED} ${ALLOWED}`);
 hold(3, () => `${NAMED} ${ALLOWED}; claude_sandbox on`);
 
 /* The recipe, as it stands there; the CLI is the one of the tests. */
-hold(4, (dir) => {
-    const text = readFileSync(join(ROOT, 'conf/examples/claude-in-a-box'), 'utf8');
-    const file = join(dir, 'claude-in-a-box');
-    writeFileSync(file, text.replace('claude=/usr/local/bin/claude', `claude=${process.env.TEST_CLAUDE_BINARY}`));
-    chmodSync(file, 0o755);
-    return `${NAMED} ${ALLOWED}; claude_binary ${file}`;
-});
+hold(4, (dir) => `${NAMED} ${ALLOWED}; claude_binary ${writeBox(dir, process.env.TEST_CLAUDE_BINARY)}; claude_sandbox external`);
