@@ -82,6 +82,14 @@ static ngx_conf_num_bounds_t  ngx_http_claude_positive = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_claude_sandboxes[] = {
+    { ngx_string("off"), NGX_CLAUDE_SANDBOX_OFF },
+    { ngx_string("on"), NGX_CLAUDE_SANDBOX_ON },
+    { ngx_string("external"), NGX_CLAUDE_SANDBOX_EXTERNAL },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_http_claude_commands[] = {
 
     { ngx_string("claude_zone"),
@@ -246,11 +254,11 @@ static ngx_command_t  ngx_http_claude_commands[] = {
       NULL },
 
     { ngx_string("claude_sandbox"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_claude_loc_conf_t, sandbox),
-      NULL },
+      ngx_http_claude_sandboxes },
 
     { ngx_string("claude_working_directory"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -762,7 +770,7 @@ ngx_http_claude_create_loc_conf(ngx_conf_t *cf)
     lcf->turn_timeout = NGX_CONF_UNSET_MSEC;
     lcf->heartbeat = NGX_CONF_UNSET_MSEC;
     lcf->sampling = NGX_CONF_UNSET;
-    lcf->sandbox = NGX_CONF_UNSET;
+    lcf->sandbox = NGX_CONF_UNSET_UINT;
 
     return lcf;
 }
@@ -794,7 +802,8 @@ ngx_http_claude_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               3600000);
     ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 15000);
     ngx_conf_merge_value(conf->sampling, prev->sampling, 0);
-    ngx_conf_merge_value(conf->sandbox, prev->sandbox, 0);
+    ngx_conf_merge_uint_value(conf->sandbox, prev->sandbox,
+                              NGX_CLAUDE_SANDBOX_OFF);
 
     if (prev->models == NGX_CONF_UNSET_PTR
         && conf->models == NGX_CONF_UNSET_PTR

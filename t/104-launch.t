@@ -217,6 +217,15 @@ $s->stop;
     like($said, qr/\[warn\] .*can read what the CLIs of all keys have/,
          'all permissions: warned of, too');
     ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_tools Read Bash; '
+                  . 'claude_sandbox external; }',
+        env => 'PATH=/nonexistent');
+    is($status, 0, 'accepted: a box that the binary makes') or diag($said);
+    unlike($said, qr/\[warn\]/, '  without a warning, or a look for it');
+    ($status, $said) = ClaudeTest->try(
+        server => 'location /v1/ { claude_openai; claude_sandbox maybe; }');
+    like($said, qr/invalid value "maybe"/, 'there is no other word');
+    ($status, $said) = ClaudeTest->try(
         server => 'location /v1/ { claude_openai; claude_tools default; }');
     unlike($said, qr/\[warn\]/, 'claude_tools default: not');
 }

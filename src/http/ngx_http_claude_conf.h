@@ -104,7 +104,7 @@ struct ngx_http_claude_loc_conf_s {
     ngx_str_t                      tools;
     ngx_str_t                      permission_mode;
     ngx_str_t                      mcp_config;
-    ngx_flag_t                     sandbox;
+    ngx_uint_t                     sandbox;
     ngx_claude_profile_t          *profile;
 
     ngx_http_complex_value_t      *default_model;

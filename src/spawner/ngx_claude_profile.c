@@ -284,7 +284,7 @@ ngx_claude_profile_create(ngx_pool_t *pool,
 
     profile_console(profile, log);
 
-    if (profile->agent && launch->sandbox
+    if (profile->agent && launch->sandbox == NGX_CLAUDE_SANDBOX_ON
         && profile_sandboxed(profile, log) != NGX_OK)
     {
         return NULL;
@@ -908,7 +908,7 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
 
         p = ngx_sprintf(p - 1, "]}");
 
-        if (launch->sandbox) {
+        if (launch->sandbox == NGX_CLAUDE_SANDBOX_ON) {
             p = profile_sandbox(p, state, own);
         }
 
@@ -1065,10 +1065,15 @@ profile_unbound(ngx_claude_launch_t *launch)
 {
     static const char  *commands[] = { "Bash", NULL };
 
-    return profile_agent(launch)
-           && (profile_bypasses(launch)
-               || (!launch->sandbox
-                   && profile_names(&launch->tools, commands)));
+    if (!profile_agent(launch)
+        || launch->sandbox == NGX_CLAUDE_SANDBOX_EXTERNAL)
+    {
+        return 0;
+    }
+
+    return profile_bypasses(launch)
+           || (launch->sandbox == NGX_CLAUDE_SANDBOX_OFF
+               && profile_names(&launch->tools, commands));
 }
 
 

@@ -71,6 +71,13 @@ struct ngx_claude_profile_s {
 };
 
 
+/* what holds the commands of an agent back */
+#define NGX_CLAUDE_SANDBOX_OFF       0
+#define NGX_CLAUDE_SANDBOX_ON        1     /* the CLI's own sandbox */
+#define NGX_CLAUDE_SANDBOX_EXTERNAL  2     /* the binary, which puts the CLI
+                                              into a box */
+
+
 /* a launch as the configuration has it, all strings NUL-terminated */
 typedef struct {
     ngx_str_t        binary;       /* path as written, or empty: claude on
@@ -88,8 +95,7 @@ typedef struct {
                                       none */
     unsigned         shared:1;     /* the directory is the operator's, for all
                                       keys */
-    unsigned         sandbox:1;    /* an agent's commands run in the CLI's
-                                      sandbox */
+    unsigned         sandbox:2;    /* what an agent's commands run in */
 } ngx_claude_launch_t;
 
 

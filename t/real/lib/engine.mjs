@@ -46,16 +46,16 @@ export function logged(server, tag) {
 let tags = 0;
 
 /*
- * One streamed turn. Options: messages, model and so on of the body; key; agent (a new connection
+ * One streamed turn. Options: messages, model and so on of the body; key; path; agent (a new connection
  * when there is none); leave: the client goes away at the first text, with the last event, or after so many ms;
  * heard: called at the first text.
  * Resolves to {tag, status, content, finish, done, error, worker, sent, first, left}.
  */
-export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leave, heard, headers, ...body }) {
+export function ask(server, { key = KEY, agent = false, tag = `q${++tags}`, leave, heard, headers, path = '/v1/', ...body }) {
     const text = JSON.stringify({ model: 'sonnet', stream: true, ...body });
     const out = { tag, status: 0, content: '', sent: performance.now(), first: undefined, left: false };
     return new Promise((resolve, reject) => {
-        const req = http.request(`${server.url}/v1/chat/completions`, {
+        const req = http.request(`${server.url}${path}chat/completions`, {
             method: 'POST',
             agent,
             headers: {

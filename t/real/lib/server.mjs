@@ -185,14 +185,14 @@ function cliEnvironment(dir, stubPort, env) {
 }
 
 /* The head of a configuration, up to its events, and what its http begins with. */
-export function confHead(workers, level) {
+export function confHead(workers, level, user = 'root root') {
     const load = MODULE ? MODULE.split(/\s+/).map((path) => `load_module "${path}";`).join('\n') : '';
     return `
 ${load}
 daemon off;
 master_process on;
 worker_processes ${workers};
-${process.getuid() === 0 ? 'user root root;' : ''}
+${process.getuid() === 0 ? `user ${user};` : ''}
 pid nginx.pid;
 error_log error.log ${level};
 `;
@@ -203,7 +203,7 @@ export const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
 function writeConf(dir, port, stubPort, options) {
     writeFileSync(join(dir, 'nginx.conf'), `
-${confHead(options.workers ?? 2, 'info')}
+${confHead(options.workers ?? 2, 'info', options.user)}
 ${options.main ?? ''}
 events { worker_connections ${options.connections ?? 512}; }
 http {
@@ -368,7 +368,8 @@ export function readStream({ status, text }) {
 /*
  * Starts stub and nginx. Options: env (of the CLI; null takes an entry away), server, http and main
  * (directives), listen (after the address), stubDown (nothing listens there), under (a command to
- * start nginx by, whose process becomes nginx), connections and zone (their numbers).
+ * start nginx by, whose process becomes nginx), connections and zone (their numbers), user (where we
+ * are root: the workers' user and group, in place of root's).
  */
 export async function startServer(options = {}) {
     const dir = mkdtempSync(join(process.env.TEST_NGINX_SERVROOT || tmpdir(), 'real-'));
