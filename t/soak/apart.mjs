@@ -41,8 +41,8 @@ const { values: options } = parseArgs({
 const REAL = options.real;
 const QUIET = 40;
 const ATTACK = 10;
-const PLACES = REAL ? 8 : 16;
-const PROCESSES = REAL ? 48 : 96;
+const PLACES = REAL ? 16 : 32;
+const PROCESSES = REAL ? 60 : 128;
 const PAUSE = REAL ? 12000 : 4000;      /* ms between two turns of a key */
 const FIRST = 500;                      /* ms that the model takes to its first token */
 const TURN_TIMEOUT = 10;                /* s */
@@ -165,10 +165,10 @@ async function attackers() {
     };
 
     const loops = {
-        /* eight at any time, half a second and a half each */
+        /* eight at any time, each of half a second to two and a half: a place that is free is another's, none is taken back */
         flood: (i) => Array.from({ length: 8 }, async () => {
             while (!over) {
-                const got = await chat(port, { key: attackKey(i), messages: says(i, { deltas: ['x '], repeat: 10, gap_ms: 100 }) });
+                const got = await chat(port, { key: attackKey(i), messages: says(i, { deltas: ['x '], repeat: 1 + random(20), gap_ms: 100 }) });
                 told(i, 'flood', got);
                 if (got.status !== 200) await sleep(500);
             }
@@ -379,8 +379,9 @@ async function main() {
         main: 'worker_rlimit_nofile 8192;',
         http: `claude_max_concurrent ${PLACES}; claude_max_processes ${PROCESSES}; claude_queue 300 timeout=60s; claude_turn_timeout ${TURN_TIMEOUT}s;
                claude_idle_timeout 60s;
+               log_format turns '$msec $claude_key_name $status $claude_process $claude_ttft $request_time';
                server { listen 127.0.0.1:${port2} http2; client_max_body_size 64m; ${keys} location /v1/ { claude_openai; } ${agents} }`,
-        server: `client_max_body_size 64m; ${keys} ${agents}`,
+        server: `client_max_body_size 64m; ${keys} ${agents} access_log turns.log turns;`,
     });
     const seconds = Number(options.minutes) * 60;
     const before = [];
