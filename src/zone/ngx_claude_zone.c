@@ -290,6 +290,10 @@ zone_repair(ngx_claude_zone_shared_t *sh)
         }
     }
 
+    for (i = 0; i < sh->turns_high; i++) {
+        zone_turn_count(sh, &sh->turns[i]);
+    }
+
     for (i = 0; i < sh->nworkers; i++) {
         sh->wanting += (sh->workers[i].pid && sh->workers[i].wants);
     }

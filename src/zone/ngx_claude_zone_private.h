@@ -18,6 +18,7 @@
 #define zone_unlock         ngx_claude_zone_unlock
 #define zone_wake_add       ngx_claude_zone_wake_add
 #define zone_turn_free      ngx_claude_zone_turn_free
+#define zone_turn_count     ngx_claude_zone_turn_count
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
 #define zone_process_count  ngx_claude_zone_process_count
@@ -106,6 +107,10 @@ void zone_wake_add(ngx_claude_zone_shared_t *sh, ngx_pid_t pid,
 /* frees the row of a turn, with what it waited for, or was given */
 void zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
     ngx_claude_zone_wake_t *wake);
+
+/* counts the places of the key of a turn anew */
+void zone_turn_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn);
 
 /* lets waiting turns run, as far as the limit allows */
 void zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);

@@ -6,12 +6,15 @@
  * and runs, as far as sessions let it: of the turns of one only one at a time
  * goes on with it.
  *
- * Keys take turns (start-time fair queueing): the least share is the next.  A
- * turn that arrives has a share two behind the last one of its key that is
+ * A free place is for the key that has the fewest: one that has none goes
+ * before all that wait of keys that have some.  Of keys that have as many the
+ * least share is the next, so that they take turns (start-time fair queueing).
+ * A turn that arrives has a share two behind the last one of its key that is
  * still there; if there is none, one behind the latest that was granted.  So a
  * key that waits for one place goes before all that wait of a key that has
- * others, though not again and again, and a key that is alone may have all.
- * Within a key shares are in order of arrival.
+ * others, though not again and again where there are fewer places than keys,
+ * and a key that is alone may have all.  Within a key shares are in order of
+ * arrival.
  */
 
 
@@ -23,6 +26,8 @@ static uint64_t zone_turn_share(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 static void zone_turn_run(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn, ngx_claude_turn_state_e state);
+static ngx_uint_t zone_turn_sooner(ngx_claude_zone_turn_t *a,
+    ngx_claude_zone_turn_t *b);
 static ngx_int_t zone_turn_displace(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn, ngx_claude_zone_wake_t *wake);
 static void zone_turn_unneed(ngx_claude_zone_t *zone,
@@ -84,6 +89,7 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
                    || zone_turn_displace(sh, turn, wake) == NGX_OK)
         {
             turn->state = NGX_CLAUDE_TURN_WAITING;
+            zone_turn_count(sh, turn);
             sh->waiting++;
             *row = i;
             rc = NGX_AGAIN;
@@ -222,11 +228,13 @@ void
 zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
     ngx_claude_zone_wake_t *wake)
 {
+    ngx_uint_t                 ran;
     ngx_claude_zone_turn_t    *turn;
     ngx_claude_zone_shared_t  *sh;
 
     sh = zone->sh;
     turn = &sh->turns[i];
+    ran = 0;
 
     if (turn->state == NGX_CLAUDE_TURN_FREE) {
         return;
@@ -237,9 +245,15 @@ zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
 
     } else if (turn->state != NGX_CLAUDE_TURN_REFUSED) {
         sh->running--;
+        ran = 1;
     }
 
     turn->state = NGX_CLAUDE_TURN_FREE;
+
+    if (ran) {
+        zone_turn_count(sh, turn);
+    }
+
     zone_turn_unneed(zone, turn, wake);
 
     while (sh->turns_high
@@ -306,6 +320,7 @@ zone_turn_run(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn,
 {
     turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
     turn->state = state;
+    zone_turn_count(sh, turn);
 
     sh->running++;
     sh->share = ngx_max(sh->share, turn->share);
@@ -362,7 +377,7 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
         turn = &sh->turns[i];
 
         if (turn->state == NGX_CLAUDE_TURN_WAITING
-            && (first == NULL || zone_turn_before(turn, first))
+            && (first == NULL || zone_turn_sooner(turn, first))
             && zone_turn_may(sh, turn))
         {
             first = turn;
@@ -370,6 +385,45 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
     }
 
     return first;
+}
+
+
+/* of two that wait */
+
+static ngx_uint_t
+zone_turn_sooner(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
+{
+    return (a->places != b->places) ? a->places < b->places
+                                    : zone_turn_before(a, b);
+}
+
+
+/* all turns of a key know how many of them have a place */
+
+void
+zone_turn_count(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
+{
+    ngx_uint_t               i, n;
+    ngx_claude_zone_turn_t  *other;
+
+    n = 0;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        n += (other->state >= NGX_CLAUDE_TURN_GRANTED
+              && ngx_claude_hash_same(&other->tenant, &turn->tenant));
+    }
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        if (other->state != NGX_CLAUDE_TURN_FREE
+            && ngx_claude_hash_same(&other->tenant, &turn->tenant))
+        {
+            other->places = n;
+        }
+    }
 }
 
 
@@ -420,7 +474,7 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
 }
 
 
-/* lets waiting turns run, in order of shares, as far as the limit allows */
+/* lets waiting turns run, as far as the limit allows */
 
 void
 zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake)
