@@ -667,12 +667,18 @@ first_rest(first_t *first, ngx_claude_json_reader_t *reader, ngx_uint_t whole)
         return;
     }
 
+    text = ngx_claude_json_begun(reader);
+
+    if (text.len && (first->name == FIRST_NAME_TEXT
+                     || first->name == FIRST_NAME_CONTENT))
+    {
+        first_content(first);
+    }
+
     if (!first->any || (whole && first->opening->text == NULL)) {
         (void) first_done(first, NGX_DECLINED);
         return;
     }
-
-    text = ngx_claude_json_begun(reader);
 
     if (first->content && text.len) {
         text.len = ngx_claude_utf8_whole(text.data,
