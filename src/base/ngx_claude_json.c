@@ -61,7 +61,7 @@ struct ngx_claude_json_reader_s {
     const ngx_claude_json_events_t *events;         /* NULL: a tree is made */
     void                           *data;           /* theirs */
     unsigned                        done:1;         /* they want no more */
-    unsigned                        in_string:1;    /* the next byte is of it */
+    unsigned                        in_string:1;    /* the next byte is its */
     unsigned                        has_string:1;   /* yajl's next string is
                                                        it */
 };
@@ -1243,6 +1243,7 @@ json_on_end(void *ctx)
     if (frame->node) {
         frame->node->u.end = reader->free;
         frame->node->bare = (frame->last == NULL);
+        frame->node->len = (uint32_t) frame->members;
 
         if (frame->last) {
             frame->last->last = 1;

@@ -29,7 +29,7 @@
 #define NGX_CLAUDE_JSON_NUMBER_MAX   65536
 
 /* members of an object that a table has, repeated ones too */
-#define NGX_CLAUDE_JSON_MEMBERS      1024
+#define NGX_CLAUDE_JSON_MEMBERS      32768
 
 
 typedef enum {
@@ -57,7 +57,9 @@ struct ngx_claude_json_s {
         ngx_claude_json_t        *end;     /* first cell behind a container */
     } u;
 
-    uint32_t                      len;     /* bytes of a string or number */
+    uint32_t                      len;     /* bytes of a string or number;
+                                              members of an object that a
+                                              table has */
     unsigned                      type:4;  /* json_type_e */
     unsigned                      last:1;  /* no sibling follows */
     unsigned                      named:1; /* a member of an object */
@@ -156,7 +158,11 @@ ngx_str_t ngx_claude_json_value(ngx_claude_json_t *node);
 #define ngx_claude_json_holds(node)                                           \
     ((node)->type >= NGX_CLAUDE_JSON_ARRAY && (node)->holds)
 
-/* a string of nothing but white space, see utf8.h; known without a look at it */
+/* members of an object that a table has, which each search goes through */
+#define ngx_claude_json_members(node)                                         \
+    ((node)->type == NGX_CLAUDE_JSON_OBJECT ? (node)->len : 0)
+
+/* a string of nothing but white space, see utf8.h: known from the reading */
 #define ngx_claude_json_blank(node)  ((node)->blank)
 
 /*

@@ -61,7 +61,7 @@ ngx_claude_memory_close(ngx_pool_t *pool)
 }
 
 
-/* what is large is told in the blocks, which go last: their head is the pool */
+/* what is large is told in the blocks: those go last, the pool among them */
 
 ngx_int_t
 ngx_claude_memory_free(ngx_pool_t *pool, size_t size)

@@ -278,6 +278,10 @@ ngx_claude_process_flush(ngx_claude_process_t *process)
     case NGX_AGAIN:
 
         if (c->write->ready) {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, process->log, 0,
+                           "claude: process %P: the rest of its input is for "
+                           "later", process->pid);
+
             ngx_post_event(c->write, &ngx_posted_next_events);
             return;
         }

@@ -188,7 +188,9 @@ exchange_init(ngx_http_claude_exchange_t *ex)
     turn = &ex->turn;
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_claude_module);
 
-    if (ngx_claude_turn_init(turn, ctx->memory, r->connection->log) != NGX_OK) {
+    if (ngx_claude_turn_init(turn, ctx->memory, r->connection->log)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

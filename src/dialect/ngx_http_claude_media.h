@@ -24,7 +24,7 @@
 typedef enum {
     NGX_HTTP_CLAUDE_FILE_NEW = 0,
     NGX_HTTP_CLAUDE_FILE_CHECK,              /* whether it is base64 */
-    NGX_HTTP_CLAUDE_FILE_DECODE              /* a text, which has to be UTF-8 */
+    NGX_HTTP_CLAUDE_FILE_DECODE              /* a text, which is to be UTF-8 */
 } ngx_http_claude_file_e;
 
 
@@ -47,9 +47,9 @@ typedef struct {
 
 
 /*
- * Fill in a zeroed block; member: of the place, for errors.  NGX_OK; NGX_AGAIN:
- * the slice has nothing left, the same again; or an HTTP status with the error
- * set.
+ * Fill in a zeroed block; member: of the place, for errors.  NGX_OK; or
+ * NGX_AGAIN: the slice has nothing left, the same again; or an HTTP status
+ * with the error set.
  */
 
 /* an image: a data URL, or one of https */

@@ -16,8 +16,11 @@
 #define PARAMS_STOPS    4
 #define PARAMS_STOP     65536
 
-/* of a text that is joined to others, besides its bytes, see spend() */
+/* what it costs to join a text to others, besides its bytes, see spend() */
 #define PARAMS_JOIN     8
+
+/* and each member that a search goes by */
+#define PARAMS_SEARCH   2
 #define PARAMS_TOKENS   10000000
 
 
@@ -71,6 +74,9 @@ ngx_http_claude_params(ngx_http_claude_exchange_t *ex)
         /* names in tables are literals */
 
         name = ngx_claude_cstr(field->name.data);
+
+        ngx_http_claude_exchange_spend(ex, PARAMS_SEARCH
+                                       * ngx_claude_json_members(ex->body));
 
         rc = field->read(ex, name, ngx_claude_json_field(ex->body, name));
         if (rc != NGX_OK) {

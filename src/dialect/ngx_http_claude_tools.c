@@ -19,7 +19,7 @@
 /* the most tools: OpenAI takes 128, and no model can do with so many */
 #define TOOLS_MAX    10000
 
-/* bytes of a description, and of a schema: a quarter of all that models take */
+/* bytes of a description, and of a schema: a quarter of what models take */
 #define TOOLS_BYTES  1048576
 
 /* what a tool costs, and each byte of it, see spend() */

@@ -25,7 +25,7 @@
 #define CONVERSATION_READ  2097152
 #define CONVERSATION_HASH  1048576
 
-/* where the hash of a message goes on, as long as its role is not known */
+/* where the hash of a message goes on: the last word about its role counts */
 #define FIRST_USER         0
 #define FIRST_SYSTEM       1
 
@@ -54,8 +54,6 @@ typedef struct {
     ngx_sha1_t                        sha1;      /* of all before the message
                                                     at hand */
     ngx_sha1_t                        as[2];     /* and with it */
-    ngx_uint_t                        hashes;    /* bits: those that it goes
-                                                    into */
     size_t                            left;      /* bytes that may count */
     ngx_uint_t                        depth;     /* of what is open */
     ngx_uint_t                        content;   /* depth that the content is
@@ -110,7 +108,7 @@ static void first_content_end(first_t *first);
 static ngx_int_t first_write(first_t *first, ngx_claude_json_type_e type,
     ngx_str_t *value);
 static ngx_int_t first_string(first_t *first, ngx_str_t *s);
-static void first_put(first_t *first, const char *p, size_t len);
+static void first_put(first_t *first, const void *p, size_t len);
 static void first_room(ngx_claude_out_t *out, size_t least);
 
 
@@ -637,7 +635,7 @@ first_message(first_t *first)
 static ngx_int_t
 first_done(first_t *first, ngx_int_t rc)
 {
-    if (first->hashes) {
+    if (first->content) {
         first_room(&first->out, 0);
     }
 
@@ -669,14 +667,20 @@ first_rest(first_t *first, ngx_claude_json_reader_t *reader, ngx_uint_t whole)
         return;
     }
 
+    text = ngx_claude_json_begun(reader);
+
+    if (text.len && (first->name == FIRST_NAME_TEXT
+                     || first->name == FIRST_NAME_CONTENT))
+    {
+        first_content(first);
+    }
+
     if (!first->any || (whole && first->opening->text == NULL)) {
         (void) first_done(first, NGX_DECLINED);
         return;
     }
 
-    text = ngx_claude_json_begun(reader);
-
-    if (first->content && first->hashes && text.len) {
+    if (first->content && text.len) {
         text.len = ngx_claude_utf8_whole(text.data,
                                          ngx_min(text.len, first->left));
 
@@ -707,18 +711,6 @@ first_content(first_t *first)
     if (first->listed) {
         ngx_sha1_update(&first->as[FIRST_USER], "\0u", 2);
         ngx_sha1_update(&first->as[FIRST_SYSTEM], "\0s", 2);
-    }
-
-    first->hashes = 0;
-
-    if (first->role == FIRST_ROLE_USER || first->role == FIRST_ROLE_NONE) {
-        first->hashes |= 1 << FIRST_USER;
-    }
-
-    if (first->listed && (first->role == FIRST_ROLE_SYSTEM
-                          || first->role == FIRST_ROLE_NONE))
-    {
-        first->hashes |= 1 << FIRST_SYSTEM;
     }
 
     first->out.last = first->room + 1;
@@ -766,7 +758,7 @@ first_write(first_t *first, ngx_claude_json_type_e type, ngx_str_t *value)
         break;
 
     case NGX_CLAUDE_JSON_NUMBER:
-        first_put(first, (char *) value->data, value->len);
+        first_put(first, value->data, value->len);
         break;
 
     case NGX_CLAUDE_JSON_STRING:
@@ -793,10 +785,6 @@ first_string(first_t *first, ngx_str_t *s)
 {
     size_t  n;
 
-    if (first->hashes == 0) {
-        return NGX_OK;
-    }
-
     if (s->len < first->left) {
         first->left -= s->len;
         ngx_claude_out_string(&first->out, s->data, s->len);
@@ -814,12 +802,10 @@ first_string(first_t *first, ngx_str_t *s)
 
 
 static void
-first_put(first_t *first, const char *p, size_t len)
+first_put(first_t *first, const void *p, size_t len)
 {
-    if (first->hashes) {
-        first->left -= ngx_min(first->left, len);
-        ngx_claude_out_write(&first->out, p, len);
-    }
+    first->left -= ngx_min(first->left, len);
+    ngx_claude_out_write(&first->out, p, len);
 }
 
 
@@ -838,10 +824,10 @@ first_room(ngx_claude_out_t *out, size_t least)
     p = first->room + 1;
     len = out->last ? out->last - p : 0;
 
-    for (i = FIRST_USER; i <= FIRST_SYSTEM; i++) {
-        if (len && (first->hashes & (1 << i))) {
-            ngx_sha1_update(&first->as[i], p, len);
-        }
+    /* a text by itself is nobody's but the user's */
+
+    for (i = FIRST_USER; len && i <= first->listed * FIRST_SYSTEM; i++) {
+        ngx_sha1_update(&first->as[i], p, len);
     }
 
     out->last = p;

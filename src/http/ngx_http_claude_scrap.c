@@ -43,6 +43,9 @@ ngx_http_claude_scrap(ngx_pool_t *pool)
         return;
     }
 
+    ngx_log_debug1(NGX_LOG_DEBUG_ALLOC, ngx_cycle->log, 0,
+                   "claude: the rest of pool %p is freed later", pool);
+
     scrap->pool = pool;
 
     ngx_http_claude_later_init(&scrap->later, scrap_slice, scrap,

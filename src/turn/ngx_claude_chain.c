@@ -60,8 +60,8 @@ static chain_t *chain_create(ngx_claude_turn_t *turn);
 static ngx_int_t chain_messages(ngx_claude_turn_t *turn, chain_t *chain);
 static void chain_link(ngx_claude_link_t *link,
     const ngx_claude_link_t *before, const ngx_claude_hash_t *digest);
-static void chain_root(ngx_claude_turn_t *turn, const ngx_claude_hash_t *system,
-    ngx_claude_link_t *root);
+static void chain_root(ngx_claude_turn_t *turn,
+    const ngx_claude_hash_t *system, ngx_claude_link_t *root);
 static ngx_int_t chain_user(chain_t *chain, ngx_array_t *blocks,
     ngx_uint_t level);
 static ngx_int_t chain_user_block(chain_t *chain, ngx_claude_block_t *block,

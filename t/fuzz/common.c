@@ -546,6 +546,7 @@ fuzz_request(ngx_pool_t *pool)
     fake->write.active = 1;
 
     fake->ctx.scratch = pool;
+    fake->ctx.memory = pool;
 
     ngx_str_set(&fake->model.value, "sonnet");
     ngx_str_set(&fake->system.value, "You are an assistant.");

@@ -193,6 +193,7 @@ chain_normal(ngx_pool_t *pool, ngx_claude_turn_t *turn)
 static void
 chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
 {
+    ngx_int_t                    rc;
     ngx_http_claude_exchange_t  *ex;
 
     ngx_memzero(c, sizeof(chain_case_t));
@@ -203,7 +204,14 @@ chain_case(chain_case_t *c, ngx_pool_t *pool, ngx_str_t text)
     ex = &c->fake->ex;
     ex->body = fuzz_read(pool, text.data, text.len);
 
-    if (ngx_http_claude_params_request(ex, ex->body) != NGX_OK) {
+    /* in slices, of whatever size */
+
+    do {
+        ex->left = 1 + text.len % 301;
+        rc = ngx_http_claude_params_request(ex, ex->body);
+    } while (rc == NGX_AGAIN);
+
+    if (rc != NGX_OK) {
         return;
     }
 
@@ -796,29 +804,35 @@ chain_answers(ngx_pool_t *pool, fuzz_input_t *in, chain_case_t *c)
 /* of the tree as it is now, read with the names that the variable reads */
 
 static ngx_int_t
-chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
-    ngx_claude_hash_t *hash)
+chain_conversation_cut(ngx_pool_t *pool, chain_case_t *c,
+    ngx_claude_hash_t *hash, ngx_uint_t thirds)
 {
-    ngx_buf_t                 buf;
+    size_t                    cut;
+    ngx_uint_t                i;
+    ngx_buf_t                 buf[2];
     ngx_int_t                 rc;
     ngx_str_t                 text;
-    ngx_chain_t               cl;
+    ngx_chain_t               cl[2];
     ngx_http_request_t       *r;
     ngx_http_request_body_t   rb;
 
     text = fuzz_tree_text(pool, c->body);
+    cut = text.len * thirds / 3;
 
-    ngx_memzero(&buf, sizeof(ngx_buf_t));
-    buf.start = text.data;
-    buf.pos = text.data;
-    buf.last = text.data + text.len;
-    buf.temporary = 1;
+    ngx_memzero(buf, sizeof(buf));
 
-    cl.buf = &buf;
-    cl.next = NULL;
+    for (i = 0; i < 2; i++) {
+        buf[i].start = text.data + (i ? cut : 0);
+        buf[i].pos = buf[i].start;
+        buf[i].last = text.data + (i ? text.len : cut);
+        buf[i].temporary = 1;
+
+        cl[i].buf = &buf[i];
+        cl[i].next = i ? NULL : &cl[1];
+    }
 
     ngx_memzero(&rb, sizeof(ngx_http_request_body_t));
-    rb.bufs = &cl;
+    rb.bufs = cl;
 
     r = &c->fake->request;
     r->request_body = &rb;
@@ -831,6 +845,27 @@ chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
 }
 
 
+/* the same however the body has come */
+
+static ngx_int_t
+chain_conversation_hash(ngx_pool_t *pool, chain_case_t *c,
+    ngx_claude_hash_t *hash)
+{
+    ngx_int_t          rc;
+    ngx_uint_t         i;
+    ngx_claude_hash_t  other;
+
+    rc = chain_conversation_cut(pool, c, hash, 0);
+
+    for (i = 1; i < 3; i++) {
+        fuzz_check(chain_conversation_cut(pool, c, &other, i) == rc);
+        fuzz_check(rc != NGX_OK || ngx_claude_hash_same(hash, &other));
+    }
+
+    return rc;
+}
+
+
 /* a conversation keeps its name whatever follows the user's first words */
 
 static void
@@ -838,10 +873,22 @@ chain_conversation(ngx_pool_t *pool, chain_case_t *c)
 {
     ngx_str_t           more;
     ngx_int_t           rc;
+    ngx_uint_t          n;
     fuzz_tree_t        *list, *message, *content;
     ngx_claude_hash_t   one, other;
 
     rc = chain_conversation_hash(pool, c, &one);
+
+    /* of two lists the first one counts, and the last one is the request's */
+
+    for (n = 0, list = c->body->first; list; list = list->next) {
+        n += (list->name.len == 8
+              && ngx_memcmp(list->name.data, "messages", 8) == 0);
+    }
+
+    if (n > 1) {
+        return;
+    }
 
     list = fuzz_tree_member(c->body, "messages");
 

@@ -601,7 +601,7 @@ sub wants {
         return (undef, "the writer knows no $name")
             if $json && !$json{$letter};
 
-        if ($json && $letter =~ /[JQ]/) {
+        if ($json && $letter =~ /[JQE]/) {
             push @wants, ["%$letter", 'ngx_str_t *'];
         } elsif ($letter =~ /[ZN%]/) {
             next;

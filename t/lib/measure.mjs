@@ -253,16 +253,21 @@ class Measured {
         };
     }
 
-    /* {longest: ns of CPU, turns} of the event loop while something is done. Needs the option events. */
-    async events(work) {
-        const file = join(this.dir, 'events');
-        const fd = openSync(file, 'r+');
+    /*
+     * One body: {status, text, longest, turns}, the longest turn of the event loop in ns of CPU and how
+     * many there were, until the worker is idle again. Needs the option events.
+     */
+    async events(shape, body) {
+        const fd = openSync(join(this.dir, 'events'), 'r+');
+        const cells = Buffer.alloc(16);
         try {
-            writeSync(fd, Buffer.alloc(16), 0, 16, 0);
-            await work();
-            const cells = Buffer.alloc(16);
+            writeSync(fd, cells, 0, 16, 0);
+            const { status, text } = await this.send(shape.path, body, shape).done;
+            for (let before = -1, spent = 0; before !== spent; before = spent, spent = cpuOf(this.pid)) {
+                await new Promise((resolve) => { setTimeout(resolve, 20); });
+            }
             readSync(fd, cells, 0, 16, 0);
-            return { longest: Number(cells.readBigUInt64LE(0)), turns: Number(cells.readBigUInt64LE(8)) };
+            return { status, text, longest: Number(cells.readBigUInt64LE(0)), turns: Number(cells.readBigUInt64LE(8)) };
         } finally {
             closeSync(fd);
         }

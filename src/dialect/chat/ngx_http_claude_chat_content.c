@@ -91,7 +91,8 @@ ngx_http_claude_chat_content(ngx_http_claude_chat_reader_t *reader,
             return rc;
         }
 
-        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+        ngx_http_claude_exchange_spend(reader->ex,
+                                 ngx_http_claude_chat_cost(reader->part));
 
         reader->part = ngx_claude_json_next(reader->part);
         reader->index++;

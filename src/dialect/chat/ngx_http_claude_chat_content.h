@@ -46,8 +46,9 @@ typedef struct {
 } ngx_http_claude_chat_reader_t;
 
 
-/* bytes that a part of a message costs besides its own, see spend() */
-#define NGX_HTTP_CLAUDE_CHAT_PART  128
+/* what a message, a part or a call costs besides its bytes, see spend() */
+#define ngx_http_claude_chat_cost(node)                                       \
+    (128 + 16 * ngx_claude_json_members(node))
 
 
 /*

@@ -349,7 +349,8 @@ request_list(ngx_http_claude_chat_reader_t *reader)
             return rc;
         }
 
-        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+        ngx_http_claude_exchange_spend(reader->ex,
+                                 ngx_http_claude_chat_cost(reader->next));
 
         reader->next = request_next(reader->next);
         reader->message++;
@@ -508,7 +509,8 @@ request_parts(ngx_http_claude_chat_reader_t *reader, ngx_uint_t system,
             return rc;
         }
 
-        ngx_http_claude_exchange_spend(reader->ex, NGX_HTTP_CLAUDE_CHAT_PART);
+        ngx_http_claude_exchange_spend(reader->ex,
+                                 ngx_http_claude_chat_cost(reader->part));
 
         reader->part = request_next(reader->part);
         reader->index++;
