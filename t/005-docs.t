@@ -416,6 +416,7 @@ sub passes {
     $text =~ s{/etc/nginx/[\w.]+\.env}{\$DIR/env}g;
     $text =~ s{/etc/nginx/tls/[\w.]+\.(crt|key)}{\$DIR/tls.$1}g;
     $text =~ s{/var/log/nginx/}{\$DIR/logs/}g;
+    $text =~ s{/usr/local/bin/(claude-)}{$root/conf/examples/$1}g;
 
     # a part of a configuration gets what is around it
     if ($text !~ /^http \{/m) {
@@ -428,7 +429,7 @@ sub passes {
         $text = "claude_zone claude:1m;\n$text" if $text !~ /^claude_zone/m;
         $text = "claude_api_key sk-more;\n$text" if $text !~ /claude_api_key/;
         $text = "claude_binary $root/t/bin/claude;\n$text"
-            if $text !~ /claude_binary/;
+            if $text !~ /^claude_binary/m;
         $text = "claude_working_directory \$DIR/cli/cwd;\n$text"
             if $text !~ /claude_working_directory/;
         $text = "events { worker_connections 768; }\nhttp {\n"

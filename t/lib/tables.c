@@ -147,6 +147,13 @@ put_own_default(const char *name, tables_conf_t *conf)
             put_string("none", 4);
         }
 
+    } else if (strcmp(name, "claude_sandbox") == 0) {
+        if (conf->lcf->sandbox == NGX_CLAUDE_SANDBOX_OFF) {
+            put_string("off", 3);
+        } else {
+            put_string("?", 1);
+        }
+
     } else if (strcmp(name, "claude_model_map") == 0) {
         model = conf->lcf->models->elts;
         putc('"', out);
