@@ -7,7 +7,9 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { KEY, OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { NO_BOX, USER, ownHome, writeBox } from './lib/box.mjs';
 import { ask, endKilled, logged, rowsIn, startEngine } from './lib/engine.mjs';
@@ -17,18 +19,26 @@ const DEFAULTS = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 8
 
 describe('a CLI in a box', { skip: NO_BOX }, () => {
     let server;
+    let short;                                          /* sockets of the sandbox lie below it */
 
     before(async () => {
+        short = mkdtempSync(join(tmpdir(), 'box-'));
+        chmodSync(short, 0o755);
+        const state = join(short, 'state');
         server = await startEngine({
-            workers: 1, user: USER, http: DEFAULTS,
+            workers: 1, user: USER, http: `${DEFAULTS} claude_state_path ${state};`,
             env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
             claude: writeBox,
             server: `claude_sandbox external;
-                location /agent/ { claude_openai; claude_tools Read Write Bash; claude_args --allowedTools Read,Write,Bash; }`,
+                location /agent/ { claude_openai; claude_tools Read Write Bash; claude_args --allowedTools Read,Write,Bash; }
+                location /both/ { claude_openai; claude_tools Bash; claude_args --allowedTools Bash; claude_sandbox on; }`,
             prepare: ownHome,
         });
     });
-    after(() => server && endKilled(server));
+    after(async () => {
+        if (server) await endKilled(server);
+        if (short) rmSync(short, { recursive: true, force: true });
+    });
 
     async function turn(messages, more = {}) {
         const answer = await ask(server, { messages, ...more });
@@ -97,6 +107,14 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
         assert.match(text, /cannot access '\/root'/);
         assert.match(text, /touch: cannot touch '\/x': Read-only/);
         assert.match(text, /it writes/);
+    });
+
+    test('has room for the sandbox of the CLI', async () => {
+        const text = 'env | grep API_KEY; cat /proc/[0-9]*/environ | grep -c API_KEY; echo x > own && echo it writes; '
+            + `exec 3<>/dev/tcp/127.0.0.1/${server.port} && echo it connects`;
+        await turn([user(command('both', text))], { path: '/both/' });
+        assert.match(told(), /it writes/);
+        assert.doesNotMatch(told(), /=dummy|it connects/);
     });
 
     test('is killed by its agent, and no other', async () => {

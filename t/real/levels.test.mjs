@@ -12,7 +12,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { KEY, OTHER_KEY, ROOT, isAlive } from './lib/server.mjs';
 import { NO_BOX, USER, give, ownHome, writeBox } from './lib/box.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
@@ -93,7 +93,7 @@ const WAYS = {
         ['Bash', { command: `tr '\\0' '\\n' < /proc/${w.victim}/environ` }, /keys\/two/],
         ['Bash', { command: "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep CONFIG_DIR" }, /keys\/two/],
     ],
-    'messages to another key': (w) => [
+    "another key's session, by `SendMessage`": (w) => [
         ['ListAgents', {}, /Peer sessions|reachable: /],
         ['SendMessage', { to: `uds:/tmp/cc-socks/${w.victim}.sock`, summary: 'x', message: 'words of an attacker' }, () => w.attacked()],
         ['Bash', { command: `ls /tmp/cc-socks/${w.victim}.sock` }, /^"\/tmp/],
@@ -138,7 +138,7 @@ async function startWorld(agent) {
             writeFileSync(join(dir, 'home/.claude/.credentials.json'), '{"x":"login in a file"}');
             writeFileSync(join(dir, 'home/other.txt'), 'file of the user\n');
             ownHome(dir);
-            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir)}; }`);
+            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir, state)}; }`);
         },
     });
 
@@ -250,4 +250,7 @@ hold(2, () => `${NAMED} ${ALLOWED}`);
 hold(3, () => `${NAMED} ${ALLOWED}; claude_sandbox on`);
 
 /* The recipe, as it stands there; the CLI is the one of the tests. */
-hold(4, (dir) => `${NAMED} ${ALLOWED}; claude_binary ${writeBox(dir, process.env.TEST_CLAUDE_BINARY)}; claude_sandbox external`);
+hold(4, (dir, state) => {
+    const box = writeBox(dir, process.env.TEST_CLAUDE_BINARY, dirname(state));
+    return `${NAMED} ${ALLOWED}; claude_binary ${box}; claude_sandbox external`;
+});
