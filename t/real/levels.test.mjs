@@ -11,7 +11,6 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { KEY, OTHER_KEY, ROOT, isAlive } from './lib/server.mjs';
 import { NO_BOX, USER, give, ownHome, writeBox } from './lib/box.mjs';
@@ -124,7 +123,7 @@ let tags = 0;
 
 /* A server, and in it a key that has words, files and a process; agent: what its location has. */
 async function startWorld(agent) {
-    const short = mkdtempSync(join(tmpdir(), 'lv-'));           /* sockets of the sandbox lie below it */
+    const short = mkdtempSync('/var/tmp/lv-');        /* sockets of the sandbox lie below it; boxes have a /tmp of their own */
     chmodSync(short, 0o755);
     const state = join(short, 'state');
     const server = await startEngine({
@@ -132,7 +131,8 @@ async function startWorld(agent) {
         user: USER,
         env: { ANTHROPIC_API_KEY: LOGIN, PATH: '/usr/local/bin:/usr/bin:/bin' },
         http: `${DEFAULTS} claude_state_path ${state};`,
-        server: `include agent.conf; location /victim/ { claude_openai; ${NAMED} ${ALLOWED}; }`,
+        server: `include agent.conf; location /victim/ { claude_openai; ${NAMED} ${ALLOWED}; }
+            location /bypass/ { claude_openai; claude_tools Read; claude_permission_mode bypassPermissions; }`,
         prepare: (dir) => {
             mkdirSync(join(dir, 'home/.claude'));
             writeFileSync(join(dir, 'home/.claude/.credentials.json'), '{"x":"login in a file"}');
@@ -186,7 +186,7 @@ async function turn(server, text, { path, key = KEY, session = randomUUID() } = 
 }
 
 /* The model uses a tool, or an agent below does. What it was told of it. One session: one process. */
-async function use({ server, session }, [name, input, , below]) {
+async function use({ server, session }, [name, input, , below], at = { path: '/agent/', session }) {
     const word = `use-${++tags}`;
     const id = `toolu_${tags}`;
     server.stub.clear();
@@ -194,7 +194,7 @@ async function use({ server, session }, [name, input, , below]) {
         { match: word, times: 1, tool_use: [{ id, name, input }], stop_reason: 'tool_use' },
         ...(below ? [{ match: 'go below', times: 1, tool_use: [{ id: `${id}b`, ...below }], stop_reason: 'tool_use' }] : []),
     ]);
-    await turn(server, word, { path: '/agent/', session });
+    await turn(server, word, at);
     const told = server.stub.requests.flatMap(({ body }) => body.messages).flatMap(({ content }) => content)
         .filter((block) => block.type === 'tool_result' && block.tool_use_id.startsWith(id));
     assert.ok(told.length > 0, `${name} has no result`);
@@ -231,6 +231,13 @@ function hold(level, agent) {
                 else assert.deepEqual(reached, []);
             });
         }
+
+        if (level === 2) test('so is one with all permissions, but for what is denied by name', async () => {
+            const read = (path) => use(world, ['Read', { file_path: path }], { path: '/bypass/' });
+            assert.match(await read(join(world.state, 'work/two/file.txt')), /file of two/);
+            assert.match(await read(world.transcript), /denied by your permission settings/);
+            assert.match(await read(join(world.home, '.claude/.credentials.json')), /denied by your permission settings/);
+        });
 
         test('the other key has lost nothing', async () => {
             assert.ok(isAlive(world.victim));
