@@ -42,8 +42,16 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
 
     async function turn(messages, more = {}) {
         const answer = await ask(server, { messages, ...more });
-        assert.equal(answer.status, 200, JSON.stringify(answer.error));
+        assert.equal(answer.status, 200, `${JSON.stringify(answer.error)}\n${server.log().slice(-2000)}`);
         return { ...answer, ...await logged(server, answer.tag) };
+    }
+
+    function commandOf(pid) {
+        try {
+            return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        } catch {
+            return '';                                  /* it has ended */
+        }
     }
 
     /* The process of our number is bubblewrap; those below it, as this side has them. */
@@ -134,7 +142,7 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
         const inside = await waitFor('the command in its box', async () => {
             const [row] = await rowsIn(server, 'busy');
             const all = row ? below(row.pid) : [];
-            return all.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('sleep\0')).length === 2 && all;
+            return all.filter((pid) => commandOf(pid).startsWith('sleep\0')).length === 2 && all;
         }, 10000 * SLOW);
         for (const pid of server.workers()) process.kill(pid, 'SIGKILL');
         await waitFor('nothing of it to be left', () => inside.every((pid) => !isAlive(pid)), 5000 * SLOW);

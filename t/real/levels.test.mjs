@@ -12,7 +12,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { KEY, OTHER_KEY, ROOT, isAlive } from './lib/server.mjs';
+import { KEY, OTHER_KEY, ROOT, isAlive, waitFor } from './lib/server.mjs';
 import { NO_BOX, USER, give, ownHome, writeBox } from './lib/box.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
 import { user } from './lib/upstream.mjs';
@@ -145,8 +145,8 @@ async function startWorld(agent) {
     /* the other key: a named session of an agent, whose process waits for more */
     const victim = await turn(server, 'words of two', { path: '/victim/', key: OTHER_KEY });
     const projects = join(state, 'keys/two/projects');
-    const [folder] = readdirSync(projects);
-    const [file] = readdirSync(join(projects, folder)).filter((name) => name.endsWith('.jsonl'));
+    const file = await waitFor('its transcript', () => existsSync(projects)
+        && readdirSync(projects, { recursive: true }).find((name) => name.endsWith('.jsonl')));
     put(join(state, 'work/two/file.txt'), 'file of two\n');
 
     /* this one's directory is there once it has a process; what it could have put there itself */
@@ -163,7 +163,7 @@ async function startWorld(agent) {
     };
     return {
         server, session, state, end, work, victim: victim.pid, home: join(server.dir, 'home'), port: server.port,
-        transcript: join(projects, folder, file),
+        transcript: join(projects, file),
         attacked: () => server.stub.requests.some(({ body: { messages } }) => (
             JSON.stringify(messages[0]).includes('words of two') && JSON.stringify(messages).includes('words of an attacker'))),
     };
