@@ -41,7 +41,8 @@ TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
            t/008-house.t t/real/protocol.test.mjs t/real/pure.test.mjs
            t/real/pure-tools.test.mjs t/real/images.test.mjs
-           t/real/strace.test.mjs t/148-silent.t)
+           t/real/strace.test.mjs t/148-silent.t t/082-turn-timeout.t
+           t/real/levels.test.mjs t/real/box.test.mjs t/real/login.test.mjs)
 
 PASSED=0
 FAILED=0

@@ -416,7 +416,7 @@ sub passes {
     $text =~ s{/etc/nginx/[\w.]+\.env}{\$DIR/env}g;
     $text =~ s{/etc/nginx/tls/[\w.]+\.(crt|key)}{\$DIR/tls.$1}g;
     $text =~ s{/var/log/nginx/}{\$DIR/logs/}g;
-    $text =~ s{/usr/local/bin/(claude-)}{$root/conf/examples/$1}g;
+    $text =~ s{/usr/local/bin/claude-in-a-box}{$root/t/bin/claude};
 
     # a part of a configuration gets what is around it
     if ($text !~ /^http \{/m) {

@@ -69,6 +69,28 @@ sub is_error {
     is($r->{json}{error}{code}, $code, '  with its code') if defined $code;
 }
 
+# box.conf: the box itself is real/box.test.mjs's
+
+{
+    my $s = recipe('box.conf', workers => 1, replace => [
+        ["claude_binary         /usr/local/bin/claude-in-a-box;\n", ''] ],
+        files => { 'claude.keys' => "one:sk-one\n",
+                   'claude.env' => "ANTHROPIC_API_KEY=x\n" });
+
+    for my $path ('/v1', '/agent') {
+        is($s->send(POST => "$path/chat/completions", key => 'sk-one',
+                    body => ClaudeTest::body('hi'))->rest->{status}, 200,
+           "box.conf: $path");
+    }
+
+    # what the script asks for and mounts
+
+    my ($start) = reverse $s->events('start');
+    ok(-d $start->{env}{$_}, "an agent's CLI is told its $_")
+        for qw(CLAUDE_CONFIG_DIR TMPDIR);
+    $s->stop;
+}
+
 # limits.conf: limit_req, limit_conn, access_log
 
 {

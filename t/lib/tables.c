@@ -179,6 +179,7 @@ put_default(ngx_command_t *cmd, tables_conf_t *conf)
 {
     char                       *p;
     ngx_str_t                  *s;
+    ngx_conf_enum_t            *e;
     ngx_http_complex_value_t  **cv;
 
     p = (cmd->conf == NGX_HTTP_MAIN_CONF_OFFSET) ? (char *) conf->mcf
@@ -194,6 +195,13 @@ put_default(ngx_command_t *cmd, tables_conf_t *conf)
 
     } else if ((void *) cmd->set == find("ngx_conf_set_flag_slot")) {
         fprintf(out, "\"%s\"", *(ngx_flag_t *) p ? "on" : "off");
+
+    } else if ((void *) cmd->set == find("ngx_conf_set_enum_slot")) {
+        for (e = cmd->post; e->name.len && e->value != *(ngx_uint_t *) p; e++) {
+            /* void */
+        }
+
+        fprintf(out, "\"%s\"", (char *) e->name.data);
 
     } else if ((void *) cmd->set == find("ngx_conf_set_msec_slot")) {
         putc('"', out);

@@ -7,7 +7,9 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { KEY, OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { NO_BOX, USER, ownHome, writeBox } from './lib/box.mjs';
 import { ask, endKilled, logged, rowsIn, startEngine } from './lib/engine.mjs';
@@ -17,23 +19,39 @@ const DEFAULTS = 'claude_warm 0; claude_max_concurrent 4; claude_max_processes 8
 
 describe('a CLI in a box', { skip: NO_BOX }, () => {
     let server;
+    let short;                                          /* sockets of the sandbox lie below it */
 
     before(async () => {
+        short = mkdtempSync(join(tmpdir(), 'box-'));
+        chmodSync(short, 0o755);
+        const state = join(short, 'state');
         server = await startEngine({
-            workers: 1, user: USER, http: DEFAULTS,
+            workers: 1, user: USER, http: `${DEFAULTS} claude_state_path ${state};`,
             env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
             claude: writeBox,
             server: `claude_sandbox external;
-                location /agent/ { claude_openai; claude_tools Read Write Bash; claude_args --allowedTools Read,Write,Bash; }`,
+                location /agent/ { claude_openai; claude_tools Read Write Bash; claude_args --allowedTools Read,Write,Bash; }
+                location /both/ { claude_openai; claude_tools Bash; claude_args --allowedTools Bash; claude_sandbox on; }`,
             prepare: ownHome,
         });
     });
-    after(() => server && endKilled(server));
+    after(async () => {
+        if (server) await endKilled(server);
+        if (short) rmSync(short, { recursive: true, force: true });
+    });
 
     async function turn(messages, more = {}) {
         const answer = await ask(server, { messages, ...more });
-        assert.equal(answer.status, 200, JSON.stringify(answer.error));
+        assert.equal(answer.status, 200, `${JSON.stringify(answer.error)}\n${server.log().slice(-2000)}`);
         return { ...answer, ...await logged(server, answer.tag) };
+    }
+
+    function commandOf(pid) {
+        try {
+            return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        } catch {
+            return '';                                  /* it has ended */
+        }
     }
 
     /* The process of our number is bubblewrap; those below it, as this side has them. */
@@ -99,6 +117,14 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
         assert.match(text, /it writes/);
     });
 
+    test('has room for the sandbox of the CLI', async () => {
+        const text = 'env | grep API_KEY; cat /proc/[0-9]*/environ | grep -c API_KEY; echo x > own && echo it writes; '
+            + `exec 3<>/dev/tcp/127.0.0.1/${server.port} && echo it connects`;
+        await turn([user(command('both', text))], { path: '/both/' });
+        assert.match(told(), /it writes/);
+        assert.doesNotMatch(told(), /=dummy|it connects/);
+    });
+
     test('is killed by its agent, and no other', async () => {
         const other = await turn([user('of two')], { key: OTHER_KEY, path: '/agent/' });
         const known = await idle();
@@ -116,7 +142,7 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
         const inside = await waitFor('the command in its box', async () => {
             const [row] = await rowsIn(server, 'busy');
             const all = row ? below(row.pid) : [];
-            return all.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('sleep\0')).length === 2 && all;
+            return all.filter((pid) => commandOf(pid).startsWith('sleep\0')).length === 2 && all;
         }, 10000 * SLOW);
         for (const pid of server.workers()) process.kill(pid, 'SIGKILL');
         await waitFor('nothing of it to be left', () => inside.every((pid) => !isAlive(pid)), 5000 * SLOW);

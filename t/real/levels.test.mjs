@@ -11,9 +11,8 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { KEY, OTHER_KEY, ROOT, isAlive } from './lib/server.mjs';
+import { dirname, join } from 'node:path';
+import { KEY, OTHER_KEY, ROOT, isAlive, waitFor } from './lib/server.mjs';
 import { NO_BOX, USER, give, ownHome, writeBox } from './lib/box.mjs';
 import { logged, startEngine } from './lib/engine.mjs';
 import { user } from './lib/upstream.mjs';
@@ -93,7 +92,7 @@ const WAYS = {
         ['Bash', { command: `tr '\\0' '\\n' < /proc/${w.victim}/environ` }, /keys\/two/],
         ['Bash', { command: "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep CONFIG_DIR" }, /keys\/two/],
     ],
-    'messages to another key': (w) => [
+    "another key's session, by `SendMessage`": (w) => [
         ['ListAgents', {}, /Peer sessions|reachable: /],
         ['SendMessage', { to: `uds:/tmp/cc-socks/${w.victim}.sock`, summary: 'x', message: 'words of an attacker' }, () => w.attacked()],
         ['Bash', { command: `ls /tmp/cc-socks/${w.victim}.sock` }, /^"\/tmp/],
@@ -124,7 +123,7 @@ let tags = 0;
 
 /* A server, and in it a key that has words, files and a process; agent: what its location has. */
 async function startWorld(agent) {
-    const short = mkdtempSync(join(tmpdir(), 'lv-'));           /* sockets of the sandbox lie below it */
+    const short = mkdtempSync('/var/tmp/lv-');        /* sockets of the sandbox lie below it; boxes have a /tmp of their own */
     chmodSync(short, 0o755);
     const state = join(short, 'state');
     const server = await startEngine({
@@ -132,21 +131,22 @@ async function startWorld(agent) {
         user: USER,
         env: { ANTHROPIC_API_KEY: LOGIN, PATH: '/usr/local/bin:/usr/bin:/bin' },
         http: `${DEFAULTS} claude_state_path ${state};`,
-        server: `include agent.conf; location /victim/ { claude_openai; ${NAMED} ${ALLOWED}; }`,
+        server: `include agent.conf; location /victim/ { claude_openai; ${NAMED} ${ALLOWED}; }
+            location /bypass/ { claude_openai; claude_tools Read; claude_permission_mode bypassPermissions; }`,
         prepare: (dir) => {
             mkdirSync(join(dir, 'home/.claude'));
             writeFileSync(join(dir, 'home/.claude/.credentials.json'), '{"x":"login in a file"}');
             writeFileSync(join(dir, 'home/other.txt'), 'file of the user\n');
             ownHome(dir);
-            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir)}; }`);
+            writeFileSync(join(dir, 'agent.conf'), `location /agent/ { claude_openai; ${agent(dir, state)}; }`);
         },
     });
 
     /* the other key: a named session of an agent, whose process waits for more */
     const victim = await turn(server, 'words of two', { path: '/victim/', key: OTHER_KEY });
     const projects = join(state, 'keys/two/projects');
-    const [folder] = readdirSync(projects);
-    const [file] = readdirSync(join(projects, folder)).filter((name) => name.endsWith('.jsonl'));
+    const file = await waitFor('its transcript', () => existsSync(projects)
+        && readdirSync(projects, { recursive: true }).find((name) => name.endsWith('.jsonl')));
     put(join(state, 'work/two/file.txt'), 'file of two\n');
 
     /* this one's directory is there once it has a process; what it could have put there itself */
@@ -163,7 +163,7 @@ async function startWorld(agent) {
     };
     return {
         server, session, state, end, work, victim: victim.pid, home: join(server.dir, 'home'), port: server.port,
-        transcript: join(projects, folder, file),
+        transcript: join(projects, file),
         attacked: () => server.stub.requests.some(({ body: { messages } }) => (
             JSON.stringify(messages[0]).includes('words of two') && JSON.stringify(messages).includes('words of an attacker'))),
     };
@@ -186,7 +186,7 @@ async function turn(server, text, { path, key = KEY, session = randomUUID() } = 
 }
 
 /* The model uses a tool, or an agent below does. What it was told of it. One session: one process. */
-async function use({ server, session }, [name, input, , below]) {
+async function use({ server, session }, [name, input, , below], at = { path: '/agent/', session }) {
     const word = `use-${++tags}`;
     const id = `toolu_${tags}`;
     server.stub.clear();
@@ -194,7 +194,7 @@ async function use({ server, session }, [name, input, , below]) {
         { match: word, times: 1, tool_use: [{ id, name, input }], stop_reason: 'tool_use' },
         ...(below ? [{ match: 'go below', times: 1, tool_use: [{ id: `${id}b`, ...below }], stop_reason: 'tool_use' }] : []),
     ]);
-    await turn(server, word, { path: '/agent/', session });
+    await turn(server, word, at);
     const told = server.stub.requests.flatMap(({ body }) => body.messages).flatMap(({ content }) => content)
         .filter((block) => block.type === 'tool_result' && block.tool_use_id.startsWith(id));
     assert.ok(told.length > 0, `${name} has no result`);
@@ -232,6 +232,13 @@ function hold(level, agent) {
             });
         }
 
+        if (level === 2) test('so is one with all permissions, but for what is denied by name', async () => {
+            const read = (path) => use(world, ['Read', { file_path: path }], { path: '/bypass/' });
+            assert.match(await read(join(world.state, 'work/two/file.txt')), /file of two/);
+            assert.match(await read(world.transcript), /denied by your permission settings/);
+            assert.match(await read(join(world.home, '.claude/.credentials.json')), /denied by your permission settings/);
+        });
+
         test('the other key has lost nothing', async () => {
             assert.ok(isAlive(world.victim));
             assert.equal(readFileSync(join(world.state, 'work/two/file.txt'), 'utf8'), 'file of two\n');
@@ -250,4 +257,7 @@ hold(2, () => `${NAMED} ${ALLOWED}`);
 hold(3, () => `${NAMED} ${ALLOWED}; claude_sandbox on`);
 
 /* The recipe, as it stands there; the CLI is the one of the tests. */
-hold(4, (dir) => `${NAMED} ${ALLOWED}; claude_binary ${writeBox(dir, process.env.TEST_CLAUDE_BINARY)}; claude_sandbox external`);
+hold(4, (dir, state) => {
+    const box = writeBox(dir, process.env.TEST_CLAUDE_BINARY, dirname(state));
+    return `${NAMED} ${ALLOWED}; claude_binary ${box}; claude_sandbox external`;
+});

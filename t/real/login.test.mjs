@@ -190,7 +190,7 @@ for (const [where, env, place] of [
         }
 
         test('is nowhere else', () => {
-            const state = join(server.dir, 'claude_state');
+            const state = join(server.dir, 'claude-state');
             for (const home of ['keys/one', 'keys/two', 'chat']) {
                 assert.ok(existsSync(join(state, home, '.claude.json')), home);
                 assert.ok(!existsSync(join(state, home, '.credentials.json')), home);

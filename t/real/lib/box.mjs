@@ -36,11 +36,16 @@ function why() {
 
 export const NO_BOX = why();
 
-/* The recipe in a directory, for a CLI; resolves to its path. */
-export function writeBox(dir, claude) {
+/*
+ * The recipe in a directory, for a CLI; its path. beside: a directory that each box has, as /usr, in
+ * which Debian's state path lies.
+ */
+export function writeBox(dir, claude, beside) {
     const file = join(dir, 'claude-in-a-box');
     const text = readFileSync(join(ROOT, 'conf/examples/claude-in-a-box'), 'utf8');
-    writeFileSync(file, text.replace(/^claude=.*$/m, `claude=${claude}`));
+    const usr = '--ro-bind /usr /usr';
+    writeFileSync(file, text.replace(/^claude=.*$/m, `claude=${claude}`)
+        .replace(usr, beside ? `${usr} --ro-bind ${beside} ${beside}` : usr));
     chmodSync(file, 0o755);
     return file;
 }
