@@ -24,7 +24,6 @@ static ngx_int_t driver_prepared(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 static ngx_int_t driver_pending(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
-static void driver_unfounded(ngx_claude_seat_t *seat);
 static void driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_hear(ngx_claude_seat_t *seat,
@@ -296,6 +295,8 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         }
     }
 
+    seat->idled = ngx_current_msec;
+
     /* ahead of need: no reason for a worker to live on */
 
     seat->timer.cancelable = 1;
@@ -455,7 +456,7 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
     }
 
     if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
-        driver_unfounded(seat);
+        driver_start_alone(seat);
 
     } else if (seat->state == NGX_CLAUDE_SEAT_ASKED
         || seat->state == NGX_CLAUDE_SEAT_RETURNING)
@@ -474,8 +475,8 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
 /* the process starts on, for whoever comes next */
 
-static void
-driver_unfounded(ngx_claude_seat_t *seat)
+void
+driver_start_alone(ngx_claude_seat_t *seat)
 {
     ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
 
@@ -622,6 +623,13 @@ driver_unfold(ngx_claude_seat_t *seat)
 
     if (seat->plan.fail != NGX_CLAUDE_FAIL_INTERNAL) {
         driver_fail(seat, seat->plan.fail, NULL, NULL);
+
+        /* it has nothing of the turn: who has no fault is idle */
+
+        if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+            driver_idle(seat);
+        }
+
         return;
     }
 

@@ -19,6 +19,7 @@
 #define driver_move             ngx_claude_driver_move
 #define driver_state            ngx_claude_seat_state
 #define driver_unfold           ngx_claude_driver_unfold
+#define driver_start_alone      ngx_claude_driver_start_alone
 #define driver_run              ngx_claude_driver_run
 #define driver_go_on            ngx_claude_driver_go_on
 #define driver_answer_came      ngx_claude_driver_answer_came
@@ -151,6 +152,9 @@ void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
 
 /* a process has started, and the turn in it begins */
 void driver_unfold(ngx_claude_seat_t *seat);
+
+/* a process starts on, without the turn that has waited for it */
+void driver_start_alone(ngx_claude_seat_t *seat);
 
 /*
  * In driver_step.c: how the seat moves.  These are for the dispatcher, and

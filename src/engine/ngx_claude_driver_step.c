@@ -764,6 +764,10 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
             return;
         }
 
+        if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+            driver_start_alone(seat);
+        }
+
         if (seat->state < NGX_CLAUDE_SEAT_RETURNING) {
 
             /* idle as soon as the answers that are due have come */
@@ -814,7 +818,7 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
 void
 ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
 {
-    ngx_msec_t  timeout;
+    ngx_msec_t  timeout, taken;
 
     if (seat->process->paused || seat->state == NGX_CLAUDE_SEAT_IDLE
         || seat->state == NGX_CLAUDE_SEAT_ENDING)
@@ -831,14 +835,18 @@ ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
         timeout = seat->turn->timeout;
 
     } else if (seat->turn == NULL
-               && (seat->state == NGX_CLAUDE_SEAT_STARTING
-                   || (seat->state == NGX_CLAUDE_SEAT_RUNNING
-                       && ngx_claude_seat_waits(seat)
-                          == NGX_CLAUDE_WAIT_ANSWERS)))
+               && seat->state == NGX_CLAUDE_SEAT_STARTING)
     {
+        /* however many askers have left it meanwhile */
 
-        /* an asker that left while it starts is no reason to end it */
+        taken = ngx_current_msec - seat->idled;
+        timeout = (taken < DRIVER_START) ? DRIVER_START - taken : 1;
+        seat->timer.cancelable = 1;
 
+    } else if (seat->turn == NULL
+               && seat->state == NGX_CLAUDE_SEAT_RUNNING
+               && ngx_claude_seat_waits(seat) == NGX_CLAUDE_WAIT_ANSWERS)
+    {
         timeout = DRIVER_START;
         seat->timer.cancelable = 1;
 

@@ -167,7 +167,7 @@ struct ngx_claude_seat_s {
     ngx_event_t              timer;
     ngx_queue_t              queue;          /* among all seats */
     ngx_queue_t              parked;         /* among the idle ones */
-    ngx_msec_t               idled;          /* when, last */
+    ngx_msec_t               idled;          /* when, last; or its start */
 
     size_t                   unread;         /* bytes of its input that waited
                                                 when that was last looked
