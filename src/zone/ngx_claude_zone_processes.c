@@ -26,8 +26,6 @@ static void zone_process_own(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_process_t *process, const ngx_claude_hash_t *tenant);
 static void zone_process_disown(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_process_t *process);
-static ngx_uint_t zone_process_peer(ngx_claude_zone_process_t *process,
-    ngx_claude_zone_process_t *other);
 static ngx_uint_t zone_process_given(ngx_claude_zone_process_t *process,
     ngx_pid_t giver, ngx_pid_t taker);
 static ngx_uint_t zone_leaving(ngx_claude_zone_shared_t *sh);
@@ -591,40 +589,6 @@ zone_process_disown(ngx_claude_zone_shared_t *sh,
         process->owned = 0;
         zone_process_count(sh, process);
     }
-}
-
-
-void
-zone_process_count(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_process_t *process)
-{
-    ngx_uint_t                  i, n;
-    ngx_claude_zone_process_t  *other;
-
-    n = 0;
-
-    for (i = 0; i < sh->processes_high; i++) {
-        n += zone_process_peer(&sh->process[i], process);
-    }
-
-    for (i = 0; i < sh->processes_high; i++) {
-        other = &sh->process[i];
-
-        if (zone_process_peer(other, process)) {
-            other->peers = n;
-        }
-    }
-}
-
-
-/* whether a row is one of the other's key */
-
-static ngx_uint_t
-zone_process_peer(ngx_claude_zone_process_t *process,
-    ngx_claude_zone_process_t *other)
-{
-    return process->state != NGX_CLAUDE_PROCESS_FREE && process->owned
-           && ngx_claude_hash_same(&process->tenant, &other->tenant);
 }
 
 
