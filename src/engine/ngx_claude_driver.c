@@ -332,6 +332,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     driver_session_begin(seat);
 
     if (!seat->holding.used) {
+        seat->claimed = 1;
         seat->holding.tenant = turn->tenant;
         seat->holding.used = (seat->state != NGX_CLAUDE_SEAT_STARTING
                               || seat->holding.named_session);

@@ -176,7 +176,7 @@ struct ngx_claude_seat_s {
     unsigned                 pooled:1;       /* parked */
     unsigned                 nascent:1;      /* likewise, among those that
                                                 start */
-    unsigned                 ahead:1;        /* of need was it started */
+    unsigned                 claimed:1;      /* the holding's tenant is set */
     unsigned                 fresh:1;        /* it has never answered */
     unsigned                 wasted:1;       /* nor waited for by the client
                                                 of a turn of it: a debt */
