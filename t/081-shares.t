@@ -80,6 +80,24 @@ for my $workers (1, 2) {
     $s->stop;
 }
 
+{
+    my $s = ClaudeTest->start(keys => $keys,
+        http => 'claude_max_concurrent 3; claude_queue 20 timeout=60s;');
+    my %run = map { my $c = enter($s, $_->[0], "$_->[1]+0", fake => $hang); $c->until(qr/first/); ($_->[0] => $c) }
+                  ['a0', 1], ['b0', 2], ['c0', 3];
+    $run{a1} = enter($s, 'a1', '3+1', fake => $hang);
+    my $b = enter($s, 'b1', '3+2');
+    $run{c0}->close;
+    ok($run{a1}->until(qr/first/), 'a has two places, b one, which waits for more');
+    my $c = enter($s, 'c1', '3+2');
+    $run{a0}->close;
+    $_->rest for $c, $b;
+    is((asked($s))[4], 'c1', '  the next is c\'s, which has none, though it came later');
+    $_->close for values %run;
+    $s->wait_idle;
+    $s->stop;
+}
+
 # ---- places in the queue ----
 
 {

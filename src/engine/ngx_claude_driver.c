@@ -16,7 +16,6 @@ static ngx_claude_seat_t *driver_seat(ngx_claude_profile_t *profile,
 static ngx_claude_seat_t *driver_take_seat(ngx_claude_seat_t *seat,
     ngx_claude_seat_state_e state);
 static void driver_free(ngx_claude_seat_t *seat);
-static ngx_int_t driver_begin_plan(ngx_claude_seat_t *seat);
 static void driver_count(ngx_claude_seat_t *seat);
 static void driver_started(ngx_claude_process_t *process,
     ngx_claude_record_t *record);
@@ -24,7 +23,6 @@ static ngx_int_t driver_prepared(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
 static ngx_int_t driver_pending(ngx_claude_seat_t *seat,
     ngx_claude_record_t *record);
-static void driver_unfounded(ngx_claude_seat_t *seat);
 static void driver_line(ngx_claude_process_t *process,
     ngx_claude_cli_line_t *line);
 static ngx_claude_heard_e driver_hear(ngx_claude_seat_t *seat,
@@ -302,6 +300,8 @@ ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
         }
     }
 
+    seat->idled = ngx_current_msec;
+
     /* ahead of need: no reason for a worker to live on */
 
     seat->timer.cancelable = 1;
@@ -338,6 +338,7 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     driver_session_begin(seat);
 
     if (!seat->holding.used) {
+        seat->claimed = 1;
         seat->holding.tenant = turn->tenant;
         seat->holding.used = (seat->state != NGX_CLAUDE_SEAT_STARTING
                               || seat->holding.named_session);
@@ -372,36 +373,6 @@ ngx_claude_driver_begin(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
     ngx_claude_driver_end(seat);
 
     return NGX_ERROR;
-}
-
-
-/* NGX_ERROR: no memory, or the process is of no use */
-
-static ngx_int_t
-driver_begin_plan(ngx_claude_seat_t *seat)
-{
-    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
-                   "claude: process %P, plan: %V, keeps %uD of %uD messages, "
-                   "%uD steps", seat->process->pid,
-                   ngx_claude_rung_name(seat->turn->answer.rung),
-                   seat->plan.keep, seat->holding.nheld, seat->plan.nsteps);
-
-    if (seat->doubtful || seat->plan.rung == NGX_CLAUDE_RUNG_NONE
-        || driver_session_follow(seat, seat->plan.keep) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_claude_process_begin(seat->process);
-
-    seat->at = 0;
-    driver_state(seat, NGX_CLAUDE_SEAT_RUNNING);
-
-    if (seat->turn->engine.paused) {
-        ngx_claude_driver_pause(seat);
-    }
-
-    return driver_run(seat);
 }
 
 
@@ -493,7 +464,7 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
     }
 
     if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
-        driver_unfounded(seat);
+        driver_start_alone(seat);
 
     } else if (seat->state == NGX_CLAUDE_SEAT_ASKED
         || seat->state == NGX_CLAUDE_SEAT_RETURNING)
@@ -507,26 +478,6 @@ ngx_claude_driver_abandon(ngx_claude_seat_t *seat)
 
     ngx_claude_process_resume(seat->process);
     ngx_claude_driver_rearm(seat);
-}
-
-
-/* the process starts on, for whoever comes next */
-
-static void
-driver_unfounded(ngx_claude_seat_t *seat)
-{
-    ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
-
-    if (!seat->holding.used) {
-        ngx_memzero(&seat->holding.hint, sizeof(ngx_claude_hash_t));
-        ngx_memzero(&seat->holding.session, sizeof(ngx_claude_hash_t));
-    }
-
-    if (seat->process->running) {
-        ngx_claude_zone_process_set(driver_zone, seat->process_row,
-                                    NGX_CLAUDE_PROCESS_STARTING, 0, 0);
-        ngx_claude_process_idle(seat->process, 1);
-    }
 }
 
 
@@ -631,46 +582,6 @@ driver_pending(ngx_claude_seat_t *seat,
     seat->due++;
 
     return NGX_OK;
-}
-
-
-/* begins with the turn that has waited for the start of its process */
-
-void
-driver_unfold(ngx_claude_seat_t *seat)
-{
-    ngx_claude_turn_t  *turn;
-
-    turn = seat->turn;
-
-    seat->holding.used = 1;
-
-    driver_hooks->started(seat);
-
-    ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
-
-    if (seat->bare) {
-
-        /* model and system text are those of the launch */
-
-        seat->doubtful = 1;
-        driver_fail(seat, NGX_CLAUDE_FAIL_SESSION_GONE, NULL, NULL);
-        return;
-    }
-
-    if (seat->plan.fail != NGX_CLAUDE_FAIL_INTERNAL) {
-        driver_fail(seat, seat->plan.fail, NULL, NULL);
-        return;
-    }
-
-    if (driver_begin_plan(seat) != NGX_OK) {
-        seat->doubtful = 1;
-        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
-                    "no memory for its session");
-        return;
-    }
-
-    ngx_claude_driver_rearm(seat);
 }
 
 
@@ -1051,11 +962,11 @@ driver_reads(ngx_claude_seat_t *seat)
 
     left = ngx_claude_outbox_left(seat->outbox);
 
-    if (left == 0 || left >= seat->unread) {
+    if (left == 0 || left >= seat->reply.unread) {
         return 0;
     }
 
-    seat->unread = left;
+    seat->reply.unread = left;
 
     return 1;
 }

@@ -18,7 +18,9 @@
 #define driver_hooks            ngx_claude_driver_hooks
 #define driver_move             ngx_claude_driver_move
 #define driver_state            ngx_claude_seat_state
+#define driver_begin_plan       ngx_claude_driver_begin_plan
 #define driver_unfold           ngx_claude_driver_unfold
+#define driver_start_alone      ngx_claude_driver_start_alone
 #define driver_run              ngx_claude_driver_run
 #define driver_go_on            ngx_claude_driver_go_on
 #define driver_answer_came      ngx_claude_driver_answer_came
@@ -149,13 +151,22 @@ void driver_stop_as(ngx_claude_turn_t *turn, ngx_claude_stop_e stop);
 /* the dispatcher: moves the seat by what came of a line */
 void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
 
-/* a process has started, and the turn in it begins */
-void driver_unfold(ngx_claude_seat_t *seat);
-
 /*
  * In driver_step.c: how the seat moves.  These are for the dispatcher, and
  * for who has no line: a timeout, an end, an asker that leaves.
  */
+
+/*
+ * Begins with the plan that the seat has.  NGX_ERROR: no memory, or the process
+ * is of no use.
+ */
+ngx_int_t driver_begin_plan(ngx_claude_seat_t *seat);
+
+/* begins with the turn that has waited for the start of its process */
+void driver_unfold(ngx_claude_seat_t *seat);
+
+/* a process starts on, without the turn that has waited for it */
+void driver_start_alone(ngx_claude_seat_t *seat);
 
 /*
  * Writes the steps of the plan, from the one under way up to one that has to

@@ -56,6 +56,103 @@ ngx_claude_table_check(driver_writers, NGX_CLAUDE_STEPS);
 
 
 ngx_int_t
+driver_begin_plan(ngx_claude_seat_t *seat)
+{
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_claude_seat_log(seat), 0,
+                   "claude: process %P, plan: %V, keeps %uD of %uD messages, "
+                   "%uD steps", seat->process->pid,
+                   ngx_claude_rung_name(seat->turn->answer.rung),
+                   seat->plan.keep, seat->holding.nheld, seat->plan.nsteps);
+
+    if (seat->doubtful || seat->plan.rung == NGX_CLAUDE_RUNG_NONE
+        || driver_session_follow(seat, seat->plan.keep) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_claude_process_begin(seat->process);
+
+    seat->at = 0;
+    driver_state(seat, NGX_CLAUDE_SEAT_RUNNING);
+
+    if (seat->turn->engine.paused) {
+        ngx_claude_process_pause(seat->process);
+
+        if (seat->timer.timer_set) {
+            ngx_del_timer(&seat->timer);
+        }
+    }
+
+    return driver_run(seat);
+}
+
+
+void
+driver_unfold(ngx_claude_seat_t *seat)
+{
+    ngx_claude_turn_t  *turn;
+
+    turn = seat->turn;
+
+    seat->holding.used = 1;
+
+    driver_hooks->started(seat);
+
+    ngx_claude_plan_new(&seat->plan, &seat->holding, turn);
+
+    if (seat->bare) {
+
+        /* model and system text are those of the launch */
+
+        seat->doubtful = 1;
+        driver_fail(seat, NGX_CLAUDE_FAIL_SESSION_GONE, NULL, NULL);
+        return;
+    }
+
+    if (seat->plan.fail != NGX_CLAUDE_FAIL_INTERNAL) {
+        driver_fail(seat, seat->plan.fail, NULL, NULL);
+
+        /* it has nothing of the turn: who has no fault is idle */
+
+        if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+            driver_idle(seat);
+        }
+
+        return;
+    }
+
+    if (driver_begin_plan(seat) != NGX_OK) {
+        seat->doubtful = 1;
+        driver_fail(seat, NGX_CLAUDE_FAIL_INTERNAL, NULL,
+                    "no memory for its session");
+        return;
+    }
+
+    ngx_claude_driver_rearm(seat);
+}
+
+
+/* the process starts on, for whoever comes next */
+
+void
+driver_start_alone(ngx_claude_seat_t *seat)
+{
+    ngx_memzero(&seat->naming, sizeof(ngx_claude_hash_t));
+
+    if (!seat->holding.used) {
+        ngx_memzero(&seat->holding.hint, sizeof(ngx_claude_hash_t));
+        ngx_memzero(&seat->holding.session, sizeof(ngx_claude_hash_t));
+    }
+
+    if (seat->process->running) {
+        ngx_claude_zone_process_set(driver_zone, seat->process_row,
+                                    NGX_CLAUDE_PROCESS_STARTING, 0, 0);
+        ngx_claude_process_idle(seat->process, 1);
+    }
+}
+
+
+ngx_int_t
 driver_run(ngx_claude_seat_t *seat)
 {
     ngx_int_t                rc;
@@ -517,7 +614,7 @@ driver_detach(ngx_claude_seat_t *seat)
         seat->doubtful = 1;
     }
 
-    seat->unread = (size_t) -1;
+    seat->reply.unread = (size_t) -1;
 
     ngx_claude_metrics_parted(driver_zone->counters, turn,
                               seat->billed ? seat->bill.account : NULL);
@@ -768,6 +865,10 @@ driver_fail_process(ngx_claude_seat_t *seat, ngx_claude_fail_e fail)
             return;
         }
 
+        if (seat->state == NGX_CLAUDE_SEAT_STARTING) {
+            driver_start_alone(seat);
+        }
+
         if (seat->state < NGX_CLAUDE_SEAT_RETURNING) {
 
             /* idle as soon as the answers that are due have come */
@@ -818,7 +919,7 @@ ngx_claude_driver_end(ngx_claude_seat_t *seat)
 void
 ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
 {
-    ngx_msec_t  timeout;
+    ngx_msec_t  timeout, taken;
 
     if (seat->process->paused || seat->state == NGX_CLAUDE_SEAT_IDLE
         || seat->state == NGX_CLAUDE_SEAT_ENDING)
@@ -835,14 +936,18 @@ ngx_claude_driver_rearm(ngx_claude_seat_t *seat)
         timeout = seat->turn->timeout;
 
     } else if (seat->turn == NULL
-               && (seat->state == NGX_CLAUDE_SEAT_STARTING
-                   || (seat->state == NGX_CLAUDE_SEAT_RUNNING
-                       && ngx_claude_seat_waits(seat)
-                          == NGX_CLAUDE_WAIT_ANSWERS)))
+               && seat->state == NGX_CLAUDE_SEAT_STARTING)
     {
+        /* however many askers have left it meanwhile */
 
-        /* an asker that left while it starts is no reason to end it */
+        taken = ngx_current_msec - seat->idled;
+        timeout = (taken < DRIVER_START) ? DRIVER_START - taken : 1;
+        seat->timer.cancelable = 1;
 
+    } else if (seat->turn == NULL
+               && seat->state == NGX_CLAUDE_SEAT_RUNNING
+               && ngx_claude_seat_waits(seat) == NGX_CLAUDE_WAIT_ANSWERS)
+    {
         timeout = DRIVER_START;
         seat->timer.cancelable = 1;
 

@@ -1021,7 +1021,9 @@ engine_idle(ngx_claude_seat_t *seat)
 
         engine_plan(&plan, seat, turn);
 
-        if (plan.rung == NGX_CLAUDE_RUNG_NONE) {
+        if (plan.rung == NGX_CLAUDE_RUNG_NONE
+            || !ngx_claude_pool_allows(seat, turn, &plan))
+        {
             continue;
         }
 

@@ -31,8 +31,6 @@ static ngx_claude_seat_t *pool_nearest(ngx_claude_turn_t *turn,
 static ngx_claude_seat_t *pool_take_starting(ngx_claude_turn_t *turn,
     ngx_claude_plan_t *plan);
 static void pool_realm_of(ngx_claude_seat_t *seat, ngx_claude_hash_t *realm);
-static ngx_uint_t pool_allowed(ngx_claude_seat_t *seat,
-    ngx_claude_turn_t *turn, ngx_claude_plan_t *plan);
 static ngx_uint_t pool_hinted(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn);
 static ngx_uint_t pool_spared(ngx_claude_seat_t *seat);
@@ -217,7 +215,7 @@ pool_nearest(ngx_claude_turn_t *turn, ngx_claude_rung_e least,
                              seat->calls.elts, turn);
 
         if (plan.rung == NGX_CLAUDE_RUNG_NONE || plan.rung > least
-            || !pool_allowed(seat, turn, &plan)
+            || !ngx_claude_pool_allows(seat, turn, &plan)
             || !ngx_claude_zone_process_is_idle(pool_zone, seat->process_row))
         {
             continue;
@@ -274,7 +272,7 @@ pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
                         seat->calls.elts, turn);
 
         if (plan->rung == NGX_CLAUDE_RUNG_WARM
-            && pool_allowed(seat, turn, plan))
+            && ngx_claude_pool_allows(seat, turn, plan))
         {
             ngx_claude_pool_warm();
             return seat;
@@ -285,17 +283,13 @@ pool_take_starting(ngx_claude_turn_t *turn, ngx_claude_plan_t *plan)
 }
 
 
-/*
- * Whether a turn may have a process that is nobody's yet: a key that owes
- * something may have back what was started for it, and no more.
- */
-
-static ngx_uint_t
-pool_allowed(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
-    ngx_claude_plan_t *plan)
+ngx_uint_t
+ngx_claude_pool_allows(ngx_claude_seat_t *seat, ngx_claude_turn_t *turn,
+    const ngx_claude_plan_t *plan)
 {
     return plan->rung != NGX_CLAUDE_RUNG_WARM
-           || ngx_claude_hash_same(&seat->holding.tenant, &turn->tenant)
+           || (seat->claimed
+               && ngx_claude_hash_same(&seat->holding.tenant, &turn->tenant))
            || ngx_claude_debt_wait(&turn->tenant) == 0;
 }
 
@@ -611,7 +605,6 @@ pool_warm_handler(ngx_event_t *ev)
             return;
         }
 
-        seat->ahead = 1;
         ngx_claude_pool_starts(seat);
 
         return;
@@ -637,7 +630,7 @@ pool_warms(void)
     {
         seat = ngx_queue_data(q, ngx_claude_seat_t, parked);
 
-        if (seat->ahead && seat->turn == NULL) {
+        if (seat->turn == NULL && !seat->claimed) {
             return 1;
         }
     }

@@ -91,6 +91,9 @@ typedef struct {
                                                 INTERNAL: none */
     ngx_claude_end_e         end;            /* fate of question and
                                                 answer */
+    size_t                   unread;         /* bytes of the input that waited
+                                                when that was last looked
+                                                at */
     unsigned                 begun:1;        /* the CLI is at the question */
     unsigned                 texted:1;       /* the answer began */
     unsigned                 parted:1;       /* text comes after tools */
@@ -167,16 +170,13 @@ struct ngx_claude_seat_s {
     ngx_event_t              timer;
     ngx_queue_t              queue;          /* among all seats */
     ngx_queue_t              parked;         /* among the idle ones */
-    ngx_msec_t               idled;          /* when, last */
+    ngx_msec_t               idled;          /* when, last; or its start */
 
-    size_t                   unread;         /* bytes of its input that waited
-                                                when that was last looked
-                                                at */
 
     unsigned                 pooled:1;       /* parked */
     unsigned                 nascent:1;      /* likewise, among those that
                                                 start */
-    unsigned                 ahead:1;        /* of need was it started */
+    unsigned                 claimed:1;      /* the holding's tenant is set */
     unsigned                 fresh:1;        /* it has never answered */
     unsigned                 wasted:1;       /* nor waited for by the client
                                                 of a turn of it: a debt */

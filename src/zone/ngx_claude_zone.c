@@ -268,6 +268,71 @@ zone_unlock_dead(ngx_claude_zone_t *zone)
 }
 
 
+/* all turns of a key know how many of them have a place */
+
+void
+zone_turn_count(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
+{
+    ngx_uint_t               i, n;
+    ngx_claude_zone_turn_t  *other;
+
+    n = 0;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        n += (other->state >= NGX_CLAUDE_TURN_GRANTED
+              && ngx_claude_hash_same(&other->tenant, &turn->tenant));
+    }
+
+    for (i = 0; i < sh->turns_high; i++) {
+        other = &sh->turns[i];
+
+        if (other->state != NGX_CLAUDE_TURN_FREE
+            && ngx_claude_hash_same(&other->tenant, &turn->tenant))
+        {
+            other->places = n;
+        }
+    }
+}
+
+
+/* all rows of a key know how many they are */
+
+void
+zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process)
+{
+    ngx_uint_t                  i, n;
+    ngx_claude_zone_process_t  *other;
+
+    n = 0;
+
+    for (i = 0; i < sh->processes_high; i++) {
+        n += zone_process_peer(&sh->process[i], process);
+    }
+
+    for (i = 0; i < sh->processes_high; i++) {
+        other = &sh->process[i];
+
+        if (zone_process_peer(other, process)) {
+            other->peers = n;
+        }
+    }
+}
+
+
+/* whether a row is one of the other's key */
+
+static ngx_uint_t
+zone_process_peer(ngx_claude_zone_process_t *process,
+    ngx_claude_zone_process_t *other)
+{
+    return process->state != NGX_CLAUDE_PROCESS_FREE && process->owned
+           && ngx_claude_hash_same(&process->tenant, &other->tenant);
+}
+
+
 /* makes the sums anew: the last holder was killed, the rows are the truth */
 
 static void
@@ -308,40 +373,6 @@ zone_repair(ngx_claude_zone_shared_t *sh)
     for (i = 0; i < sh->processes_high; i++) {
         zone_process_count(sh, &sh->process[i]);
     }
-}
-
-
-void
-zone_process_count(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_process_t *process)
-{
-    ngx_uint_t                  i, n;
-    ngx_claude_zone_process_t  *other;
-
-    n = 0;
-
-    for (i = 0; i < sh->processes_high; i++) {
-        n += zone_process_peer(&sh->process[i], process);
-    }
-
-    for (i = 0; i < sh->processes_high; i++) {
-        other = &sh->process[i];
-
-        if (zone_process_peer(other, process)) {
-            other->peers = n;
-        }
-    }
-}
-
-
-/* whether a row is one of the other's key */
-
-static ngx_uint_t
-zone_process_peer(ngx_claude_zone_process_t *process,
-    ngx_claude_zone_process_t *other)
-{
-    return process->state != NGX_CLAUDE_PROCESS_FREE && process->owned
-           && ngx_claude_hash_same(&process->tenant, &other->tenant);
 }
 
 

@@ -94,23 +94,21 @@ struct ngx_claude_zone_shared_s {
 void zone_lock(ngx_claude_zone_t *zone);
 void zone_unlock(ngx_claude_zone_t *zone);
 
-/* counts the rows of the key of a process anew */
-void zone_process_count(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_process_t *process);
-
 /* the worker is to be woken; the list has room, which the caller sees to */
 void zone_wake_add(ngx_claude_zone_shared_t *sh, ngx_pid_t pid,
     ngx_claude_zone_wake_t *wake);
+
+/* counts anew: the places of the key of a turn, the rows of a process's */
+void zone_turn_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn);
+void zone_process_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_process_t *process);
 
 /* in zone_turns.c */
 
 /* frees the row of a turn, with what it waited for, or was given */
 void zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
     ngx_claude_zone_wake_t *wake);
-
-/* counts the places of the key of a turn anew */
-void zone_turn_count(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn);
 
 /* lets waiting turns run, as far as the limit allows */
 void zone_grant(ngx_claude_zone_t *zone, ngx_claude_zone_wake_t *wake);

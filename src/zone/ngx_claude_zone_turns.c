@@ -398,35 +398,6 @@ zone_turn_sooner(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
 }
 
 
-/* all turns of a key know how many of them have a place */
-
-void
-zone_turn_count(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
-{
-    ngx_uint_t               i, n;
-    ngx_claude_zone_turn_t  *other;
-
-    n = 0;
-
-    for (i = 0; i < sh->turns_high; i++) {
-        other = &sh->turns[i];
-
-        n += (other->state >= NGX_CLAUDE_TURN_GRANTED
-              && ngx_claude_hash_same(&other->tenant, &turn->tenant));
-    }
-
-    for (i = 0; i < sh->turns_high; i++) {
-        other = &sh->turns[i];
-
-        if (other->state != NGX_CLAUDE_TURN_FREE
-            && ngx_claude_hash_same(&other->tenant, &turn->tenant))
-        {
-            other->places = n;
-        }
-    }
-}
-
-
 static ngx_uint_t
 zone_turn_before(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
 {
