@@ -49,6 +49,7 @@ ngx_claude_memory_grow(ngx_pool_t *pool, void *data, size_t used, size_t size)
 void
 ngx_claude_memory_close(ngx_pool_t *pool)
 {
+    ngx_pool_t          *block, *newest;
     ngx_pool_cleanup_t  *cln;
 
     for (cln = pool->cleanup; cln; cln = cln->next) {
@@ -58,6 +59,21 @@ ngx_claude_memory_close(ngx_pool_t *pool)
     }
 
     pool->cleanup = NULL;
+
+    /*
+     * The newest block goes first: what is free at the end of the heap goes to
+     * the system, and all at once when the last one before it is free.
+     */
+
+    newest = NULL;
+
+    while ((block = pool->d.next)) {
+        pool->d.next = block->d.next;
+        block->d.next = newest;
+        newest = block;
+    }
+
+    pool->d.next = newest;
 }
 
 

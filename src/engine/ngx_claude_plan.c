@@ -68,23 +68,11 @@ ngx_claude_plan_step(ngx_uint_t step)
 ngx_int_t
 ngx_claude_plan_turn(ngx_claude_turn_t *turn)
 {
-    ngx_str_t             *name;
-    ngx_uint_t             i;
-    ngx_sha1_t             sha1;
     ngx_claude_block_t    *block;
     ngx_claude_message_t  *message;
 
     if (turn->tools.nelts) {
-        name = turn->tools.elts;
-
-        ngx_sha1_init(&sha1);
-
-        for (i = 0; i < turn->tools.nelts; i++) {
-            ngx_sha1_update(&sha1, &name[i].len, sizeof(size_t));
-            ngx_sha1_update(&sha1, name[i].data, name[i].len);
-        }
-
-        ngx_claude_hash_final(&turn->engine.toolset, &sha1);
+        ngx_claude_chain_names(turn, &turn->engine.toolset);
     }
 
     message = turn->messages.elts;

@@ -245,9 +245,10 @@ uint64_t
 ngx_claude_holding_settings(const ngx_claude_holding_t *holding,
     const ngx_claude_turn_t *turn)
 {
-    uint64_t     sum;
-    ngx_str_t   *stop;
-    ngx_uint_t   i, words;
+    uint64_t            sum;
+    ngx_str_t          *stop, s;
+    ngx_uint_t          i, words;
+    ngx_claude_hash_t   tools;
 
     words = turn->summarized && !turn->thoughtless;
 
@@ -271,7 +272,15 @@ ngx_claude_holding_settings(const ngx_claude_holding_t *holding,
     sum = holding_sum(sum, &turn->top_p);
     sum = holding_sum(sum, &turn->tool_choice);
     sum = holding_sum(sum, &turn->schema);
-    sum = holding_sum(sum, &turn->tools_json);
+
+    if (turn->tools_json.len) {
+        ngx_claude_chain_tools(turn, &tools);
+
+        s.data = tools.hash;
+        s.len = sizeof(tools.hash);
+
+        sum = holding_sum(sum, &s);
+    }
 
     return sum ? sum : 1;
 }

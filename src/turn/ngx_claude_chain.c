@@ -42,6 +42,8 @@ typedef struct {
 typedef struct {
     ngx_claude_hash_t       *digests;        /* of the messages */
     ngx_claude_hash_t        system;         /* of the system text */
+    ngx_claude_hash_t        tools;          /* of the tools, as JSON */
+    ngx_claude_hash_t        names;          /* of their names */
     ngx_uint_t               message;        /* the one that is at hand */
     chain_pass_e             pass;
     chain_at_t               at[2];          /* in a message, in a result */
@@ -51,13 +53,18 @@ typedef struct {
     ngx_sha1_t               sha1;           /* system text, user's message */
     ngx_claude_link_text_t   text;           /* assistant's: texts, calls */
     ngx_claude_link_text_t   others;         /* and the rest of it */
-    unsigned                 rooted:1;       /* links[0] is there */
+    unsigned                 tooled:1;       /* hashes of the tools are there */
+    unsigned                 rooted:1;       /* links[0] is */
     unsigned                 begun:1;        /* the message is */
 } chain_t;
 
 
 static chain_t *chain_create(ngx_claude_turn_t *turn);
+static ngx_int_t chain_whole(chain_t *chain, ngx_str_t *s,
+    ngx_claude_hash_t *hash);
 static ngx_int_t chain_messages(ngx_claude_turn_t *turn, chain_t *chain);
+static void chain_sum(const ngx_str_t *s, ngx_claude_hash_t *sum);
+static void chain_names(const ngx_array_t *names, ngx_claude_hash_t *sum);
 static void chain_link(ngx_claude_link_t *link,
     const ngx_claude_link_t *before, const ngx_claude_hash_t *digest);
 static void chain_root(ngx_claude_turn_t *turn,
@@ -125,23 +132,53 @@ ngx_claude_chain_slice(ngx_claude_turn_t *turn, size_t size)
 
     chain->left = size;
 
-    if (!chain->rooted) {
-
-        if (chain->offset == 0) {
-            ngx_sha1_init(&chain->sha1);
-        }
-
-        rc = chain_bytes(chain, &chain->sha1, &turn->system);
+    if (!chain->tooled) {
+        rc = chain_whole(chain, &turn->tools_json, &chain->tools);
         if (rc != NGX_OK) {
             return rc;
         }
 
-        ngx_claude_hash_final(&chain->system, &chain->sha1);
+        chain_names(&turn->tools, &chain->names);
+        chain_spend(chain, CHAIN_BLOCK * turn->tools.nelts);
+        chain->tooled = 1;
+    }
+
+    if (!chain->rooted) {
+        rc = chain_whole(chain, &turn->system, &chain->system);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
         chain_root(turn, &chain->system, &links[0]);
         chain->rooted = 1;
     }
 
     return chain_messages(turn, chain);
+}
+
+
+/* the hash of one string */
+
+static ngx_int_t
+chain_whole(chain_t *chain, ngx_str_t *s, ngx_claude_hash_t *hash)
+{
+    ngx_int_t  rc;
+
+    if (chain->left == 0) {
+        return NGX_AGAIN;
+    }
+
+    if (chain->offset == 0) {
+        ngx_sha1_init(&chain->sha1);
+    }
+
+    rc = chain_bytes(chain, &chain->sha1, s);
+
+    if (rc == NGX_OK) {
+        ngx_claude_hash_final(hash, &chain->sha1);
+    }
+
+    return rc;
 }
 
 
@@ -229,18 +266,80 @@ ngx_claude_chain_share(ngx_claude_turn_t *turn, ngx_claude_turn_t *from)
 void
 ngx_claude_chain_system(const ngx_claude_turn_t *turn, ngx_claude_hash_t *sum)
 {
-    chain_t     *chain;
-    ngx_sha1_t   sha1;
+    chain_t  *chain;
 
     chain = turn->engine.chain;
 
     if (chain) {
         *sum = chain->system;
-        return;
+
+    } else {
+        chain_sum(&turn->system, sum);
     }
+}
+
+
+void
+ngx_claude_chain_tools(const ngx_claude_turn_t *turn, ngx_claude_hash_t *sum)
+{
+    chain_t  *chain;
+
+    chain = turn->engine.chain;
+
+    if (chain) {
+        *sum = chain->tools;
+
+    } else {
+        chain_sum(&turn->tools_json, sum);
+    }
+}
+
+
+void
+ngx_claude_chain_names(const ngx_claude_turn_t *turn, ngx_claude_hash_t *sum)
+{
+    chain_t  *chain;
+
+    chain = turn->engine.chain;
+
+    if (chain) {
+        *sum = chain->names;
+
+    } else {
+        chain_names(&turn->tools, sum);
+    }
+}
+
+
+static void
+chain_sum(const ngx_str_t *s, ngx_claude_hash_t *sum)
+{
+    ngx_sha1_t  sha1;
 
     ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, turn->system.data, turn->system.len);
+    ngx_sha1_update(&sha1, s->data, s->len);
+    ngx_claude_hash_final(sum, &sha1);
+}
+
+
+/* there are no more than thousands */
+
+static void
+chain_names(const ngx_array_t *names, ngx_claude_hash_t *sum)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+    ngx_sha1_t   sha1;
+
+    name = names->elts;
+
+    ngx_sha1_init(&sha1);
+
+    for (i = 0; i < names->nelts; i++) {
+        ngx_sha1_update(&sha1, &name[i].len, sizeof(size_t));
+        ngx_sha1_update(&sha1, name[i].data, name[i].len);
+    }
+
     ngx_claude_hash_final(sum, &sha1);
 }
 

@@ -79,8 +79,15 @@ ngx_claude_link_t *ngx_claude_chain(ngx_claude_turn_t *turn);
 /* a turn of the same question, system text and messages, has the same ones */
 void ngx_claude_chain_share(ngx_claude_turn_t *turn, ngx_claude_turn_t *from);
 
-/* the hash of the system text: chain_slice() has it, else it is made */
+/*
+ * Hashes of what else may be long: the system text, the tools, and their names
+ * alone.  chain_slice() has them, else they are made.
+ */
 void ngx_claude_chain_system(const ngx_claude_turn_t *turn,
+    ngx_claude_hash_t *sum);
+void ngx_claude_chain_tools(const ngx_claude_turn_t *turn,
+    ngx_claude_hash_t *sum);
+void ngx_claude_chain_names(const ngx_claude_turn_t *turn,
     ngx_claude_hash_t *sum);
 
 /*
