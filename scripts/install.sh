@@ -15,7 +15,7 @@ APT_SOURCE=(libpcre2-dev libssl-dev zlib1g-dev)
 
 APT_TEST=(curl openssl perl procps libipc-run-perl libwww-perl
           libtest-base-perl libtest-longstring-perl libtext-diff-perl
-          liblist-moreutils-perl strace)
+          liblist-moreutils-perl strace bubblewrap socat)
 
 APT_FUZZ=(clang libclang-rt-dev)
 

@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
 use Cwd ();
+use File::Temp ();
 use Test::More;
 
 my %lock = (
@@ -177,11 +178,16 @@ $s->stop;
 }
 
 
+# a state path with room for the sockets of a sandbox below it
+
+my $short = File::Temp::tempdir('lXXXX', TMPDIR => 1, CLEANUP => 1) . '/s';
+
+
 # claude_sandbox: looked for by nginx -t, and told to the CLI
 
 {
-    my $bin = ClaudeTest::root() . '/build/none';
-    my @agent = (server => 'location /v1/ { claude_openai; claude_tools Bash; '
+    my @agent = (http => "claude_state_path $short;",
+                 server => 'location /v1/ { claude_openai; claude_tools Bash; '
                            . 'claude_sandbox on; }');
     my ($status, $said) = ClaudeTest->try(@agent,
         env => 'PATH=$DIR/bin:/nonexistent');
@@ -203,6 +209,15 @@ $s->stop;
     ($status, $said) = ClaudeTest->try(@agent, prepare => $programs,
         env => 'PATH=/nonexistent:$DIR/bin');
     is($status, 0, 'it is looked for in all of PATH') or diag($said);
+
+    my @long = (http => "claude_state_path $short" . 'x' x 60 . ';',
+                prepare => $programs, server => $agent[3]);
+    ($status, my $words) = ClaudeTest->try(@long,
+        env => 'PATH=$DIR/bin');
+    isnt($status, 0, 'a state path that leaves its sockets no room');
+    like($words, qr/claude_sandbox: .* is too long .* 72 characters/, '  is told');
+    ($status) = ClaudeTest->try(@long, env => 'PATH=$DIR/bin TMPDIR=/tmp');
+    is($status, 0, '  unless they are elsewhere');
     unlike($said, qr/can read what the CLIs of all keys have/,
            '  and commands are not warned of');
 
@@ -234,13 +249,15 @@ SKIP: {
     my @there = grep { -x "/usr/bin/$_" } qw(bwrap socat);
     skip 'no bubblewrap and socat', 4 if @there < 2;
 
-    my $own = ClaudeTest->start(http => 'claude_warm 0;',
+    my $own = ClaudeTest->start(
+        http => "claude_warm 0; claude_state_path $short;",
         server => 'location /v1/ { claude_openai; claude_tools Bash; '
                   . 'claude_sandbox on; }');
     my $box = launch($own, '/v1')->{settings}{sandbox};
     is_deeply($box->{filesystem}, {
-        denyRead => [Cwd::realpath($own->{dir}) . '/claude-state',
-                     "$own->{dir}/cli/home/.claude"], allowRead => ['.'] },
+        denyRead => [Cwd::realpath($short),
+                     ("$own->{dir}/cli/home/.claude") x 2],
+        allowRead => ['.'] },
         'commands see their working directory, and no other of keys');
     is_deeply([@$box{qw(enabled failIfUnavailable allowUnsandboxedCommands)}],
               [JSON::PP::true, JSON::PP::true, JSON::PP::false],

@@ -13,6 +13,9 @@
 /* a name of digits begins so, and no other */
 #define HOME_HASHED  "key-"
 
+/* bytes of TMPDIR that leave room for the names of a sandbox's sockets */
+#define HOME_SOCKETS  72
+
 /* levels of directories that change hands */
 #define HOME_DEPTH  64
 
@@ -271,21 +274,47 @@ home_entry(ngx_pool_t *pool, const char *name, const char *dir,
 
 
 ngx_int_t
-ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log)
+ngx_claude_home_fits(ngx_claude_profile_t *profile, const char *name,
+    ngx_log_t *log)
 {
+    char    **e;
+    size_t    len;
+
+    len = ngx_strlen(profile->state) + ngx_strlen(name);
+
     if (profile->homely
-        && ngx_strlen(profile->state) + sizeof(NGX_CLAUDE_HOME_WORK "/")
-           + NGX_CLAUDE_HOME_NAME > NGX_CLAUDE_PROFILE_PROJECTS)
+        && len + sizeof(NGX_CLAUDE_HOME_WORK "/") - 1
+           > NGX_CLAUDE_PROFILE_PROJECTS)
     {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
-                      "claude_state_path: the path \"%s\" is too long for "
-                      "working directories of agents beneath it, which have "
+                      "claude_state_path: the path \"%s\" is too long for the "
+                      "working directory of agents beneath it, which has "
                       "%d characters at most", profile->state,
                       NGX_CLAUDE_PROFILE_PROJECTS);
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    if (!profile->boxed
+        || len + sizeof(NGX_CLAUDE_HOME_KEYS "/" NGX_CLAUDE_HOME_TMP) - 1
+           <= HOME_SOCKETS)
+    {
+        return NGX_OK;
+    }
+
+    for (e = profile->envp; *e; e++) {
+        if (home_is(*e, "TMPDIR")) {
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "claude_sandbox: the path \"%s" NGX_CLAUDE_HOME_KEYS "/%s"
+                  NGX_CLAUDE_HOME_TMP "\" is too long for the sockets that the "
+                  "CLI makes there, it has %d characters at most: write a "
+                  "shorter claude_state_path or name of the key",
+                  profile->state, name, HOME_SOCKETS);
+
+    return NGX_ERROR;
 }
 
 

@@ -91,15 +91,16 @@ static ngx_int_t profile_places(ngx_pool_t *pool,
     ngx_claude_profile_t *profile, ngx_log_t *log);
 static char *profile_own(ngx_pool_t *pool, ngx_claude_profile_t *profile);
 static char **profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch,
-    const char *own, ngx_uint_t record);
+    const char *own, const char *login, ngx_uint_t record);
 static ngx_int_t profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
-    ngx_claude_launch_t *launch, const char *own);
+    ngx_claude_launch_t *launch, const char *own, const char *login);
 static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
-    const char *own);
+    const char *own, const char *login);
 static u_char *profile_deny(u_char *p, const char *dir, const char *below);
 static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
 static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
-static u_char *profile_sandbox(u_char *p, const char *state, const char *own);
+static u_char *profile_sandbox(u_char *p, const char *state, const char *own,
+    const char *login);
 static u_char *profile_quoted(u_char *p, const char *path);
 static ngx_int_t profile_sandboxed(ngx_claude_profile_t *profile,
     ngx_log_t *log);
@@ -219,6 +220,7 @@ ngx_claude_profile_t *
 ngx_claude_profile_create(ngx_pool_t *pool,
     ngx_claude_launch_t *launch, uid_t uid, gid_t gid, ngx_log_t *log)
 {
+    char                  *login;
     profile_user_t         user;
     ngx_claude_profile_t  *profile;
 
@@ -246,6 +248,8 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     }
 
     profile->agent = profile_agent(launch);
+    profile->boxed = profile->agent
+                     && launch->sandbox == NGX_CLAUDE_SANDBOX_ON;
     profile->homely = profile->agent && !launch->shared;
 
     profile->state = profile_copy(pool, &launch->state);
@@ -273,8 +277,14 @@ ngx_claude_profile_create(ngx_pool_t *pool,
         return NULL;
     }
 
-    profile->argv = profile_args(pool, launch, profile->own, 0);
-    profile->session_argv = profile_args(pool, launch, profile->own, 1);
+    login = profile_env_get(profile->envp, "CLAUDE_SECURESTORAGE_CONFIG_DIR");
+
+    if (login == NULL || *login == '\0') {
+        login = profile->own;
+    }
+
+    profile->argv = profile_args(pool, launch, profile->own, login, 0);
+    profile->session_argv = profile_args(pool, launch, profile->own, login, 1);
 
     if (profile->argv == NULL || profile->session_argv == NULL) {
         return NULL;
@@ -751,7 +761,7 @@ profile_own(ngx_pool_t *pool, ngx_claude_profile_t *profile)
 
 static char **
 profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch, const char *own,
-    ngx_uint_t record)
+    const char *login, ngx_uint_t record)
 {
     ngx_int_t      rc;
     ngx_str_t     *extra;
@@ -770,7 +780,7 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch, const char *own,
         }
     }
 
-    if (profile_args_tools(pool, &args, launch, own) != NGX_OK) {
+    if (profile_args_tools(pool, &args, launch, own, login) != NGX_OK) {
         return NULL;
     }
 
@@ -821,11 +831,12 @@ profile_args(ngx_pool_t *pool, ngx_claude_launch_t *launch, const char *own,
 
 static ngx_int_t
 profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
-    ngx_claude_launch_t *launch, const char *own)
+    ngx_claude_launch_t *launch, const char *own, const char *login)
 {
     const char  *settings;
 
-    settings = profile_agent(launch) ? profile_settings(pool, launch, own)
+    settings = profile_agent(launch) ? profile_settings(pool, launch, own,
+                                                        login)
                                      : PROFILE_SETTINGS_CHAT;
 
     if (settings == NULL
@@ -881,9 +892,9 @@ profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
 
 static char *
 profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
-    const char *own)
+    const char *own, const char *login)
 {
-    char        *real;
+    char        *real, *store;
     u_char      *settings, *p;
     const char  *state;
 
@@ -892,8 +903,12 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     real = realpath(own, NULL);
     own = real ? real : own;
 
+    store = realpath(login, NULL);
+    login = store ? store : login;
+
     settings = ngx_pnalloc(pool, 2048 + 8 * launch->state.len
-                                 + 6 * ngx_strlen(own));
+                                 + 6 * ngx_strlen(own)
+                                 + 6 * ngx_strlen(login));
     if (settings) {
         p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
                                   "{\"deny\":[");
@@ -902,20 +917,21 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         p = profile_deny(p, state, "/chat/**");
         p = profile_deny(p, state, "/names.*");
         p = profile_deny(p, own, "/projects/**");
-        p = profile_deny(p, own, "/.credentials.json");
+        p = profile_deny(p, login, "/.credentials.json");
 
         /* in the place of the last comma */
 
         p = ngx_sprintf(p - 1, "]}");
 
         if (launch->sandbox == NGX_CLAUDE_SANDBOX_ON) {
-            p = profile_sandbox(p, state, own);
+            p = profile_sandbox(p, state, own, login);
         }
 
         (void) ngx_sprintf(p, "}%Z");
     }
 
     free(real);
+    free(store);
 
     return settings ? (char *) ngx_claude_cstr(settings) : NULL;
 }
@@ -974,7 +990,8 @@ profile_deny(u_char *p, const char *dir, const char *below)
  */
 
 static u_char *
-profile_sandbox(u_char *p, const char *state, const char *own)
+profile_sandbox(u_char *p, const char *state, const char *own,
+    const char *login)
 {
     const char  **name;
 
@@ -986,6 +1003,8 @@ profile_sandbox(u_char *p, const char *state, const char *own)
     p = profile_quoted(p, state);
     p = ngx_sprintf(p, "\",\"");
     p = profile_quoted(p, own);
+    p = ngx_sprintf(p, "\",\"");
+    p = profile_quoted(p, login);
     p = ngx_sprintf(p, "\"],\"allowRead\":[\".\"]},"
                        "\"credentials\":{\"envVars\":[");
 

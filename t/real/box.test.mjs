@@ -7,7 +7,7 @@
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KEY, OTHER_KEY, SLOW, isAlive, waitFor } from './lib/server.mjs';
@@ -30,9 +30,13 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
             env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
             claude: writeBox,
             server: `claude_sandbox external;
+                location /chat/ { claude_openai; claude_working_directory cwd; }
                 location /agent/ { claude_openai; claude_tools Read Write Bash; claude_args --allowedTools Read,Write,Bash; }
                 location /both/ { claude_openai; claude_tools Bash; claude_args --allowedTools Bash; claude_sandbox on; }`,
-            prepare: ownHome,
+            prepare: (dir) => {                         /* the one that chats have else is every nginx's, of whatever user */
+                mkdirSync(join(dir, 'cwd'));
+                ownHome(dir);
+            },
         });
     });
     after(async () => {
@@ -41,7 +45,7 @@ describe('a CLI in a box', { skip: NO_BOX }, () => {
     });
 
     async function turn(messages, more = {}) {
-        const answer = await ask(server, { messages, ...more });
+        const answer = await ask(server, { messages, path: '/chat/', ...more });
         assert.equal(answer.status, 200, `${JSON.stringify(answer.error)}\n${server.log().slice(-2000)}`);
         return { ...answer, ...await logged(server, answer.tag) };
     }

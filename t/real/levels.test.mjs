@@ -142,6 +142,15 @@ async function startWorld(agent) {
         },
     });
 
+    const end = async () => {
+        await server.end();
+        rmSync(short, { recursive: true, force: true });
+    };
+    return { server, end, fill: () => fillWorld(server, state) };
+}
+
+/* The other key's things, and what this one could have put there itself. */
+async function fillWorld(server, state) {
     /* the other key: a named session of an agent, whose process waits for more */
     const victim = await turn(server, 'words of two', { path: '/victim/', key: OTHER_KEY });
     const projects = join(state, 'keys/two/projects');
@@ -157,12 +166,8 @@ async function startWorld(agent) {
     for (const [name, target] of [['keys', join(state, 'keys')], ['two', join(state, 'work/two')], ['proc', '/proc']]) {
         symlinkSync(target, join(work, `link-to-${name}`));
     }
-    const end = async () => {
-        await server.end();
-        rmSync(short, { recursive: true, force: true });
-    };
     return {
-        server, session, state, end, work, victim: victim.pid, home: join(server.dir, 'home'), port: server.port,
+        server, session, state, work, victim: victim.pid, home: join(server.dir, 'home'), port: server.port,
         transcript: join(projects, file),
         attacked: () => server.stub.requests.some(({ body: { messages } }) => (
             JSON.stringify(messages[0]).includes('words of two') && JSON.stringify(messages).includes('words of an attacker'))),
@@ -208,8 +213,14 @@ function hold(level, agent) {
     describe(`level ${level}`, { skip: level > 2 && NO_BOX }, () => {
         let world;
 
-        before(async () => { world = await startWorld(agent); });
-        after(() => world?.end());
+        let end;
+
+        before(async () => {
+            const started = await startWorld(agent);
+            ({ end } = started);
+            world = await started.fill();
+        });
+        after(() => end?.());
 
         test('the agent works in its own directory', async () => {
             assert.match(await use(world, ['Read', { file_path: join(world.work, 'file.txt') }]), /file of one/);

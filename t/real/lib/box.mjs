@@ -4,7 +4,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './server.mjs';
 
@@ -21,7 +21,7 @@ export function give(path) {
 
 /* What a server has in its directory is the workers' user's to use. */
 export function ownHome(dir) {
-    if (AS_ROOT) spawnSync('chown', ['-R', `${UID}:${GID}`, join(dir, 'home'), join(dir, 'temp')]);
+    if (AS_ROOT) spawnSync('chown', ['-R', `${UID}:${GID}`, ...['home', 'temp', 'cwd'].map((name) => join(dir, name)).filter(existsSync)]);
 }
 
 /* Why that user can have no box, or false. */
