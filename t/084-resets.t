@@ -175,7 +175,8 @@ for my $workers (1, 2) {
     my $s = server(http => 'claude_warm 0; claude_session_ttl 1h;', start => { delay_ms => 2000 });
     my $name = 'X-Session-Id: ' . session(7);
     ok(storm($s, 5, sub { (plain($_[0]), $name) }, until => sub {
-                 wait_for { $s->status->{turns}{ $_[0] == 1 ? 'running' : 'waiting' } } undef }),
+                 my $in = $_[0] == 1 ? 'running' : 'waiting';
+                 wait_for { $s->status->{turns}{$in} } undef }),
        'the same session, five times');
     is(starts($s), 1, '  one CLI was started');
     my $r = $s->chat('hi', key => 'sk-a', headers => [$name]);
@@ -198,7 +199,8 @@ for my $workers (1, 2) {
     ok(storm($s, 20, \&plain), 'a budget, so that a process is for one turn: 20 requests are reset');
     is(starts($s), 1, '  one CLI was started');
     ok(storm($s, 20, \&plain, until => sub {
-                 wait_for { $_[0] == 1 ? $s->events('asked') : turns($s) } undef }),
+                 my $i = $_[0];
+                 wait_for { $i == 1 ? $s->events('asked') : turns($s) } undef }),
        '  and 20 more, the first of which was asked');
     cmp_ok(starts($s), '<=', 6, '  after some the key has to wait');
     $s->stop;
