@@ -151,8 +151,8 @@ done = 0
 
 
 
-=== TEST 11: more than there are processes for wait, and come
---- http: claude_max_concurrent 6; claude_max_processes 2;
+=== TEST 11: as many as there are places come
+--- http: claude_max_concurrent 6; claude_max_processes 6;
 --- ask: hi
 --- fake: {"text":"x","delay_ms":20}
 --- with: "n":6
