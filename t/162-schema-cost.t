@@ -72,12 +72,12 @@ $sevenfold = '{"type":"object","properties":{"a":' . $sevenfold x 4
 
 costs('anyOf on top, 8,000 times', chat_with('"tools":[' . named('f', '{'
       . join(',', ('"anyOf":1') x 8000) . '}') . ']'), 200);
-costs('50,000 tools', chat_with('"tools":[' . join(',', map
-      { named("t$_") } 1 .. 50_000) . ']'), 200);
-costs('50,000 tools with names of one prefix', tools_with(map
-      { named('p' x 100 . $_) } 1 .. 50_000), 400, $nameless);
-costs('50,000 strict tools', tools_with(map { named("t$_",
-      '{"type":"object","properties":{"a":{}}}', 1) } 1 .. 50_000), 400,
+costs('10,000 tools', chat_with('"tools":[' . join(',', map
+      { named("t$_") } 1 .. 10_000) . ']'), 200);
+costs('9,999 tools with names of one prefix', tools_with(map
+      { named('p' x 100 . $_) } 1 .. 9_999), 400, $nameless);
+costs('9,999 strict tools', tools_with(map { named("t$_",
+      '{"type":"object","properties":{"a":{}}}', 1) } 1 .. 9_999), 400,
       $nameless);
 costs('20 strict tools with 5,000 properties and 9,000 names required',
       tools_with(map { named("t$_", '{"type":"object","properties":{'

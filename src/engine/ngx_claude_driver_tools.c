@@ -498,12 +498,14 @@ ngx_int_t
 driver_results_order(ngx_claude_seat_t *seat)
 {
     ngx_str_t            **index, *id;
-    ngx_uint_t             i, n;
+    ngx_uint_t             i, n, moved;
     ngx_claude_call_t     *call;
-    ngx_claude_block_t    *block;
+    ngx_claude_block_t    *block, *result;
     ngx_claude_message_t  *message;
 
     n = seat->calls.nelts;
+    moved = 0;
+    message = seat->turn->messages.elts;
     call = seat->calls.elts;
 
     index = seat->turn->engine.results;
@@ -521,13 +523,19 @@ driver_results_order(ngx_claude_seat_t *seat)
             return NGX_ERROR;
         }
 
-        block[i] = *(ngx_claude_block_t *)
-                       ((u_char *) id - offsetof(ngx_claude_block_t, id));
+        result = (ngx_claude_block_t *)
+                     ((u_char *) id - offsetof(ngx_claude_block_t, id));
+
+        moved |= (result != (ngx_claude_block_t *) message->blocks.elts + i);
+        block[i] = *result;
     }
 
-    message = seat->turn->messages.elts;
-    ngx_memcpy(message->blocks.elts, block,
-               n * sizeof(ngx_claude_block_t));
+    if (moved) {
+        ngx_memcpy(message->blocks.elts, block,
+                   n * sizeof(ngx_claude_block_t));
+
+        ngx_claude_chain_changed(seat->turn);
+    }
 
     return NGX_OK;
 }

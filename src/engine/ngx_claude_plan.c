@@ -19,6 +19,9 @@
  */
 #define PLAN_RESULT_MAX  262144
 
+/* and of all of them together, which are more than any model reads */
+#define PLAN_RESULTS_MAX  8388608
+
 
 static void plan_rate(ngx_claude_plan_t *plan,
     const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
@@ -34,7 +37,8 @@ static ngx_uint_t plan_fits(const ngx_claude_holding_t *holding,
 static ngx_uint_t plan_fits_calls(const ngx_claude_holding_t *holding,
     const ngx_claude_call_t *calls, const ngx_claude_turn_t *turn);
 static ngx_uint_t plan_calls_fit(const ngx_claude_message_t *message);
-static ngx_uint_t plan_result_fits(const ngx_claude_block_t *result);
+static ngx_uint_t plan_result_fits(const ngx_claude_block_t *result,
+    size_t *left);
 static void plan_step(ngx_claude_plan_t *plan, ngx_claude_step_e step,
     ngx_claude_wait_e wait, ngx_uint_t arg);
 
@@ -359,6 +363,7 @@ plan_shared(const ngx_claude_holding_t *holding, const ngx_claude_held_t *held,
 static ngx_uint_t
 plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
 {
+    size_t                 left;
     ngx_uint_t             i;
     ngx_claude_block_t    *block;
     ngx_claude_message_t  *message;
@@ -376,8 +381,10 @@ plan_fits(const ngx_claude_holding_t *holding, const ngx_claude_turn_t *turn)
         return 0;
     }
 
+    left = PLAN_RESULTS_MAX;
+
     for (i = 0; i < message->blocks.nelts; i++) {
-        if (!plan_result_fits(&block[i])) {
+        if (!plan_result_fits(&block[i], &left)) {
             return 0;
         }
     }
@@ -461,7 +468,7 @@ plan_fits_calls(const ngx_claude_holding_t *holding,
 
 
 static ngx_uint_t
-plan_result_fits(const ngx_claude_block_t *result)
+plan_result_fits(const ngx_claude_block_t *result, size_t *left)
 {
     size_t               len;
     ngx_uint_t           i;
@@ -498,7 +505,9 @@ plan_result_fits(const ngx_claude_block_t *result)
         }
     }
 
-    return i != 0;
+    *left -= ngx_min(*left, len);
+
+    return i && *left;
 }
 
 

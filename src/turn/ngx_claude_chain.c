@@ -256,6 +256,19 @@ chain_messages(ngx_claude_turn_t *turn, chain_t *chain)
 
 
 void
+ngx_claude_chain_changed(ngx_claude_turn_t *turn)
+{
+    chain_t  *chain;
+
+    chain = turn->engine.chain;
+
+    if (chain) {
+        chain->message = 0;
+    }
+}
+
+
+void
 ngx_claude_chain_share(ngx_claude_turn_t *turn, ngx_claude_turn_t *from)
 {
     turn->engine.chain = from->engine.chain;

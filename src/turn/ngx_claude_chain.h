@@ -76,6 +76,9 @@ ngx_int_t ngx_claude_chain_slice(ngx_claude_turn_t *turn, size_t size);
 /* all of them at once, or what is left.  NULL: no memory */
 ngx_claude_link_t *ngx_claude_chain(ngx_claude_turn_t *turn);
 
+/* the messages are others now, or in another order: follow() hashes them */
+void ngx_claude_chain_changed(ngx_claude_turn_t *turn);
+
 /* a turn of the same question, system text and messages, has the same ones */
 void ngx_claude_chain_share(ngx_claude_turn_t *turn, ngx_claude_turn_t *from);
 
