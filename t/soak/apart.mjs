@@ -390,7 +390,7 @@ async function main() {
 
     try {
         const first = [];
-        await phase(server, 'first', Math.min(20, seconds / 9), first);          /* first use of everything */
+        await phase(server, 'first', REAL ? 90 : Math.min(20, seconds / 9), first);     /* first use of everything: forty starts */
         const quietly = await phase(server, 'quiet', seconds / 4, before);
 
         ten = fork(process.argv[1], [...process.argv.slice(2), '--attack', JSON.stringify({ port: server.port, port2 })], { stdio: 'inherit' });
