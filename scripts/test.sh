@@ -42,6 +42,7 @@ TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
            t/008-house.t t/real/protocol.test.mjs t/real/pure.test.mjs
            t/real/pure-tools.test.mjs t/real/images.test.mjs
            t/real/strace.test.mjs t/148-silent.t t/082-turn-timeout.t
+           t/084-resets.t
            t/real/levels.test.mjs t/real/box.test.mjs t/real/login.test.mjs
            t/real/lockdown.test.mjs t/real/gate.test.mjs
            t/real/opencode.test.mjs t/real/demo.test.mjs
