@@ -35,8 +35,8 @@ TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
             't/real/opencode*' 't/real/pure*' 't/real/images*' 't/real/gate*'
             t/105-locations.t)
 
-# They have no nginx to be sanitized; or what they compare is the CLI's doing,
-# and nginx does what it does in the suites of the engine, tools and sessions;
+# They have no nginx to be sanitized, or measure one that is not; or what they
+# compare is the CLI's doing, and nginx does what it does in the suites of the engine, tools and sessions;
 # or all that happens in them does in others, too.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
            t/008-house.t t/real/protocol.test.mjs t/real/pure.test.mjs
@@ -46,7 +46,7 @@ TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
            t/real/levels.test.mjs t/real/box.test.mjs t/real/login.test.mjs
            t/real/lockdown.test.mjs t/real/gate.test.mjs
            t/real/opencode.test.mjs t/real/demo.test.mjs
-           t/real/linear-schemas.test.mjs)
+           t/real/linear-schemas.test.mjs t/real/slices.test.mjs)
 
 PASSED=0
 FAILED=0
