@@ -49,6 +49,16 @@
     "\"cc-plugin-plugin-authoring@builtin\":false}}"
 
 /*
+ * An agent may ask for one below that works in a worktree of the repository
+ * that its directory is in, and so reads and writes what is outside of that.
+ * A hook that fails is all that keeps the CLI from making one.
+ */
+
+#define PROFILE_NO_WORKTREE                                                   \
+    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":[{\"type\":\"command\","           \
+    "\"command\":\"exit 1\"}]}]}"
+
+/*
  * Tools that reach other sessions, act after the answer or address somebody
  * else, of those that "--tools default" offers in 2.1.260 to 2.1.330, or may
  * offer to some accounts, and that no variable takes away.  CLIs ignore names
@@ -887,6 +897,8 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     u_char      *settings, *p;
     const char  *state;
 
+    static const char  *worktrees[] = { "EnterWorktree", NULL };
+
     state = profile_cstr(launch->state);
 
     real = realpath(own, NULL);
@@ -907,6 +919,10 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         /* in the place of the last comma */
 
         p = ngx_sprintf(p - 1, "]}");
+
+        if (!profile_names(&launch->tools, worktrees)) {
+            p = ngx_sprintf(p, "," PROFILE_NO_WORKTREE);
+        }
 
         if (launch->sandbox == NGX_CLAUDE_SANDBOX_ON) {
             p = profile_sandbox(p, state, own);

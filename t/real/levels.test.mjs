@@ -9,6 +9,7 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -186,7 +187,7 @@ async function turn(server, text, { path, key = KEY, session = randomUUID() } = 
 }
 
 /* The model uses a tool, or an agent below does. What it was told of it. One session: one process. */
-async function use({ server, session }, [name, input, , below]) {
+async function use({ server, session, path = '/agent/' }, [name, input, , below]) {
     const word = `use-${++tags}`;
     const id = `toolu_${tags}`;
     server.stub.clear();
@@ -194,7 +195,7 @@ async function use({ server, session }, [name, input, , below]) {
         { match: word, times: 1, tool_use: [{ id, name, input }], stop_reason: 'tool_use' },
         ...(below ? [{ match: 'go below', times: 1, tool_use: [{ id: `${id}b`, ...below }], stop_reason: 'tool_use' }] : []),
     ]);
-    await turn(server, word, { path: '/agent/', session });
+    await turn(server, word, { path, session });
     const told = server.stub.requests.flatMap(({ body }) => body.messages).flatMap(({ content }) => content)
         .filter((block) => block.type === 'tool_result' && block.tool_use_id.startsWith(id));
     assert.ok(told.length > 0, `${name} has no result`);
@@ -251,3 +252,52 @@ hold(3, () => `${NAMED} ${ALLOWED}; claude_sandbox on`);
 
 /* The recipe, as it stands there; the CLI is the one of the tests. */
 hold(4, (dir) => `${NAMED} ${ALLOWED}; claude_binary ${writeBox(dir, process.env.TEST_CLAUDE_BINARY)}; claude_sandbox external`);
+
+/*
+ * Nor what is around the working directory: that may be a directory in a repository, a worktree of
+ * which would have all of it.
+ */
+describe('a working directory in a repository', () => {
+    const below = { name: 'Read', input: { file_path: 'outside.txt' } };
+    const agent = { description: 'x', prompt: 'go below', subagent_type: 'general-purpose', isolation: 'worktree' };
+    let world;
+    let repository;
+
+    before(async () => {
+        const server = await startEngine({
+            workers: 1,
+            user: USER,
+            http: `${DEFAULTS} claude_working_directory repository/here;`,
+            server: `location /agent/ { claude_openai; claude_tools default; ${ALLOWED}; }
+                location /worktrees/ { claude_openai; claude_tools Read Agent EnterWorktree; ${ALLOWED}; }`,
+            prepare: (dir) => {
+                repository = join(dir, 'repository');
+                makeRepository(repository);
+                ownHome(dir);
+            },
+        });
+        world = { server, session: randomUUID() };
+    });
+    after(() => world?.server.end());
+
+    test('an agent below has none outside of it', async () => {
+        const told = await use(world, ['Agent', agent, , below]);
+        assert.match(told, /WorktreeCreate hook failed/);
+        assert.doesNotMatch(told, /file of the repository/);
+        assert.ok(!existsSync(join(repository, '.claude')));
+    });
+
+    test('but where the operator names the tool for it', async () => {
+        assert.match(await use({ ...world, session: randomUUID(), path: '/worktrees/' }, ['Agent', agent, , below]), /file of the repository/);
+    });
+});
+
+function makeRepository(dir) {
+    const git = (...args) => execFileSync('git', ['-C', dir, '-c', 'user.name=x', '-c', 'user.email=x', ...args]);
+    mkdirSync(join(dir, 'here'), { recursive: true });
+    put(join(dir, 'outside.txt'), 'file of the repository\n');
+    git('init', '-q');
+    git('add', 'outside.txt');
+    git('commit', '-qm', 'x');
+    for (const name of ['.', ...readdirSync(dir, { recursive: true })]) give(join(dir, name));
+}
