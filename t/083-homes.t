@@ -297,4 +297,43 @@ SKIP: {
     $s->stop;
 }
 
+
+# what an agent may have left there, of which its directory is made free
+
+SKIP: {
+    skip 'needs root, and a stand-in that nobody can start', 3
+        if $> != 0 || !ClaudeTest->nobody_reaches;
+
+    my %o = (http => "$agents claude_session_ttl 1s;", keys => $keys,
+             server => $server, workers => 1, nobody => 1);
+    my $s = ClaudeTest->start(%o);
+    my $state = "$s->{dir}/claude-state";
+    my ($r, $gone) = turn($s, 'one', at => '/agent', key => 'sk-other');
+    is($r->{text}, 'echo: one', 'odd directories');
+    my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+    my @made = ("$state/work/other/fetched", "$state/work/other/closed");
+    mkdir $_ for @made, "$made[1]/in";
+    open my $fh, '>', "$made[0]/file" or die;
+    push @made, "$made[0]/file", "$made[1]/in";
+    my $deep = "$state/work/other";
+    for (1 .. 300) {
+        $deep .= '/d';
+        mkdir $deep or die $!;
+        push @made, $deep;
+    }
+    chown $uid, $gid, @made;
+    chmod 0500, $made[0];
+    chmod 0, $made[1];
+
+    my ($old) = $s->workers;
+    $o{keys} = $keys =~ s/claude_api_key sk-other name=other;//r;
+    $s->configure(%o);
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        '  a reload without their key';
+    wait_for { !-e "$state/keys/other" } '  its home goes';
+    ok(!-e "$state/work/other", '  and its working directory before');
+    $s->stop;
+}
+
 done_testing();

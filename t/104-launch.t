@@ -267,7 +267,8 @@ SKIP: {
                   . 'claude_mcp_config off; claude_fallback_model off; '
                   . 'claude_max_budget_usd off; claude_system_prompt off; '
                   . 'claude_working_directory off; claude_model_map off; } '
-                  . 'location /bare/ { claude_openai; claude_env off; }');
+                  . 'location /bare/ { claude_openai; claude_env off; '
+                  . 'claude_max_budget_usd off; }');
     my $start = launch($own, '/v1');
     is(join(' ', map { $start->{option}{$_} // '' } qw(--max-turns --mcp-config
             --fallback-model --max-budget-usd)), "7 $mcp haiku 5",

@@ -240,11 +240,11 @@ home_sweep_key(int keys, int work, const char *name, home_names_t *names,
                && flock(fd, LOCK_EX|LOCK_NB) == 0
                && ngx_claude_spawner_same(keys, name, fd))
     {
-        if (work != -1) {
-            ngx_claude_spawner_remove(work, name);
-        }
+        /* the home goes last: without it nobody looks for the other one */
 
-        ngx_claude_spawner_remove(keys, name);
+        if (work == -1 || ngx_claude_spawner_remove(work, name) == NGX_OK) {
+            (void) ngx_claude_spawner_remove(keys, name);
+        }
     }
 
     (void) close(fd);
