@@ -20,7 +20,8 @@
 #define HOME_LOGIN  "CLAUDE_SECURESTORAGE_CONFIG_DIR"
 
 /* "names." and eight digits, in a directory */
-#define HOME_NAMES  sizeof("/" NGX_CLAUDE_HOME_NAMES "00000000.new")
+#define HOME_NAMES  sizeof("/" NGX_CLAUDE_HOME_NAMES "00000000"               \
+                           NGX_CLAUDE_HOME_NEW)
 
 
 static ngx_uint_t home_is_name(ngx_str_t *key);
@@ -412,7 +413,7 @@ home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
 {
     int             one, below;
     DIR            *dir;
-    ngx_int_t       rc;
+    ngx_int_t       rc, given;
     struct stat     st;
     struct dirent  *entry;
 
@@ -447,11 +448,18 @@ home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
         if (fstat(one, &st) == 0 && st.st_uid == from) {
 
             if (S_ISDIR(st.st_mode)) {
-                rc = home_give(one, from, uid, gid, depth + 1);
+                given = home_give(one, from, uid, gid, depth + 1);
 
             } else if (st.st_nlink == 1
                        && fchownat(one, "", uid, gid, AT_EMPTY_PATH) == -1)
             {
+                given = NGX_ERROR;
+
+            } else {
+                given = NGX_OK;
+            }
+
+            if (given != NGX_OK) {
                 rc = NGX_ERROR;
             }
         }
@@ -538,7 +546,7 @@ ngx_claude_home_names(const char *state, ngx_array_t *names,
     p = ngx_sprintf(p, "%s/" NGX_CLAUDE_HOME_NAMES "%08xD%Z", state, sum);
 
     temporary = (char *) ngx_claude_cstr(p);
-    (void) ngx_sprintf(p, "%s.new%Z", path);
+    (void) ngx_sprintf(p, "%s" NGX_CLAUDE_HOME_NEW "%Z", path);
 
     fd = open(temporary, O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_CLOEXEC, 0600);
 

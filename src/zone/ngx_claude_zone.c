@@ -29,6 +29,10 @@
 #define ZONE_LOCK_YIELD  64
 
 
+/* places of a key that is not counted yet */
+#define ZONE_UNCOUNTED   ((ngx_uint_t) -1)
+
+
 static void zone_repair(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_process_peer(ngx_claude_zone_process_t *process,
     ngx_claude_zone_process_t *other);
@@ -291,7 +295,20 @@ zone_repair(ngx_claude_zone_shared_t *sh)
     }
 
     for (i = 0; i < sh->turns_high; i++) {
-        zone_turn_count(sh, &sh->turns[i]);
+        sh->turns[i].held = 0;
+        sh->turns[i].places = ZONE_UNCOUNTED;
+    }
+
+    for (i = 0; i < sh->turns_high; i++) {
+        if (sh->turns[i].state == NGX_CLAUDE_TURN_FREE) {
+            continue;
+        }
+
+        if (sh->turns[i].places == ZONE_UNCOUNTED) {
+            zone_turn_count(sh, &sh->turns[i]);
+        }
+
+        zone_turn_hold(sh, &sh->turns[i]);
     }
 
     for (i = 0; i < sh->nworkers; i++) {

@@ -19,6 +19,7 @@
 #define zone_wake_add       ngx_claude_zone_wake_add
 #define zone_turn_free      ngx_claude_zone_turn_free
 #define zone_turn_count     ngx_claude_zone_turn_count
+#define zone_turn_hold      ngx_claude_zone_turn_hold
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
 #define zone_process_count  ngx_claude_zone_process_count
@@ -110,6 +111,10 @@ void zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
 
 /* counts the places of the key of a turn anew */
 void zone_turn_count(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn);
+
+/* tells the other turns of a turn's session whether it has that */
+void zone_turn_hold(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 
 /* lets waiting turns run, as far as the limit allows */

@@ -21,6 +21,12 @@
 #include "ngx_claude_zone_private.h"
 
 
+/* whether another turn has the session of one, and its client is served */
+#define ZONE_HELD_NOT       0
+#define ZONE_HELD           1
+#define ZONE_HELD_ANSWERED  2
+
+
 static ngx_int_t zone_turn_row(ngx_claude_zone_shared_t *sh);
 static uint64_t zone_turn_share(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
@@ -35,9 +41,11 @@ static void zone_turn_unneed(ngx_claude_zone_t *zone,
 static ngx_claude_zone_turn_t *zone_turn_next(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_turn_before(ngx_claude_zone_turn_t *a,
     ngx_claude_zone_turn_t *b);
-static ngx_uint_t zone_turn_may(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn);
-static ngx_claude_zone_turn_t *zone_turn_holder(ngx_claude_zone_shared_t *sh,
+static ngx_uint_t zone_turn_may(ngx_claude_zone_turn_t *turn);
+static ngx_uint_t zone_turn_has(ngx_claude_zone_turn_t *turn);
+static ngx_uint_t zone_turn_shares(ngx_claude_zone_turn_t *a,
+    ngx_claude_zone_turn_t *b);
+static ngx_uint_t zone_turn_held(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 
 
@@ -75,8 +83,10 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
             turn->session = session->hash;
         }
 
+        turn->held = zone_turn_held(sh, turn);
+
         if (sh->running < zone->max_running
-            && (zone_turn_may(sh, turn)
+            && (zone_turn_may(turn)
                 || (!turn->continues && sh->waiting >= zone->max_waiting))
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
@@ -108,9 +118,14 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
 void
 ngx_claude_zone_turn_answered(ngx_claude_zone_t *zone, ngx_int_t row)
 {
+    ngx_claude_zone_turn_t  *turn;
+
+    turn = &zone->sh->turns[row];
+
     zone_lock(zone);
 
-    zone->sh->turns[row].answered = 1;
+    turn->answered = 1;
+    zone_turn_hold(zone->sh, turn);
 
     zone_unlock(zone);
 }
@@ -252,6 +267,7 @@ zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
 
     if (ran) {
         zone_turn_count(sh, turn);
+        zone_turn_hold(sh, turn);
     }
 
     zone_turn_unneed(zone, turn, wake);
@@ -318,9 +334,10 @@ static void
 zone_turn_run(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn,
     ngx_claude_turn_state_e state)
 {
-    turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
+    turn->owns_session = (turn->held == ZONE_HELD_NOT);
     turn->state = state;
     zone_turn_count(sh, turn);
+    zone_turn_hold(sh, turn);
 
     sh->running++;
     sh->share = ngx_max(sh->share, turn->share);
@@ -378,7 +395,7 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
 
         if (turn->state == NGX_CLAUDE_TURN_WAITING
             && (first == NULL || zone_turn_sooner(turn, first))
-            && zone_turn_may(sh, turn))
+            && zone_turn_may(turn))
         {
             first = turn;
         }
@@ -438,22 +455,37 @@ zone_turn_before(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
 /* whether the session of a turn lets it run */
 
 static ngx_uint_t
-zone_turn_may(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn)
+zone_turn_may(ngx_claude_zone_turn_t *turn)
 {
-    ngx_claude_zone_turn_t  *holder;
-
-    holder = zone_turn_holder(sh, turn);
-
-    return holder == NULL || (!turn->continues && !holder->answered);
+    return turn->held == ZONE_HELD_NOT
+           || (turn->held == ZONE_HELD && !turn->continues);
 }
 
 
-/* the other turn that goes on with the session, or NULL */
+/* whether a session goes on with the turn */
 
-static ngx_claude_zone_turn_t *
-zone_turn_holder(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn)
+static ngx_uint_t
+zone_turn_has(ngx_claude_zone_turn_t *turn)
+{
+    return turn->state >= NGX_CLAUDE_TURN_GRANTED && turn->named
+           && turn->owns_session;
+}
+
+
+/* of two others that are named */
+
+static ngx_uint_t
+zone_turn_shares(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
+{
+    return a != b && a->named && a->state != NGX_CLAUDE_TURN_FREE
+           && ngx_claude_hash_same(&a->session, &b->session);
+}
+
+
+/* who has the session of a turn that arrives */
+
+static ngx_uint_t
+zone_turn_held(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
 {
     ngx_uint_t               i;
     ngx_claude_zone_turn_t  *other;
@@ -461,16 +493,37 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
     for (i = 0; turn->named && i < sh->turns_high; i++) {
         other = &sh->turns[i];
 
-        if (other != turn
-            && other->state >= NGX_CLAUDE_TURN_GRANTED && other->owns_session
-            && other->named
-            && ngx_claude_hash_same(&other->session, &turn->session))
-        {
-            return other;
+        if (zone_turn_has(other) && zone_turn_shares(other, turn)) {
+            return other->answered ? ZONE_HELD_ANSWERED : ZONE_HELD;
         }
     }
 
-    return NULL;
+    return ZONE_HELD_NOT;
+}
+
+
+/*
+ * All turns of a session know whether another one has it, so that none has to
+ * look for that whenever a place is free: all would look through all.
+ */
+
+void
+zone_turn_hold(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
+{
+    ngx_uint_t  i, held;
+
+    if (!turn->named || !turn->owns_session) {
+        return;
+    }
+
+    held = !zone_turn_has(turn) ? ZONE_HELD_NOT
+           : turn->answered ? ZONE_HELD_ANSWERED : ZONE_HELD;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        if (zone_turn_shares(&sh->turns[i], turn)) {
+            sh->turns[i].held = held;
+        }
+    }
 }
 
 
