@@ -146,6 +146,8 @@ $s->stop;
         http => "claude_warm 0; claude_state_path '$odd';",
         server => 'location /v1/ { claude_openai; } '
             . 'location /agent/ { claude_openai; claude_tools Read; } '
+            . 'location /own/ { claude_openai; claude_tools Read; '
+            . 'claude_working_directory off; } '
             . 'location /all/ { claude_openai; claude_tools Read; '
             . 'claude_permission_mode bypassPermissions; } '
             . 'location /skip/ { claude_openai; claude_tools Read; '
@@ -162,9 +164,12 @@ $s->stop;
     my $home = Cwd::realpath($own->{dir} . '/cli/home') . '/.claude';
     is_deeply([sort @$deny], [sort map { ("Read(/$_)", "Edit(/$_)") }
         "$state/keys/**", "$state/chat/**", "$state/names.*",
+        "$state/work/**",
         "$home/projects/**", "$home/.credentials.json"],
         '  and denied what is kept of keys, and the login');
     ok(!exists $start->{settings}{sandbox}, '  without a sandbox');
+    is_deeply(launch($own, '/own')->{settings}{permissions}{deny},
+        [grep { !m{/work/\*\*} } @$deny], '  but its own directory, where it has one');
 
     for my $path ('/all', '/skip') {
         $start = launch($own, $path);

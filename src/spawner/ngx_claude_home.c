@@ -33,6 +33,8 @@ static ngx_uint_t home_is(const char *entry, const char *name);
 static char *home_entry(ngx_pool_t *pool, const char *name, const char *dir,
     const char *below);
 static ngx_uint_t home_has_parent(char *path);
+static ngx_int_t home_check_inside(const char *path, ngx_log_t *log);
+static ngx_uint_t home_is_ours(const char *name);
 static ngx_int_t home_give(int fd, uid_t from, uid_t uid, gid_t gid,
     ngx_uint_t depth);
 static ngx_int_t home_check_parent(char *path, ngx_log_t *log);
@@ -333,14 +335,78 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    if (st.st_uid != uid && geteuid() != 0) {
+    if (st.st_uid == uid) {
+        return NGX_OK;
+    }
+
+    if (geteuid() != 0) {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "claude_state_path: \"%s\" does not belong to the "
                       "user that nginx runs as: write another path", path);
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return home_check_inside(path, log);
+}
+
+
+/* all that is in it will be given to the workers' user, so it has to be ours */
+
+static ngx_int_t
+home_check_inside(const char *path, ngx_log_t *log)
+{
+    DIR            *dir;
+    ngx_int_t       rc;
+    struct dirent  *entry;
+
+    dir = opendir(path);
+
+    if (dir == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_state_path: \"%s\" cannot be read", path);
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    while ((entry = readdir(dir)) != NULL) {
+
+        if (!home_is_ours(entry->d_name)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "claude_state_path: \"%s\" has \"%s\" in it, which "
+                          "is none of nginx's, and would be given to the "
+                          "workers' user: write another path", path,
+                          entry->d_name);
+            rc = NGX_ERROR;
+            break;
+        }
+    }
+
+    (void) closedir(dir);
+
+    return rc;
+}
+
+
+static ngx_uint_t
+home_is_ours(const char *name)
+{
+    const char **ours;
+
+    static const char  *names[] = {
+        ".", "..", "lost+found", NGX_CLAUDE_HOME_CHAT, NGX_CLAUDE_HOME_KEYS,
+        NGX_CLAUDE_HOME_WORK, NULL
+    };
+
+    for (ours = names; *ours; ours++) {
+        if (ngx_strcmp(name, *ours + (**ours == '/')) == 0) {
+            return 1;
+        }
+    }
+
+    return ngx_strncmp(name, NGX_CLAUDE_HOME_NAMES,
+                       sizeof(NGX_CLAUDE_HOME_NAMES) - 1)
+           == 0;
 }
 
 

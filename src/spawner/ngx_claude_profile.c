@@ -904,7 +904,7 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     real = realpath(own, NULL);
     own = real ? real : own;
 
-    settings = ngx_pnalloc(pool, 2048 + 8 * launch->state.len
+    settings = ngx_pnalloc(pool, 2048 + 10 * launch->state.len
                                  + 6 * ngx_strlen(own));
     if (settings) {
         p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
@@ -913,6 +913,14 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         p = profile_deny(p, state, "/keys/**");
         p = profile_deny(p, state, "/chat/**");
         p = profile_deny(p, state, "/names.*");
+
+        if (launch->shared) {
+
+            /* it may be one above the state path, or have a link there */
+
+            p = profile_deny(p, state, "/work/**");
+        }
+
         p = profile_deny(p, own, "/projects/**");
         p = profile_deny(p, own, "/.credentials.json");
 
