@@ -302,6 +302,22 @@ SKIP: {
     ($r) = turn($s, 'one', at => '/agent', key => 'sk-other');
     is($r->{text}, 'echo: one', '  it is answered');
     is_deeply([inside("$state/work/other")], [], '  in an empty directory');
+
+    # nor does anything go while there is a list that cannot be read
+
+    open my $fh, '>', "$state/names.0" or die;
+    open $fh, '>', "$state/keys/other/nginx-removed" or die;
+    utime 1, 1, "$state/keys/other/nginx-removed";
+    $s->configure(http => "$agents claude_session_ttl 1s;",
+                  keys => $s->{keys} = $keys =~ s/claude_api_key sk-other [^;]*;//r,
+                  server => $server, workers => 1);
+    ($old) = $s->workers;
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        'a list of another nginx, empty: a reload';
+    wait_for { !-e "$state/keys/other/nginx-removed" } '  it was looked at';
+    ok(-d "$state/keys/other" && -d "$state/work/other",
+       '  and no key has gone');
     $s->stop;
 }
 
