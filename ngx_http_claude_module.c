@@ -52,7 +52,7 @@ static ngx_int_t ngx_http_claude_init_zone(ngx_shm_zone_t *shm_zone,
 static ngx_int_t ngx_http_claude_state_path(ngx_conf_t *cf,
     ngx_http_claude_main_conf_t *mcf);
 static ngx_int_t ngx_http_claude_owners(ngx_http_claude_main_conf_t *mcf,
-    ngx_http_claude_loc_conf_t *lcf);
+    ngx_http_claude_loc_conf_t *lcf, ngx_log_t *log);
 static ngx_int_t ngx_http_claude_profiles(ngx_cycle_t *cycle,
     ngx_http_claude_main_conf_t *mcf, ngx_log_t *log);
 static void ngx_http_claude_workers_user(ngx_cycle_t *cycle, uid_t *uid,
@@ -991,9 +991,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
 
         lcf[i]->profile = profile;
 
-        if (ngx_claude_home_fits(profile, log) != NGX_OK
-            || ngx_http_claude_owners(mcf, lcf[i]) != NGX_OK)
-        {
+        if (ngx_http_claude_owners(mcf, lcf[i], log) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -1017,7 +1015,7 @@ ngx_http_claude_profiles(ngx_cycle_t *cycle, ngx_http_claude_main_conf_t *mcf,
 
 static ngx_int_t
 ngx_http_claude_owners(ngx_http_claude_main_conf_t *mcf,
-    ngx_http_claude_loc_conf_t *lcf)
+    ngx_http_claude_loc_conf_t *lcf, ngx_log_t *log)
 {
     char                   **home;
     ngx_uint_t               i, n;
@@ -1041,6 +1039,10 @@ ngx_http_claude_owners(ngx_http_claude_main_conf_t *mcf,
 
         *home = key ? key[i].home : NGX_HTTP_CLAUDE_ANYBODY;
         tenant = key ? &key[i].tenant : &nobody;
+
+        if (ngx_claude_home_fits(lcf->profile, *home, log) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
         if (owner->home == NULL
             || !ngx_claude_hash_same(&owner->tenant, tenant))

@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use ClaudeTest;
 use Cwd ();
+use File::Temp ();
 use Test::More;
 
 my %lock = (
@@ -210,6 +211,22 @@ $s->stop;
     is($status, 0, 'it is looked for in all of PATH') or diag($said);
     unlike($said, qr/can read what the CLIs of all keys have/,
            '  and commands are not warned of');
+
+    # the path of a Unix socket has 107 characters, and the sandbox some there
+
+    for (['as long as it may be', 0], ['longer', 1]) {
+        my ($what, $more) = @$_;
+        my $path = File::Temp::tempdir(CLEANUP => 1) . '/';
+        $path .= 'x' x (73 + $more - length("/keys/tester/tmp") - length $path);
+        ($status, $said) = ClaudeTest->try(@agent, prepare => $programs,
+            http => "claude_state_path $path;",
+            keys => 'claude_api_key sk-test name=tester;',
+            env => 'PATH=$DIR/bin');
+        $more ? like($said, qr/claude_sandbox: its sockets would be in "\Q$path\E\/keys\/tester\/tmp", whose 74 char/,
+                     "a directory of temporary files: $what")
+              : is($status, 0, "a directory of temporary files: $what")
+                    || diag($said);
+    }
 
     ($status, $said) = ClaudeTest->try(
         server => 'location /v1/ { claude_openai; claude_tools Read Bash; }');

@@ -16,6 +16,12 @@
 /* levels of directories that change hands */
 #define HOME_DEPTH  64
 
+/*
+ * bytes of a directory for temporary files in which the sockets of the CLI's
+ * sandbox have room: "/claude-http-" with 16 digits and ".sock", of 107 in all
+ */
+#define HOME_SOCKETS  73
+
 /* the variable for where the CLI keeps its login, if not in its own */
 #define HOME_LOGIN  "CLAUDE_SECURESTORAGE_CONFIG_DIR"
 
@@ -274,11 +280,17 @@ home_entry(ngx_pool_t *pool, const char *name, const char *dir,
 
 
 ngx_int_t
-ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log)
+ngx_claude_home_fits(ngx_claude_profile_t *profile, const char *name,
+    ngx_log_t *log)
 {
+    size_t      len;
+    ngx_uint_t  n;
+
+    len = ngx_strlen(profile->state);
+
     if (profile->homely
-        && ngx_strlen(profile->state) + sizeof(NGX_CLAUDE_HOME_WORK "/")
-           + NGX_CLAUDE_HOME_NAME > NGX_CLAUDE_PROFILE_PROJECTS)
+        && len + sizeof(NGX_CLAUDE_HOME_WORK "/") + NGX_CLAUDE_HOME_NAME
+           > NGX_CLAUDE_PROFILE_PROJECTS)
     {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "claude_state_path: the path \"%s\" is too long for "
@@ -288,7 +300,26 @@ ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    len += sizeof(NGX_CLAUDE_HOME_KEYS "/" NGX_CLAUDE_HOME_TMP) - 1
+           + ngx_strlen(name);
+
+    if (!profile->sandbox || len <= HOME_SOCKETS) {
+        return NGX_OK;
+    }
+
+    for (n = 0; profile->envp[n]; n++) {
+        if (home_is(profile->envp[n], "TMPDIR")) {
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "claude_sandbox: its sockets would be in \"%s"
+                  NGX_CLAUDE_HOME_KEYS "/%s" NGX_CLAUDE_HOME_TMP "\", whose "
+                  "%uz characters are more than %d: write a shorter "
+                  "claude_state_path", profile->state, name, len,
+                  HOME_SOCKETS);
+    return NGX_ERROR;
 }
 
 

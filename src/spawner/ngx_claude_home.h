@@ -69,10 +69,12 @@ ngx_int_t ngx_claude_home(ngx_claude_home_t *home, ngx_pool_t *pool,
     ngx_claude_profile_t *profile, const char *name);
 
 /*
- * Whether the working directories of the profile's agents, below the state
- * path, are short enough for the CLI.  NGX_ERROR: the log says so.
+ * Whether the paths of a home are short enough for the CLI: the working
+ * directories of the profile's agents, and what its sandbox makes sockets in.
+ * NGX_ERROR: the log says so.
  */
-ngx_int_t ngx_claude_home_fits(ngx_claude_profile_t *profile, ngx_log_t *log);
+ngx_int_t ngx_claude_home_fits(ngx_claude_profile_t *profile,
+    const char *name, ngx_log_t *log);
 
 /*
  * Looks at the state path, for the master and nginx -t: nobody but the workers'

@@ -106,7 +106,8 @@ static ngx_int_t profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
     ngx_claude_launch_t *launch, const char *own);
 static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     const char *own);
-static u_char *profile_deny(u_char *p, const char *dir, const char *below);
+static u_char *profile_deny(u_char *p, const char *dir, const char *below,
+    ngx_uint_t edit);
 static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
 static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
 static u_char *profile_sandbox(u_char *p, const char *state, const char *own);
@@ -294,9 +295,10 @@ ngx_claude_profile_create(ngx_pool_t *pool,
 
     profile_console(profile, log);
 
-    if (profile->agent && launch->sandbox == NGX_CLAUDE_SANDBOX_ON
-        && profile_sandboxed(profile, log) != NGX_OK)
-    {
+    profile->sandbox = profile->agent
+                       && launch->sandbox == NGX_CLAUDE_SANDBOX_ON;
+
+    if (profile->sandbox && profile_sandboxed(profile, log) != NGX_OK) {
         return NULL;
     }
 
@@ -910,19 +912,22 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
         p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
                                   "{\"deny\":[");
 
-        p = profile_deny(p, state, "/keys/**");
-        p = profile_deny(p, state, "/chat/**");
-        p = profile_deny(p, state, "/names.*");
+        /* the sandbox would not let commands write to their own TMPDIR */
+
+        p = profile_deny(p, state, "/keys/**",
+                         launch->sandbox != NGX_CLAUDE_SANDBOX_ON);
+        p = profile_deny(p, state, "/chat/**", 1);
+        p = profile_deny(p, state, "/names.*", 1);
 
         if (launch->shared) {
 
             /* it may be one above the state path, or have a link there */
 
-            p = profile_deny(p, state, "/work/**");
+            p = profile_deny(p, state, "/work/**", 1);
         }
 
-        p = profile_deny(p, own, "/projects/**");
-        p = profile_deny(p, own, "/.credentials.json");
+        p = profile_deny(p, own, "/projects/**", 1);
+        p = profile_deny(p, own, "/.credentials.json", 1);
 
         /* in the place of the last comma */
 
@@ -953,14 +958,14 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
  */
 
 static u_char *
-profile_deny(u_char *p, const char *dir, const char *below)
+profile_deny(u_char *p, const char *dir, const char *below, ngx_uint_t edit)
 {
     u_char       ch, last;
     const char  **tool, *c;
 
     static const char  *tools[] = { "Read", "Edit", NULL };
 
-    for (tool = tools; *tool; tool++) {
+    for (tool = tools; *tool && (edit || tool == tools); tool++) {
         p = ngx_sprintf(p, "\"%s(/", *tool);
 
         for (c = dir, last = '/'; *c; c++) {

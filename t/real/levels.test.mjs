@@ -216,7 +216,7 @@ function hold(level, agent) {
             assert.match(await use(world, ['Read', { file_path: join(world.work, 'file.txt') }]), /file of one/);
             const bash = await use(world, ['Bash', { command: 'echo x > own.txt && cat file.txt' }]);
             if (level === 1) assert.match(bash, /No such tool available/);
-            else assert.match(bash, /file of one/);
+            else assert.match(bash, /^"file of one/);
         });
 
         for (const [what, cells] of Object.entries(TABLE)) {
