@@ -75,6 +75,13 @@ const WAYS = {
         ['Read', { file_path: `/proc/${w.victim}/cwd/file.txt` }, /file of two/],
         ['Grep', { pattern: 'file of', path: join(w.state, 'work'), output_mode: 'content' }, /file of two/],
         ['Glob', { pattern: '*', path: join(w.state, 'work/two') }, /file\.txt/],
+        ['Read', { file_path: '/proc/self/cwd/../two/file.txt' }, /file of two/],
+        ['Grep', { pattern: 'file of', glob: '../two/*', output_mode: 'content' }, /file of two/],
+        ['Grep', { pattern: 'file of', path: '..', glob: '{one,two}/*.txt', output_mode: 'content' }, /file of two/],
+        ['Glob', { pattern: '../two/*' }, /two\/file\.txt/],
+        ['Glob', { pattern: `{x,${w.state}/work/*/*}` }, /two\/file\.txt/],
+        ['Edit', { file_path: join(w.state, 'work/two/file.txt'), old_string: 'of two', new_string: 'of one' }, () => edited(w)],
+        ['NotebookEdit', { notebook_path: join(w.state, 'work/two/book.ipynb'), new_source: 'of one', cell_id: 'a', cell_type: 'code', edit_mode: 'replace' }, () => edited(w)],
         ['Write', { file_path: join(w.state, 'work/two/written.txt'), content: 'x' }, () => existsSync(join(w.state, 'work/two/written.txt'))],
         ['Write', { file_path: join(w.work, 'link-to-two/linked.txt'), content: 'x' }, () => existsSync(join(w.state, 'work/two/linked.txt'))],
         ['EnterWorktree', { path: join(w.state, 'work/two') }, /entered|switched/i],
@@ -123,6 +130,13 @@ const WAYS = {
 
 let tags = 0;
 
+const NOTEBOOK = JSON.stringify({
+    cells: [{ cell_type: 'code', id: 'a', source: 'cell of two', metadata: {}, outputs: [], execution_count: null }],
+    metadata: { language_info: { name: 'python' } }, nbformat: 4, nbformat_minor: 5,
+});
+
+const edited = ({ state }) => ['file.txt', 'book.ipynb'].some((name) => readFileSync(join(state, 'work/two', name), 'utf8').includes('of one'));
+
 /* A server, and in it a key that has words, files and a process; agent: what its location has. */
 async function startWorld(agent) {
     const short = mkdtempSync(join(tmpdir(), 'lv-'));           /* sockets of the sandbox lie below it */
@@ -149,6 +163,7 @@ async function startWorld(agent) {
     const [folder] = readdirSync(projects);
     const [file] = readdirSync(join(projects, folder)).filter((name) => name.endsWith('.jsonl'));
     put(join(state, 'work/two/file.txt'), 'file of two\n');
+    put(join(state, 'work/two/book.ipynb'), NOTEBOOK);
 
     /* this one's directory is there once it has a process; what it could have put there itself */
     const session = randomUUID();
