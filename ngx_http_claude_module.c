@@ -597,6 +597,16 @@ ngx_http_claude_state_path(ngx_conf_t *cf, ngx_http_claude_main_conf_t *mcf)
 
     base.data = name->data + name->len - base.len;
 
+    if (ngx_claude_is(&base, "") || ngx_claude_is(&base, ".")
+        || ngx_claude_is(&base, ".."))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "claude_state_path: \"%s\" does not end with the name "
+                      "of a directory: write another path",
+                      ngx_claude_cstr(name->data));
+        return NGX_ERROR;
+    }
+
     p = ngx_pnalloc(cf->pool, name->len - base.len + 1);
     if (p == NULL) {
         return NGX_ERROR;

@@ -36,8 +36,8 @@ TEST_FIRST=('t/real/engine*' 't/real/sessions*' 't/real/lockdown*'
             t/105-locations.t)
 
 # They have no nginx to be sanitized, or measure one that is not; or what they
-# compare is the CLI's doing, and nginx does what it does in the suites of the engine, tools and sessions;
-# or all that happens in them does in others, too.
+# compare is the CLI's doing, and nginx does what it does in the suites of the
+# engine, tools and sessions; or all that happens in them does in others, too.
 TEST_ONCE=(t/000-stand-in.t t/001-recordings.t t/006-suites.t t/007-formats.t
            t/008-house.t t/real/protocol.test.mjs t/real/pure.test.mjs
            t/real/pure-tools.test.mjs t/real/images.test.mjs

@@ -140,6 +140,14 @@ my @refused = (
      sub { open my $fh, '>', "$_[0]/there" or die }],
     ['a link in its place', qr/"[^"]*there" is not a directory/,
      sub { symlink '/etc', "$_[0]/there" }],
+    ['a link to here at its end', qr/does not end with the name/,
+     sub { mkdir "$_[0]/there", 0700 }, 'there/.'],
+    ['a link upwards at its end', qr/does not end with the name/,
+     sub { mkdir "$_[0]/there", 0700 }, 'there/..'],
+    ['a directory of root\'s with something else in it',
+     qr/"[^"]*there" has "file" in it, which is none of nginx's/,
+     sub { mkdir "$_[0]/there", 0700; open my $fh, '>', "$_[0]/there/file" },
+     'there', $> == 0],
     ['a parent that is not there', qr/claude_state_path: .* cannot be found/,
      sub {}, 'none/there', $> == 0],
     ['a parent that others may write', qr/can be written by others/,
@@ -294,6 +302,61 @@ SKIP: {
     ($r) = turn($s, 'one', at => '/agent', key => 'sk-other');
     is($r->{text}, 'echo: one', '  it is answered');
     is_deeply([inside("$state/work/other")], [], '  in an empty directory');
+
+    # nor does anything go while there is a list that cannot be read
+
+    open my $fh, '>', "$state/names.0" or die;
+    open $fh, '>', "$state/keys/other/nginx-removed" or die;
+    utime 1, 1, "$state/keys/other/nginx-removed";
+    $s->configure(http => "$agents claude_session_ttl 1s;",
+                  keys => $s->{keys} = $keys =~ s/claude_api_key sk-other [^;]*;//r,
+                  server => $server, workers => 1);
+    ($old) = $s->workers;
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        'a list of another nginx, empty: a reload';
+    wait_for { !-e "$state/keys/other/nginx-removed" } '  it was looked at';
+    ok(-d "$state/keys/other" && -d "$state/work/other",
+       '  and no key has gone');
+    $s->stop;
+}
+
+
+# what an agent may have left there, of which its directory is made free
+
+SKIP: {
+    skip 'needs root, and a stand-in that nobody can start', 3
+        if $> != 0 || !ClaudeTest->nobody_reaches;
+
+    my %o = (http => "$agents claude_session_ttl 1s;", keys => $keys,
+             server => $server, workers => 1, nobody => 1);
+    my $s = ClaudeTest->start(%o);
+    my $state = "$s->{dir}/claude-state";
+    my ($r, $gone) = turn($s, 'one', at => '/agent', key => 'sk-other');
+    is($r->{text}, 'echo: one', 'odd directories');
+    my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+    my @made = ("$state/work/other/fetched", "$state/work/other/closed");
+    mkdir $_ for @made, "$made[1]/in";
+    open my $fh, '>', "$made[0]/file" or die;
+    push @made, "$made[0]/file", "$made[1]/in";
+    my $deep = "$state/work/other";
+    for (1 .. 300) {
+        $deep .= '/d';
+        mkdir $deep or die $!;
+        push @made, $deep;
+    }
+    chown $uid, $gid, @made;
+    chmod 0500, $made[0];
+    chmod 0, $made[1];
+
+    my ($old) = $s->workers;
+    $o{keys} = $keys =~ s/claude_api_key sk-other name=other;//r;
+    $s->configure(%o);
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        '  a reload without their key';
+    wait_for { !-e "$state/keys/other" } '  its home goes';
+    ok(!-e "$state/work/other", '  and its working directory before');
     $s->stop;
 }
 

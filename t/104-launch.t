@@ -147,6 +147,8 @@ $s->stop;
         http => "claude_warm 0; claude_state_path '$odd';",
         server => 'location /v1/ { claude_openai; } '
             . 'location /agent/ { claude_openai; claude_tools Read; } '
+            . 'location /own/ { claude_openai; claude_tools Read; '
+            . 'claude_working_directory off; } '
             . 'location /all/ { claude_openai; claude_tools Read; '
             . 'claude_permission_mode bypassPermissions; } '
             . 'location /skip/ { claude_openai; claude_tools Read; '
@@ -163,9 +165,12 @@ $s->stop;
     my $home = Cwd::realpath($own->{dir} . '/cli/home') . '/.claude';
     is_deeply([sort @$deny], [sort map { ("Read(/$_)", "Edit(/$_)") }
         "$state/keys/**", "$state/chat/**", "$state/names.*",
+        "$state/work/**",
         "$home/projects/**", "$home/.credentials.json"],
         '  and denied what is kept of keys, and the login');
     ok(!exists $start->{settings}{sandbox}, '  without a sandbox');
+    is_deeply(launch($own, '/own')->{settings}{permissions}{deny},
+        [grep { !m{/work/\*\*} } @$deny], '  but its own directory, where it has one');
 
     for my $path ('/all', '/skip') {
         $start = launch($own, $path);
@@ -215,11 +220,27 @@ my $short = File::Temp::tempdir('lXXXX', TMPDIR => 1, CLEANUP => 1) . '/s';
     ($status, my $words) = ClaudeTest->try(@long,
         env => 'PATH=$DIR/bin');
     isnt($status, 0, 'a state path that leaves its sockets no room');
-    like($words, qr/claude_sandbox: .* is too long .* 72 characters/, '  is told');
+    like($words, qr/claude_sandbox: its sockets would be in/, '  is told');
     ($status) = ClaudeTest->try(@long, env => 'PATH=$DIR/bin TMPDIR=/tmp');
     is($status, 0, '  unless they are elsewhere');
     unlike($said, qr/can read what the CLIs of all keys have/,
            '  and commands are not warned of');
+
+    # the path of a Unix socket has 107 characters, and the sandbox some there
+
+    for (['as long as it may be', 0], ['longer', 1]) {
+        my ($what, $more) = @$_;
+        my $path = File::Temp::tempdir(CLEANUP => 1) . '/';
+        $path .= 'x' x (73 + $more - length("/keys/tester/tmp") - length $path);
+        ($status, $said) = ClaudeTest->try(@agent, prepare => $programs,
+            http => "claude_state_path $path;",
+            keys => 'claude_api_key sk-test name=tester;',
+            env => 'PATH=$DIR/bin');
+        $more ? like($said, qr/claude_sandbox: its sockets would be in "\Q$path\E\/keys\/tester\/tmp", whose 74 char/,
+                     "a directory of temporary files: $what")
+              : is($status, 0, "a directory of temporary files: $what")
+                    || diag($said);
+    }
 
     ($status, $said) = ClaudeTest->try(
         server => 'location /v1/ { claude_openai; claude_tools Read Bash; }');
@@ -284,7 +305,8 @@ SKIP: {
                   . 'claude_mcp_config off; claude_fallback_model off; '
                   . 'claude_max_budget_usd off; claude_system_prompt off; '
                   . 'claude_working_directory off; claude_model_map off; } '
-                  . 'location /bare/ { claude_openai; claude_env off; }');
+                  . 'location /bare/ { claude_openai; claude_env off; '
+                  . 'claude_max_budget_usd off; }');
     my $start = launch($own, '/v1');
     is(join(' ', map { $start->{option}{$_} // '' } qw(--max-turns --mcp-config
             --fallback-model --max-budget-usd)), "7 $mcp haiku 5",

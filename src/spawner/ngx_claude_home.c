@@ -13,17 +13,21 @@
 /* a name of digits begins so, and no other */
 #define HOME_HASHED  "key-"
 
-/* bytes of TMPDIR that leave room for the names of a sandbox's sockets */
-#define HOME_SOCKETS  72
-
 /* levels of directories that change hands */
 #define HOME_DEPTH  64
+
+/*
+ * bytes of a directory for temporary files in which the sockets of the CLI's
+ * sandbox have room: "/claude-http-" with 16 digits and ".sock", of 107 in all
+ */
+#define HOME_SOCKETS  73
 
 /* the variable for where the CLI keeps its login, if not in its own */
 #define HOME_LOGIN  "CLAUDE_SECURESTORAGE_CONFIG_DIR"
 
 /* "names." and eight digits, in a directory */
-#define HOME_NAMES  sizeof("/" NGX_CLAUDE_HOME_NAMES "00000000.new")
+#define HOME_NAMES  sizeof("/" NGX_CLAUDE_HOME_NAMES "00000000"               \
+                           NGX_CLAUDE_HOME_NEW)
 
 
 static ngx_uint_t home_is_name(ngx_str_t *key);
@@ -35,6 +39,8 @@ static ngx_uint_t home_is(const char *entry, const char *name);
 static char *home_entry(ngx_pool_t *pool, const char *name, const char *dir,
     const char *below);
 static ngx_uint_t home_has_parent(char *path);
+static ngx_int_t home_check_inside(const char *path, ngx_log_t *log);
+static ngx_uint_t home_is_ours(const char *name);
 static ngx_int_t home_give(int fd, uid_t from, uid_t uid, gid_t gid,
     ngx_uint_t depth);
 static ngx_int_t home_check_parent(char *path, ngx_log_t *log);
@@ -277,8 +283,8 @@ ngx_int_t
 ngx_claude_home_fits(ngx_claude_profile_t *profile, const char *name,
     ngx_log_t *log)
 {
-    char    **e;
-    size_t    len;
+    size_t      len;
+    ngx_uint_t  n;
 
     len = ngx_strlen(profile->state) + ngx_strlen(name);
 
@@ -294,26 +300,24 @@ ngx_claude_home_fits(ngx_claude_profile_t *profile, const char *name,
         return NGX_ERROR;
     }
 
-    if (!profile->boxed
-        || len + sizeof(NGX_CLAUDE_HOME_KEYS "/" NGX_CLAUDE_HOME_TMP) - 1
-           <= HOME_SOCKETS)
-    {
+    len += sizeof(NGX_CLAUDE_HOME_KEYS "/" NGX_CLAUDE_HOME_TMP) - 1;
+
+    if (!profile->sandbox || len <= HOME_SOCKETS) {
         return NGX_OK;
     }
 
-    for (e = profile->envp; *e; e++) {
-        if (home_is(*e, "TMPDIR")) {
+    for (n = 0; profile->envp[n]; n++) {
+        if (home_is(profile->envp[n], "TMPDIR")) {
             return NGX_OK;
         }
     }
 
     ngx_log_error(NGX_LOG_EMERG, log, 0,
-                  "claude_sandbox: the path \"%s" NGX_CLAUDE_HOME_KEYS "/%s"
-                  NGX_CLAUDE_HOME_TMP "\" is too long for the sockets that the "
-                  "CLI makes there, it has %d characters at most: write a "
-                  "shorter claude_state_path or name of the key",
-                  profile->state, name, HOME_SOCKETS);
-
+                  "claude_sandbox: its sockets would be in \"%s"
+                  NGX_CLAUDE_HOME_KEYS "/%s" NGX_CLAUDE_HOME_TMP "\", whose "
+                  "%uz characters are more than %d: write a shorter "
+                  "claude_state_path", profile->state, name, len,
+                  HOME_SOCKETS);
     return NGX_ERROR;
 }
 
@@ -361,14 +365,78 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    if (st.st_uid != uid && geteuid() != 0) {
+    if (st.st_uid == uid) {
+        return NGX_OK;
+    }
+
+    if (geteuid() != 0) {
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "claude_state_path: \"%s\" does not belong to the "
                       "user that nginx runs as: write another path", path);
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return home_check_inside(path, log);
+}
+
+
+/* all that is in it will be given to the workers' user, so it has to be ours */
+
+static ngx_int_t
+home_check_inside(const char *path, ngx_log_t *log)
+{
+    DIR            *dir;
+    ngx_int_t       rc;
+    struct dirent  *entry;
+
+    dir = opendir(path);
+
+    if (dir == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "claude_state_path: \"%s\" cannot be read", path);
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    while ((entry = readdir(dir)) != NULL) {
+
+        if (!home_is_ours(entry->d_name)) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "claude_state_path: \"%s\" has \"%s\" in it, which "
+                          "is none of nginx's, and would be given to the "
+                          "workers' user: write another path", path,
+                          entry->d_name);
+            rc = NGX_ERROR;
+            break;
+        }
+    }
+
+    (void) closedir(dir);
+
+    return rc;
+}
+
+
+static ngx_uint_t
+home_is_ours(const char *name)
+{
+    const char **ours;
+
+    static const char  *names[] = {
+        ".", "..", "lost+found", NGX_CLAUDE_HOME_CHAT, NGX_CLAUDE_HOME_KEYS,
+        NGX_CLAUDE_HOME_WORK, NULL
+    };
+
+    for (ours = names; *ours; ours++) {
+        if (ngx_strcmp(name, *ours + (**ours == '/')) == 0) {
+            return 1;
+        }
+    }
+
+    return ngx_strncmp(name, NGX_CLAUDE_HOME_NAMES,
+                       sizeof(NGX_CLAUDE_HOME_NAMES) - 1)
+           == 0;
 }
 
 
@@ -441,7 +509,7 @@ home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
 {
     int             one, below;
     DIR            *dir;
-    ngx_int_t       rc;
+    ngx_int_t       rc, given;
     struct stat     st;
     struct dirent  *entry;
 
@@ -476,11 +544,18 @@ home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
         if (fstat(one, &st) == 0 && st.st_uid == from) {
 
             if (S_ISDIR(st.st_mode)) {
-                rc = home_give(one, from, uid, gid, depth + 1);
+                given = home_give(one, from, uid, gid, depth + 1);
 
             } else if (st.st_nlink == 1
                        && fchownat(one, "", uid, gid, AT_EMPTY_PATH) == -1)
             {
+                given = NGX_ERROR;
+
+            } else {
+                given = NGX_OK;
+            }
+
+            if (given != NGX_OK) {
                 rc = NGX_ERROR;
             }
         }
@@ -567,7 +642,7 @@ ngx_claude_home_names(const char *state, ngx_array_t *names,
     p = ngx_sprintf(p, "%s/" NGX_CLAUDE_HOME_NAMES "%08xD%Z", state, sum);
 
     temporary = (char *) ngx_claude_cstr(p);
-    (void) ngx_sprintf(p, "%s.new%Z", path);
+    (void) ngx_sprintf(p, "%s" NGX_CLAUDE_HOME_NEW "%Z", path);
 
     fd = open(temporary, O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_CLOEXEC, 0600);
 

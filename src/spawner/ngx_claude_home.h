@@ -31,6 +31,9 @@
 #define NGX_CLAUDE_HOME_WORK   "/work"
 #define NGX_CLAUDE_HOME_NAMES  "names."
 
+/* at the end of the name of one that is being written */
+#define NGX_CLAUDE_HOME_NEW    ".new"
+
 /* below a home: temporary files */
 #define NGX_CLAUDE_HOME_TMP    "/tmp"
 

@@ -49,6 +49,16 @@
     "\"cc-plugin-plugin-authoring@builtin\":false}}"
 
 /*
+ * An agent may ask for one below that works in a worktree of the repository
+ * that its directory is in, and so reads and writes what is outside of that.
+ * A hook that fails is all that keeps the CLI from making one.
+ */
+
+#define PROFILE_NO_WORKTREE                                                   \
+    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":[{\"type\":\"command\","           \
+    "\"command\":\"exit 1\"}]}]}"
+
+/*
  * Tools that reach other sessions, act after the answer or address somebody
  * else, of those that "--tools default" offers in 2.1.260 to 2.1.330, or may
  * offer to some accounts, and that no variable takes away.  CLIs ignore names
@@ -96,7 +106,8 @@ static ngx_int_t profile_args_tools(ngx_pool_t *pool, ngx_array_t *args,
     ngx_claude_launch_t *launch, const char *own, const char *login);
 static char *profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     const char *own, const char *login);
-static u_char *profile_deny(u_char *p, const char *dir, const char *below);
+static u_char *profile_deny(u_char *p, const char *dir, const char *below,
+    ngx_uint_t edit);
 static ngx_uint_t profile_bypasses(ngx_claude_launch_t *launch);
 static void profile_console(ngx_claude_profile_t *profile, ngx_log_t *log);
 static u_char *profile_sandbox(u_char *p, const char *state, const char *own,
@@ -248,8 +259,6 @@ ngx_claude_profile_create(ngx_pool_t *pool,
     }
 
     profile->agent = profile_agent(launch);
-    profile->boxed = profile->agent
-                     && launch->sandbox == NGX_CLAUDE_SANDBOX_ON;
     profile->homely = profile->agent && !launch->shared;
 
     profile->state = profile_copy(pool, &launch->state);
@@ -294,9 +303,10 @@ ngx_claude_profile_create(ngx_pool_t *pool,
 
     profile_console(profile, log);
 
-    if (profile->agent && launch->sandbox == NGX_CLAUDE_SANDBOX_ON
-        && profile_sandboxed(profile, log) != NGX_OK)
-    {
+    profile->sandbox = profile->agent
+                       && launch->sandbox == NGX_CLAUDE_SANDBOX_ON;
+
+    if (profile->sandbox && profile_sandboxed(profile, log) != NGX_OK) {
         return NULL;
     }
 
@@ -898,6 +908,8 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     u_char      *settings, *p;
     const char  *state;
 
+    static const char  *worktrees[] = { "EnterWorktree", NULL };
+
     state = profile_cstr(launch->state);
 
     real = realpath(own, NULL);
@@ -906,22 +918,37 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
     store = realpath(login, NULL);
     login = store ? store : login;
 
-    settings = ngx_pnalloc(pool, 2048 + 8 * launch->state.len
+    settings = ngx_pnalloc(pool, 2048 + 10 * launch->state.len
                                  + 6 * ngx_strlen(own)
                                  + 6 * ngx_strlen(login));
     if (settings) {
         p = ngx_sprintf(settings, "{" PROFILE_REFUSE ",\"permissions\":"
                                   "{\"deny\":[");
 
-        p = profile_deny(p, state, "/keys/**");
-        p = profile_deny(p, state, "/chat/**");
-        p = profile_deny(p, state, "/names.*");
-        p = profile_deny(p, own, "/projects/**");
-        p = profile_deny(p, login, "/.credentials.json");
+        /* the sandbox would not let commands write to their own TMPDIR */
+
+        p = profile_deny(p, state, "/keys/**",
+                         launch->sandbox != NGX_CLAUDE_SANDBOX_ON);
+        p = profile_deny(p, state, "/chat/**", 1);
+        p = profile_deny(p, state, "/names.*", 1);
+
+        if (launch->shared) {
+
+            /* it may be one above the state path, or have a link there */
+
+            p = profile_deny(p, state, "/work/**", 1);
+        }
+
+        p = profile_deny(p, own, "/projects/**", 1);
+        p = profile_deny(p, login, "/.credentials.json", 1);
 
         /* in the place of the last comma */
 
         p = ngx_sprintf(p - 1, "]}");
+
+        if (!profile_names(&launch->tools, worktrees)) {
+            p = ngx_sprintf(p, "," PROFILE_NO_WORKTREE);
+        }
 
         if (launch->sandbox == NGX_CLAUDE_SANDBOX_ON) {
             p = profile_sandbox(p, state, own, login);
@@ -945,14 +972,14 @@ profile_settings(ngx_pool_t *pool, ngx_claude_launch_t *launch,
  */
 
 static u_char *
-profile_deny(u_char *p, const char *dir, const char *below)
+profile_deny(u_char *p, const char *dir, const char *below, ngx_uint_t edit)
 {
     u_char       ch, last;
     const char  **tool, *c;
 
     static const char  *tools[] = { "Read", "Edit", NULL };
 
-    for (tool = tools; *tool; tool++) {
+    for (tool = tools; *tool && (edit || tool == tools); tool++) {
         p = ngx_sprintf(p, "\"%s(/", *tool);
 
         for (c = dir, last = '/'; *c; c++) {

@@ -57,7 +57,7 @@ struct ngx_claude_profile_s {
 
     unsigned         homely:1;     /* a key's own working directory */
 
-    unsigned         boxed:1;      /* its commands run in the CLI's sandbox */
+    unsigned         sandbox:1;    /* the CLI's own, for its commands */
 
     /* a failure that another start would only repeat, per worker */
     ngx_msec_t       failed_until; /* ngx_current_msec */

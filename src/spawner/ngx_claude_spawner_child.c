@@ -5,16 +5,21 @@
 
 
 #include "ngx_claude_spawner_child.h"
+#include "ngx_claude_cstr.h"
 
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 
-/* levels of directories that are removed */
+/* levels of directories that are open at once */
 #define CHILD_DEPTH  64
 
+/* the name of a directory that was deeper, with a number */
+#define CHILD_MOVED  ".nginx-"
 
-static void child_remove(int directory, const char *name, ngx_uint_t depth);
+
+static ngx_uint_t child_empty(int top, int fd, ngx_uint_t depth);
+static int child_open(int directory, const char *name);
 
 
 void
@@ -119,46 +124,132 @@ ngx_claude_spawner_same(int directory, const char *name, int fd)
 }
 
 
-void
+ngx_int_t
 ngx_claude_spawner_remove(int directory, const char *name)
 {
-    child_remove(directory, name, 0);
+    int         top;
+    ngx_uint_t  moved;
+
+    do {
+        top = child_open(directory, name);
+
+        if (top == -1) {
+            return (ngx_errno == NGX_ENOENT
+                    || unlinkat(directory, name, 0) == 0)
+                   ? NGX_OK : NGX_ERROR;
+        }
+
+        moved = child_empty(top, top, 0);
+
+        (void) close(top);
+
+        if (unlinkat(directory, name, AT_REMOVEDIR) == 0) {
+            return NGX_OK;
+        }
+
+    } while (moved);
+
+    return NGX_ERROR;
 }
 
 
-static void
-child_remove(int directory, const char *name, ngx_uint_t depth)
+/*
+ * Removes all in a directory.  What is too deep moves to the top, for the next
+ * time; returns how much did.
+ */
+
+static ngx_uint_t
+child_empty(int top, int fd, ngx_uint_t depth)
 {
-    int                          fd;
+    int                          below;
     long                         n, i;
     u_char                       buf[2048] __attribute__((aligned(8)));
+    u_char                       name[sizeof(CHILD_MOVED) + NGX_INT_T_LEN];
+    ngx_uint_t                   moved;
     ngx_claude_spawner_entry_t  *entry;
 
-    if (depth == CHILD_DEPTH) {
-        return;
-    }
+    static ngx_uint_t            number;
 
-    fd = openat(directory, name, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
-
-    if (fd == -1) {
-        return;
-    }
+    moved = 0;
 
     while ((n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
 
         for (i = 0; i < n; i += entry->reclen) {
             entry = (ngx_claude_spawner_entry_t *) (buf + i);
 
-            if (!ngx_claude_spawner_is_dot(entry->name)
-                && unlinkat(fd, entry->name, 0) == -1)
+            if (ngx_claude_spawner_is_dot(entry->name)
+                || unlinkat(fd, entry->name, 0) == 0)
             {
-                child_remove(fd, entry->name, depth + 1);
+                continue;
             }
+
+            below = child_open(fd, entry->name);
+
+            if (below == -1) {
+                continue;
+            }
+
+            if (depth < CHILD_DEPTH) {
+                moved += child_empty(top, below, depth + 1);
+            }
+
+            (void) close(below);
+
+            if (unlinkat(fd, entry->name, AT_REMOVEDIR) == 0
+                || depth < CHILD_DEPTH)
+            {
+                continue;
+            }
+
+            (void) ngx_sprintf(name, CHILD_MOVED "%ui%Z", ++number);
+
+            moved += (renameat(fd, entry->name, top, ngx_claude_cstr(name))
+                      == 0);
         }
     }
 
-    (void) close(fd);
-    (void) unlinkat(directory, name, AT_REMOVEDIR);
+    return moved;
+}
+
+
+/*
+ * Opens a directory that is to be emptied, which its owner may have closed to
+ * himself: some tools write-protect what they have fetched.
+ */
+
+static int
+child_open(int directory, const char *name)
+{
+    int          fd, path;
+    u_char       proc[sizeof("/proc/self/fd/") + NGX_INT_T_LEN];
+    struct stat  st;
+
+    fd = openat(directory, name, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
+
+    if (fd == -1 && ngx_errno == NGX_EACCES) {
+
+        /* what is opened so is changed by way of /proc only */
+
+        path = openat(directory, name,
+                      O_PATH|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
+
+        if (path == -1) {
+            return -1;
+        }
+
+        (void) ngx_sprintf(proc, "/proc/self/fd/%d%Z", path);
+        (void) chmod(ngx_claude_cstr(proc), 0700);
+        (void) close(path);
+
+        fd = openat(directory, name,
+                    O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
+    }
+
+    if (fd != -1 && fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700) {
+        (void) fchmod(fd, 0700);
+    }
+
+    return fd;
 }
 
 

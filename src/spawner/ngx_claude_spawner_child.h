@@ -47,8 +47,11 @@ int ngx_claude_spawner_directory(char *path);
 /* whether what is open has that name still; follows no link */
 ngx_uint_t ngx_claude_spawner_same(int directory, const char *name, int fd);
 
-/* removes a directory and all in it; links are not followed */
-void ngx_claude_spawner_remove(int directory, const char *name);
+/*
+ * Removes a directory and all in it, however deep; links are not followed.
+ * NGX_ERROR: something is still there.
+ */
+ngx_int_t ngx_claude_spawner_remove(int directory, const char *name);
 
 /* whether an entry is "." or ".." */
 ngx_uint_t ngx_claude_spawner_is_dot(const char *name);

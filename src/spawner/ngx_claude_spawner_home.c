@@ -240,11 +240,11 @@ home_sweep_key(int keys, int work, const char *name, home_names_t *names,
                && flock(fd, LOCK_EX|LOCK_NB) == 0
                && ngx_claude_spawner_same(keys, name, fd))
     {
-        if (work != -1) {
-            ngx_claude_spawner_remove(work, name);
-        }
+        /* the home goes last: without it nobody looks for the other one */
 
-        ngx_claude_spawner_remove(keys, name);
+        if (work == -1 || ngx_claude_spawner_remove(work, name) == NGX_OK) {
+            (void) ngx_claude_spawner_remove(keys, name);
+        }
     }
 
     (void) close(fd);
@@ -318,13 +318,17 @@ home_gone(int home, time_t ttl)
 }
 
 
-/* the lists of all nginx that have this state path; NULL: none */
+/*
+ * The lists of all nginx that have this state path.  NULL: there is none, or
+ * one cannot be read, so that it is not known whose keys have gone.
+ */
 
 static home_names_t *
 home_names(int state)
 {
     long                         n, i;
     u_char                       buf[4096] __attribute__((aligned(8)));
+    size_t                       len;
     home_names_t                *names, *list;
     ngx_claude_spawner_entry_t  *entry;
 
@@ -342,12 +346,27 @@ home_names(int state)
                 continue;
             }
 
+            /* a new one that is not in its place yet may still change */
+
+            len = ngx_strlen(entry->name);
+
+            if (len >= sizeof(NGX_CLAUDE_HOME_NEW)
+                && ngx_strcmp(entry->name + len
+                              - (sizeof(NGX_CLAUDE_HOME_NEW) - 1),
+                              NGX_CLAUDE_HOME_NEW)
+                   == 0)
+            {
+                continue;
+            }
+
             names = home_names_read(state, entry->name);
 
-            if (names) {
-                names->next = list;
-                list = names;
+            if (names == NULL) {
+                return NULL;
             }
+
+            names->next = list;
+            list = names;
         }
     }
 

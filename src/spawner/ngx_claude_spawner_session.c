@@ -470,11 +470,11 @@ keeper_forget(int directory, ngx_claude_record_t *record)
     keeper_name(name, "", record->session, KEEPER_TRANSCRIPT);
     (void) unlinkat(directory, name, 0);
 
-    ngx_claude_spawner_remove(directory, record->session);
+    (void) ngx_claude_spawner_remove(directory, record->session);
 
     for (i = 0; keeper_places[i]; i++) {
         keeper_name(name, keeper_places[i], record->session, "");
-        ngx_claude_spawner_remove(directory, name);
+        (void) ngx_claude_spawner_remove(directory, name);
     }
 }
 

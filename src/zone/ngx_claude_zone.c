@@ -29,6 +29,10 @@
 #define ZONE_LOCK_YIELD  64
 
 
+/* places of a key that is not counted yet */
+#define ZONE_UNCOUNTED   ((ngx_uint_t) -1)
+
+
 static void zone_repair(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_process_peer(ngx_claude_zone_process_t *process,
     ngx_claude_zone_process_t *other);
@@ -333,6 +337,31 @@ zone_process_peer(ngx_claude_zone_process_t *process,
 }
 
 
+/*
+ * All turns of a session know whether another one has it, so that none has to
+ * look for that whenever a place is free: all would look through all.
+ */
+
+void
+zone_turn_hold(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
+{
+    ngx_uint_t  i, held;
+
+    if (!turn->named || !turn->owns_session) {
+        return;
+    }
+
+    held = !zone_turn_has(turn) ? ZONE_HELD_NOT
+           : turn->answered ? ZONE_HELD_ANSWERED : ZONE_HELD;
+
+    for (i = 0; i < sh->turns_high; i++) {
+        if (zone_turn_shares(&sh->turns[i], turn)) {
+            sh->turns[i].held = held;
+        }
+    }
+}
+
+
 /* makes the sums anew: the last holder was killed, the rows are the truth */
 
 static void
@@ -356,7 +385,20 @@ zone_repair(ngx_claude_zone_shared_t *sh)
     }
 
     for (i = 0; i < sh->turns_high; i++) {
-        zone_turn_count(sh, &sh->turns[i]);
+        sh->turns[i].held = 0;
+        sh->turns[i].places = ZONE_UNCOUNTED;
+    }
+
+    for (i = 0; i < sh->turns_high; i++) {
+        if (sh->turns[i].state == NGX_CLAUDE_TURN_FREE) {
+            continue;
+        }
+
+        if (sh->turns[i].places == ZONE_UNCOUNTED) {
+            zone_turn_count(sh, &sh->turns[i]);
+        }
+
+        zone_turn_hold(sh, &sh->turns[i]);
     }
 
     for (i = 0; i < sh->nworkers; i++) {

@@ -69,6 +69,8 @@ typedef struct {
     uint64_t                         share;      /* its time among the keys,
                                                     see zone_turns.c */
     ngx_claude_hash_t                tenant;     /* API key */
+    uint8_t                          held;       /* who has its session, see
+                                                    zone_turns.c */
     ngx_uint_t                       places;     /* that turns of its key
                                                     have */
     ngx_int_t                        process;    /* row reserved for it, -1 */

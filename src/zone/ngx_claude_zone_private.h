@@ -19,10 +19,17 @@
 #define zone_wake_add       ngx_claude_zone_wake_add
 #define zone_turn_free      ngx_claude_zone_turn_free
 #define zone_turn_count     ngx_claude_zone_turn_count
+#define zone_turn_hold      ngx_claude_zone_turn_hold
 #define zone_grant          ngx_claude_zone_turns_grant
 #define zone_process_clear  ngx_claude_zone_process_clear
 #define zone_process_count  ngx_claude_zone_process_count
 #define zone_give           ngx_claude_zone_give
+
+
+/* whether another turn has the session of one, and its client is served */
+#define ZONE_HELD_NOT       0
+#define ZONE_HELD           1
+#define ZONE_HELD_ANSWERED  2
 
 
 typedef struct {
@@ -89,6 +96,26 @@ struct ngx_claude_zone_shared_s {
 };
 
 
+/* whether a session goes on with the turn */
+
+static ngx_inline ngx_uint_t
+zone_turn_has(ngx_claude_zone_turn_t *turn)
+{
+    return turn->state >= NGX_CLAUDE_TURN_GRANTED && turn->named
+           && turn->owns_session;
+}
+
+
+/* of two others that are named */
+
+static ngx_inline ngx_uint_t
+zone_turn_shares(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
+{
+    return a != b && a->named && a->state != NGX_CLAUDE_TURN_FREE
+           && ngx_claude_hash_same(&a->session, &b->session);
+}
+
+
 /* in zone.c */
 
 void zone_lock(ngx_claude_zone_t *zone);
@@ -103,6 +130,10 @@ void zone_turn_count(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 void zone_process_count(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_process_t *process);
+
+/* tells the other turns of a turn's session whether it has that */
+void zone_turn_hold(ngx_claude_zone_shared_t *sh,
+    ngx_claude_zone_turn_t *turn);
 
 /* in zone_turns.c */
 

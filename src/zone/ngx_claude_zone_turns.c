@@ -35,9 +35,8 @@ static void zone_turn_unneed(ngx_claude_zone_t *zone,
 static ngx_claude_zone_turn_t *zone_turn_next(ngx_claude_zone_shared_t *sh);
 static ngx_uint_t zone_turn_before(ngx_claude_zone_turn_t *a,
     ngx_claude_zone_turn_t *b);
-static ngx_uint_t zone_turn_may(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn);
-static ngx_claude_zone_turn_t *zone_turn_holder(ngx_claude_zone_shared_t *sh,
+static ngx_uint_t zone_turn_may(ngx_claude_zone_turn_t *turn);
+static ngx_uint_t zone_turn_held(ngx_claude_zone_shared_t *sh,
     ngx_claude_zone_turn_t *turn);
 
 
@@ -75,8 +74,10 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
             turn->session = session->hash;
         }
 
+        turn->held = zone_turn_held(sh, turn);
+
         if (sh->running < zone->max_running
-            && (zone_turn_may(sh, turn)
+            && (zone_turn_may(turn)
                 || (!turn->continues && sh->waiting >= zone->max_waiting))
             && (sh->waiting == 0 || zone_turn_next(sh) == NULL))
         {
@@ -108,9 +109,14 @@ ngx_claude_zone_turn_enter(ngx_claude_zone_t *zone,
 void
 ngx_claude_zone_turn_answered(ngx_claude_zone_t *zone, ngx_int_t row)
 {
+    ngx_claude_zone_turn_t  *turn;
+
+    turn = &zone->sh->turns[row];
+
     zone_lock(zone);
 
-    zone->sh->turns[row].answered = 1;
+    turn->answered = 1;
+    zone_turn_hold(zone->sh, turn);
 
     zone_unlock(zone);
 }
@@ -252,6 +258,7 @@ zone_turn_free(ngx_claude_zone_t *zone, ngx_uint_t i,
 
     if (ran) {
         zone_turn_count(sh, turn);
+        zone_turn_hold(sh, turn);
     }
 
     zone_turn_unneed(zone, turn, wake);
@@ -318,9 +325,10 @@ static void
 zone_turn_run(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn,
     ngx_claude_turn_state_e state)
 {
-    turn->owns_session = (zone_turn_holder(sh, turn) == NULL);
+    turn->owns_session = (turn->held == ZONE_HELD_NOT);
     turn->state = state;
     zone_turn_count(sh, turn);
+    zone_turn_hold(sh, turn);
 
     sh->running++;
     sh->share = ngx_max(sh->share, turn->share);
@@ -378,7 +386,7 @@ zone_turn_next(ngx_claude_zone_shared_t *sh)
 
         if (turn->state == NGX_CLAUDE_TURN_WAITING
             && (first == NULL || zone_turn_sooner(turn, first))
-            && zone_turn_may(sh, turn))
+            && zone_turn_may(turn))
         {
             first = turn;
         }
@@ -409,22 +417,17 @@ zone_turn_before(ngx_claude_zone_turn_t *a, ngx_claude_zone_turn_t *b)
 /* whether the session of a turn lets it run */
 
 static ngx_uint_t
-zone_turn_may(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn)
+zone_turn_may(ngx_claude_zone_turn_t *turn)
 {
-    ngx_claude_zone_turn_t  *holder;
-
-    holder = zone_turn_holder(sh, turn);
-
-    return holder == NULL || (!turn->continues && !holder->answered);
+    return turn->held == ZONE_HELD_NOT
+           || (turn->held == ZONE_HELD && !turn->continues);
 }
 
 
-/* the other turn that goes on with the session, or NULL */
+/* who has the session of a turn that arrives */
 
-static ngx_claude_zone_turn_t *
-zone_turn_holder(ngx_claude_zone_shared_t *sh,
-    ngx_claude_zone_turn_t *turn)
+static ngx_uint_t
+zone_turn_held(ngx_claude_zone_shared_t *sh, ngx_claude_zone_turn_t *turn)
 {
     ngx_uint_t               i;
     ngx_claude_zone_turn_t  *other;
@@ -432,16 +435,12 @@ zone_turn_holder(ngx_claude_zone_shared_t *sh,
     for (i = 0; turn->named && i < sh->turns_high; i++) {
         other = &sh->turns[i];
 
-        if (other != turn
-            && other->state >= NGX_CLAUDE_TURN_GRANTED && other->owns_session
-            && other->named
-            && ngx_claude_hash_same(&other->session, &turn->session))
-        {
-            return other;
+        if (zone_turn_has(other) && zone_turn_shares(other, turn)) {
+            return other->answered ? ZONE_HELD_ANSWERED : ZONE_HELD;
         }
     }
 
-    return NULL;
+    return ZONE_HELD_NOT;
 }
 
 

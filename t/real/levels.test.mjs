@@ -9,6 +9,7 @@
 
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -73,6 +74,13 @@ const WAYS = {
         ['Read', { file_path: `/proc/${w.victim}/cwd/file.txt` }, /file of two/],
         ['Grep', { pattern: 'file of', path: join(w.state, 'work'), output_mode: 'content' }, /file of two/],
         ['Glob', { pattern: '*', path: join(w.state, 'work/two') }, /file\.txt/],
+        ['Read', { file_path: '/proc/self/cwd/../two/file.txt' }, /file of two/],
+        ['Grep', { pattern: 'file of', glob: '../two/*', output_mode: 'content' }, /file of two/],
+        ['Grep', { pattern: 'file of', path: '..', glob: '{one,two}/*.txt', output_mode: 'content' }, /file of two/],
+        ['Glob', { pattern: '../two/*' }, /two\/file\.txt/],
+        ['Glob', { pattern: `{x,${w.state}/work/*/*}` }, /two\/file\.txt/],
+        ['Edit', { file_path: join(w.state, 'work/two/file.txt'), old_string: 'of two', new_string: 'of one' }, () => edited(w)],
+        ['NotebookEdit', { notebook_path: join(w.state, 'work/two/book.ipynb'), new_source: 'of one', cell_id: 'a', cell_type: 'code', edit_mode: 'replace' }, () => edited(w)],
         ['Write', { file_path: join(w.state, 'work/two/written.txt'), content: 'x' }, () => existsSync(join(w.state, 'work/two/written.txt'))],
         ['Write', { file_path: join(w.work, 'link-to-two/linked.txt'), content: 'x' }, () => existsSync(join(w.state, 'work/two/linked.txt'))],
         ['EnterWorktree', { path: join(w.state, 'work/two') }, /entered|switched/i],
@@ -121,6 +129,13 @@ const WAYS = {
 
 let tags = 0;
 
+const NOTEBOOK = JSON.stringify({
+    cells: [{ cell_type: 'code', id: 'a', source: 'cell of two', metadata: {}, outputs: [], execution_count: null }],
+    metadata: { language_info: { name: 'python' } }, nbformat: 4, nbformat_minor: 5,
+});
+
+const edited = ({ state }) => ['file.txt', 'book.ipynb'].some((name) => readFileSync(join(state, 'work/two', name), 'utf8').includes('of one'));
+
 /* A server, and in it a key that has words, files and a process; agent: what its location has. */
 async function startWorld(agent) {
     const short = mkdtempSync('/var/tmp/lv-');        /* sockets of the sandbox lie below it; boxes have a /tmp of their own */
@@ -157,6 +172,7 @@ async function fillWorld(server, state) {
     const file = await waitFor('its transcript', () => existsSync(projects)
         && readdirSync(projects, { recursive: true }).find((name) => name.endsWith('.jsonl')));
     put(join(state, 'work/two/file.txt'), 'file of two\n');
+    put(join(state, 'work/two/book.ipynb'), NOTEBOOK);
 
     /* this one's directory is there once it has a process; what it could have put there itself */
     const session = randomUUID();
@@ -191,7 +207,7 @@ async function turn(server, text, { path, key = KEY, session = randomUUID() } = 
 }
 
 /* The model uses a tool, or an agent below does. What it was told of it. One session: one process. */
-async function use({ server, session }, [name, input, , below], at = { path: '/agent/', session }) {
+async function use({ server, session, path = '/agent/' }, [name, input, , below], at = { path, session }) {
     const word = `use-${++tags}`;
     const id = `toolu_${tags}`;
     server.stub.clear();
@@ -226,7 +242,7 @@ function hold(level, agent) {
             assert.match(await use(world, ['Read', { file_path: join(world.work, 'file.txt') }]), /file of one/);
             const bash = await use(world, ['Bash', { command: 'echo x > own.txt && cat file.txt' }]);
             if (level === 1) assert.match(bash, /No such tool available/);
-            else assert.match(bash, /file of one/);
+            else assert.match(bash, /^"file of one/);
         });
 
         for (const [what, cells] of Object.entries(TABLE)) {
@@ -272,3 +288,52 @@ hold(4, (dir, state) => {
     const box = writeBox(dir, process.env.TEST_CLAUDE_BINARY, dirname(state));
     return `${NAMED} ${ALLOWED}; claude_binary ${box}; claude_sandbox external`;
 });
+
+/*
+ * Nor what is around the working directory: that may be a directory in a repository, a worktree of
+ * which would have all of it.
+ */
+describe('a working directory in a repository', () => {
+    const below = { name: 'Read', input: { file_path: 'outside.txt' } };
+    const agent = { description: 'x', prompt: 'go below', subagent_type: 'general-purpose', isolation: 'worktree' };
+    let world;
+    let repository;
+
+    before(async () => {
+        const server = await startEngine({
+            workers: 1,
+            user: USER,
+            http: `${DEFAULTS} claude_working_directory repository/here;`,
+            server: `location /agent/ { claude_openai; claude_tools default; ${ALLOWED}; }
+                location /worktrees/ { claude_openai; claude_tools Read Agent EnterWorktree; ${ALLOWED}; }`,
+            prepare: (dir) => {
+                repository = join(dir, 'repository');
+                makeRepository(repository);
+                ownHome(dir);
+            },
+        });
+        world = { server, session: randomUUID() };
+    });
+    after(() => world?.server.end());
+
+    test('an agent below has none outside of it', async () => {
+        const told = await use(world, ['Agent', agent, , below]);
+        assert.match(told, /WorktreeCreate hook failed/);
+        assert.doesNotMatch(told, /file of the repository/);
+        assert.ok(!existsSync(join(repository, '.claude')));
+    });
+
+    test('but where the operator names the tool for it', async () => {
+        assert.match(await use({ ...world, session: randomUUID(), path: '/worktrees/' }, ['Agent', agent, , below]), /file of the repository/);
+    });
+});
+
+function makeRepository(dir) {
+    const git = (...args) => execFileSync('git', ['-C', dir, '-c', 'user.name=x', '-c', 'user.email=x', ...args]);
+    mkdirSync(join(dir, 'here'), { recursive: true });
+    put(join(dir, 'outside.txt'), 'file of the repository\n');
+    git('init', '-q');
+    git('add', 'outside.txt');
+    git('commit', '-qm', 'x');
+    for (const name of ['.', ...readdirSync(dir, { recursive: true })]) give(join(dir, name));
+}
