@@ -529,8 +529,8 @@ home_give(int fd, uid_t from, uid_t uid, gid_t gid, ngx_uint_t depth)
 
     while (depth < HOME_DEPTH && (entry = readdir(dir)) != NULL) {
 
-        if (ngx_strcmp(entry->d_name, ".") == 0
-            || ngx_strcmp(entry->d_name, "..") == 0)
+        if (ngx_strcmp(ngx_claude_cstr(entry->d_name), ".") == 0
+            || ngx_strcmp(ngx_claude_cstr(entry->d_name), "..") == 0)
         {
             continue;
         }
