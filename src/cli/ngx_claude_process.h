@@ -108,8 +108,8 @@ struct ngx_claude_process_s {
  * Begins a process in a pool, which the caller destroys when it is gone;
  * started() or broken() comes later, never from inside the call.  home: of the
  * key that it is for, or NULL, see ngx_claude_home(); ask: for its session on
- * disk, or NULL; ungated: without the gate of its profile.  NULL: no memory, or
- * no spawner (logged).
+ * disk, or NULL; ungated: without the gate of its profile.  NULL: no memory,
+ * or no spawner (logged).
  */
 ngx_claude_process_t *ngx_claude_process_create(ngx_pool_t *pool,
     ngx_claude_profile_t *profile, const char *home,

@@ -80,8 +80,8 @@ ngx_claude_seat_t *ngx_claude_driver_spawn(ngx_claude_profile_t *profile,
 /*
  * Begins a turn in a process that has none.  plan: what the process was rated
  * by; NULL: it was started for the turn.  A process that starts is planned for
- * once it has, and gets nothing of the turn before that.  NGX_ERROR: no memory, the process is ended and the turn has
- * none.
+ * once it has, and gets nothing of the turn before that.  NGX_ERROR: no
+ * memory, the process is ended and the turn has none.
  */
 ngx_int_t ngx_claude_driver_begin(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, const ngx_claude_plan_t *plan);

@@ -157,8 +157,8 @@ void driver_move(ngx_claude_seat_t *seat, ngx_claude_heard_e heard);
  */
 
 /*
- * Begins with the plan that the seat has.  NGX_ERROR: no memory, or the process
- * is of no use.
+ * Begins with the plan that the seat has.  NGX_ERROR: no memory, or the
+ * process is of no use.
  */
 ngx_int_t driver_begin_plan(ngx_claude_seat_t *seat);
 

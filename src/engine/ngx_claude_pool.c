@@ -679,7 +679,8 @@ static void
 pool_proof(ngx_claude_seat_t *seat)
 {
     if (!pool_proof_event.timer_set
-        && ngx_claude_zone_start_dies(pool_zone, &seat->process->profile->hash))
+        && ngx_claude_zone_start_dies(pool_zone,
+                                      &seat->process->profile->hash))
     {
         ngx_add_timer(&pool_proof_event, POOL_PROOF);
     }

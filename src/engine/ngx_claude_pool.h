@@ -35,8 +35,9 @@ ngx_claude_seat_t *ngx_claude_pool_pick(ngx_claude_turn_t *turn,
     ngx_claude_rung_e least, ngx_claude_plan_t *plan);
 
 /*
- * Whether a turn may have a process that was rated so: one that is nobody's yet
- * is not for a key that owes starts, see debt.h, unless it was started for it.
+ * Whether a turn may have a process that was rated so: one that is nobody's
+ * yet is not for a key that owes starts, see debt.h, unless it was started for
+ * it.
  */
 ngx_uint_t ngx_claude_pool_allows(ngx_claude_seat_t *seat,
     ngx_claude_turn_t *turn, const ngx_claude_plan_t *plan);

@@ -183,8 +183,8 @@ home_path(ngx_pool_t *pool, const char *state, const char *below,
 /*
  * The environment of the profile, with the CLI's own directory.  A login that
  * the CLI keeps in a file, and renews there, is one for all homes: two copies
- * of it would spend its refresh token twice.  Temporary files are the home's as
- * well: the CLI's place for them is named after the user alone, and whoever is
+ * of it would spend its refresh token twice.  Temporary files are the home's,
+ * too: the CLI's place for them is named after the user alone, and whoever is
  * first may make it.
  */
 
@@ -380,7 +380,7 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
 }
 
 
-/* all that is in it will be given to the workers' user, so it has to be ours */
+/* all in it will be given to the workers' user, so it has to be ours */
 
 static ngx_int_t
 home_check_inside(const char *path, ngx_log_t *log)
@@ -401,12 +401,12 @@ home_check_inside(const char *path, ngx_log_t *log)
 
     while ((entry = readdir(dir)) != NULL) {
 
-        if (!home_is_ours(entry->d_name)) {
+        if (!home_is_ours(ngx_claude_cstr(entry->d_name))) {
             ngx_log_error(NGX_LOG_EMERG, log, 0,
                           "claude_state_path: \"%s\" has \"%s\" in it, which "
                           "is none of nginx's, and would be given to the "
                           "workers' user: write another path", path,
-                          entry->d_name);
+                          ngx_claude_cstr(entry->d_name));
             rc = NGX_ERROR;
             break;
         }

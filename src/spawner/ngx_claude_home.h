@@ -77,10 +77,10 @@ ngx_int_t ngx_claude_home_fits(ngx_claude_profile_t *profile, const char *name,
     ngx_log_t *log);
 
 /*
- * Looks at the state path, for the master and nginx -t: nobody but the workers'
- * user may read it, and where nginx is root nobody else may put something in
- * its place.  One that is not there yet is made later.  NGX_ERROR: the log says
- * what is wrong.
+ * Looks at the state path, for the master and nginx -t: nobody but the
+ * workers' user may read it, and where nginx is root nobody else may put
+ * something in its place.  One that is not there yet is made later.
+ * NGX_ERROR: the log says what is wrong.
  */
 ngx_int_t ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log);
 

@@ -20,7 +20,7 @@
 
 #define PROFILE_GROUPS  256
 
-/* bytes that are read of the CLI's file of settings, which has a login early */
+/* bytes read of the CLI's file of settings, which has a login early */
 #define PROFILE_CONSOLE  (1024 * 1024)
 
 /* the permission mode in which nothing is asked for */
@@ -55,8 +55,8 @@
  */
 
 #define PROFILE_NO_WORKTREE                                                   \
-    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":[{\"type\":\"command\","           \
-    "\"command\":\"exit 1\"}]}]}"
+    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":[{"                               \
+    "\"type\":\"command\",\"command\":\"exit 1\"}]}]}"
 
 /*
  * Tools that reach other sessions, act after the answer or address somebody
@@ -646,7 +646,8 @@ profile_places(ngx_pool_t *pool, ngx_claude_profile_t *profile, ngx_log_t *log)
         ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "claude_working_directory: the path \"%s\" has more "
                       "than %d characters, for which the CLI has another name "
-                      "of its own", profile->directory, NGX_CLAUDE_PROFILE_PROJECTS);
+                      "of its own", profile->directory,
+                      NGX_CLAUDE_PROFILE_PROJECTS);
         return NGX_ERROR;
     }
 

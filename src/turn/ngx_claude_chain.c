@@ -53,7 +53,7 @@ typedef struct {
     ngx_sha1_t               sha1;           /* system text, user's message */
     ngx_claude_link_text_t   text;           /* assistant's: texts, calls */
     ngx_claude_link_text_t   others;         /* and the rest of it */
-    unsigned                 tooled:1;       /* hashes of the tools are there */
+    unsigned                 tooled:1;       /* hashes of tools are there */
     unsigned                 rooted:1;       /* links[0] is */
     unsigned                 begun:1;        /* the message is */
 } chain_t;

@@ -211,7 +211,8 @@ ngx_int_t ngx_claude_zone_worker_next(ngx_claude_zone_t *zone,
  * A turn asks for its place.  NGX_OK: it runs; NGX_AGAIN: it waits its turn;
  * NGX_BUSY: the queue is full; NGX_ERROR: the table is.  *row names it from
  * now on.  A place is granted to the key that has the fewest, in turn over
- * those that have as many; in a full queue the last turn of the key that waits for most gives way.
+ * those that have as many; in a full queue the last turn of the key that waits
+ * for most gives way.
  *
  * Of the turns of one session that was named only one at a time goes on with
  * it, which is told by session->owner: one that brings only what is new waits
