@@ -659,6 +659,14 @@ ngx_claude_home_names(const char *state, ngx_array_t *names,
                       "claude_state_path: \"%s\" cannot be written, what "
                       "former keys have left there stays", path);
         (void) unlink(temporary);
+
+        /* the one before does not know new keys: an empty one is no list */
+
+        fd = open(path, O_WRONLY|O_TRUNC|O_NOFOLLOW|O_CLOEXEC);
+
+        if (fd != NGX_INVALID_FILE) {
+            (void) close(fd);
+        }
     }
 
     ngx_free(path);
