@@ -381,7 +381,7 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
 }
 
 
-/* all that is in it will be given to the workers' user, so it has to be ours */
+/* what is in it is given to the workers' user too, so it has to be ours */
 
 static ngx_int_t
 home_check_inside(const char *path, ngx_log_t *log)
