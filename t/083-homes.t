@@ -322,6 +322,34 @@ SKIP: {
 }
 
 
+# nor is a new key taken for a former one, where it cannot be written down
+
+{
+    my %o = (http => "$agents claude_session_ttl 1s;", server => $server,
+             workers => 1);
+    my $s = ClaudeTest->start(%o);
+    my $state = "$s->{dir}/claude-state";
+    my $mark = "$state/keys/fresh/nginx-removed";
+    my $list = wait_for { (glob "$state/names.????????")[0] }
+        'there is a list of keys';
+    mkdir "$list.new";
+    my ($old) = $s->workers;
+    $s->configure(%o, 
+                  keys => $s->{keys} = "$keys claude_api_key sk-x name=fresh;");
+    $s->signal('HUP');
+    wait_for { my @w = $s->workers; @w == 1 && $w[0] != $old }
+        'a list that cannot be written: a reload';
+    wait_for { grep { /names\..*cannot be written/ } $s->errors }
+        '  the log says so';
+    mkdir $_ for "$state/keys", "$state/keys/fresh";
+    open my $fh, '>', $mark or die;
+    utime 1, 1, $mark;
+    wait_for { !-e $mark } '  a key that is new is looked at';
+    ok(-d "$state/keys/fresh", '  and has its home still');
+    $s->stop;
+}
+
+
 # what an agent may have left there, of which its directory is made free
 
 SKIP: {

@@ -380,7 +380,7 @@ ngx_claude_home_check(ngx_str_t *state, uid_t uid, ngx_log_t *log)
 }
 
 
-/* all in it will be given to the workers' user, so it has to be ours */
+/* what is in it is given to the workers' user too, so it has to be ours */
 
 static ngx_int_t
 home_check_inside(const char *path, ngx_log_t *log)
@@ -658,6 +658,14 @@ ngx_claude_home_names(const char *state, ngx_array_t *names,
                       "claude_state_path: \"%s\" cannot be written, what "
                       "former keys have left there stays", path);
         (void) unlink(temporary);
+
+        /* the one before does not know new keys: an empty one is no list */
+
+        fd = open(path, O_WRONLY|O_TRUNC|O_NOFOLLOW|O_CLOEXEC);
+
+        if (fd != NGX_INVALID_FILE) {
+            (void) close(fd);
+        }
     }
 
     ngx_free(path);

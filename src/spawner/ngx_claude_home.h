@@ -97,7 +97,7 @@ ngx_int_t ngx_claude_home_make(const char *state, uid_t uid, gid_t gid,
  * sweep: homes that no nginx has the key of are removed in time.  nginx: what
  * tells this one from others with the same state path, the path of its pid
  * file.  A worker calls it before it has any event; a failure is logged, and
- * nothing is removed then that was not to be before.
+ * nothing is removed then.
  */
 void ngx_claude_home_names(const char *state, ngx_array_t *names,
     const ngx_str_t *nginx, ngx_log_t *log);

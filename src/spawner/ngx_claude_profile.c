@@ -55,8 +55,8 @@
  */
 
 #define PROFILE_NO_WORKTREE                                                   \
-    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":[{"                               \
-    "\"type\":\"command\",\"command\":\"exit 1\"}]}]}"
+    "\"hooks\":{\"WorktreeCreate\":[{\"hooks\":"                              \
+    "[{\"type\":\"command\",\"command\":\"exit 1\"}]}]}"
 
 /*
  * Tools that reach other sessions, act after the answer or address somebody
