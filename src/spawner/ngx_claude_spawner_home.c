@@ -70,11 +70,15 @@ ngx_claude_keeper_home(ngx_claude_keeper_t *keeper)
 
     } else {
         fd = ngx_claude_spawner_directory(keeper->config);
-        if (fd == -1) {
+
+        if (fd != -1) {
+            (void) close(fd);
+
+        } else if (ngx_errno != NGX_ENOSPC && ngx_errno != EDQUOT) {
             return NGX_ERROR;
         }
 
-        (void) close(fd);
+        /* a chat needs no room on a disk */
     }
 
     if (keeper->home & NGX_CLAUDE_SPAWNER_WORK) {
@@ -195,9 +199,9 @@ home_sweep(char *state, time_t ttl)
 
     names = home_names(fd);
 
-    keys = openat(fd, NGX_CLAUDE_HOME_KEYS + 1,
+    keys = openat(fd, &NGX_CLAUDE_HOME_KEYS[1],
                   O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
-    work = openat(fd, NGX_CLAUDE_HOME_WORK + 1,
+    work = openat(fd, &NGX_CLAUDE_HOME_WORK[1],
                   O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
 
     if (keys == -1) {

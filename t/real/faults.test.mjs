@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SLOW, isAlive, waitFor } from './lib/server.mjs';
 import { ask, endIdle, logged, startEngine } from './lib/engine.mjs';
@@ -23,9 +23,10 @@ async function turn(server, session, content) {
 
 const asked = (server) => conversation(server.stub.requests.at(-1)).map(([, ...texts]) => texts.join(''));
 
-/* A home of its own size; undefined where that is not allowed. */
-function smallHome(dir) {
-    return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=700', 'none', join(dir, 'home')]).status === 0;
+/* A state path of its own size; false where that is not allowed. */
+function smallState(state) {
+    mkdirSync(state, { mode: 0o700 });
+    return spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=700', 'none', state]).status === 0;
 }
 
 function fill(file) {
@@ -40,12 +41,12 @@ function fill(file) {
 
 test('a full disk: all is answered, and no session is resumed with a hole in it', async (t) => {
     let mounted = false;
-    let home;
+    let state;
     const server = await startEngine({
         http: HTTP,
         prepare: (dir) => {
-            home = join(dir, 'home');
-            mounted = smallHome(dir);
+            state = join(dir, 'claude-state');
+            mounted = smallState(state);
         },
     });
     if (!mounted) {
@@ -66,7 +67,7 @@ test('a full disk: all is answered, and no session is resumed with a hole in it'
         await ok(id, 'b', 'resumed');
         assert.deepEqual(asked(server), ['a', 'echo: a', 'b']);
 
-        fill(join(home, 'full'));
+        fill(join(state, 'full'));
         await ok(null, 'plain');
         await ok(id, 'c', 'live');
         assert.deepEqual(asked(server), ['a', 'echo: a', 'b', 'echo: b', 'c']);
@@ -74,7 +75,7 @@ test('a full disk: all is answered, and no session is resumed with a hole in it'
         await ok(begun, 'y', 'live');
 
         /* what may have a hole is forgotten as a whole, also when there is room again */
-        rmSync(join(home, 'full'));
+        rmSync(join(state, 'full'));
         await ok(id, 'd', 'live');
         assert.deepEqual(asked(server), ['a', 'echo: a', 'b', 'echo: b', 'c', 'echo: c', 'd']);
         await endIdle(server);
@@ -95,7 +96,7 @@ test('a full disk: all is answered, and no session is resumed with a hole in it'
         /* its directory goes at the end, so the file system has to go before */
         for (const pid of server.clis()) process.kill(pid, 'SIGTERM');
         await waitFor('the CLIs to end', () => server.clis().length === 0);
-        spawnSync('umount', ['-l', home]);
+        spawnSync('umount', ['-l', state]);
         await server.end();
     }
 });

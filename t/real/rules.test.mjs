@@ -117,7 +117,7 @@ describe('processes at work for two keys', () => {
     });
 
     test('rule 3: the environment that is named, and nothing of nginx, a key or a client', () => {
-        const named = ['HOME', 'PATH', 'NAMED', 'ANTHROPIC_BASE_URL', 'ANTHROPIC_API_KEY'];
+        const named = ['HOME', 'PATH', 'NAMED', 'TMPDIR', 'ANTHROPIC_BASE_URL', 'ANTHROPIC_API_KEY'];
         for (const pid of clis) {
             const text = proc(pid, 'environ');
             const names = text.split('\0').filter(Boolean).map((entry) => entry.split('=')[0]);
