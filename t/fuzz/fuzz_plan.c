@@ -105,6 +105,10 @@ plan_held(plan_case_t *c, fuzz_input_t *in)
     plan_hash(in, &holding->tenant);
     plan_hash(in, &holding->session);
     plan_hash(in, &holding->tools);
+
+    /* started for its tenant, or for whoever comes first */
+
+    holding->owned = fuzz_number(in, 2);
     ngx_claude_holding_sum(&c->turn.model, &holding->model);
     ngx_claude_holding_sum(&c->turn.system, &holding->system);
 
@@ -291,6 +295,16 @@ plan_expect(plan_case_t *c, ngx_uint_t *keep)
     }
 
     if (!holding->used) {
+
+        /* an agent's directories are its key's, a chat's nobody's */
+
+        if (c->profile.agent
+            ? !holding->owned
+              || holding->tenant.hash[0] != turn->tenant.hash[0]
+            : holding->owned)
+        {
+            return NGX_CLAUDE_RUNG_NONE;
+        }
 
         if (turn->session.results
             || (c->profile.agent && turn->messages.nelts > 1)
